@@ -1,0 +1,262 @@
+//! Statuses of upgrades and tasks, and the one table of transitions between them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::TaskId;
+
+/// Where an upgrade or a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Nothing happened yet.
+    #[default]
+    NotStarted,
+    /// It runs.
+    InProgress,
+    /// It ended well. Final.
+    Completed,
+    /// It ended badly; a retry may start it again.
+    Failed,
+    /// Someone asked it to wait.
+    Paused,
+    /// Someone gave it up. Final.
+    Cancelled,
+}
+
+impl Status {
+    /// All statuses, in the order of their declaration.
+    pub const ALL: [Self; 6] = [
+        Self::NotStarted,
+        Self::InProgress,
+        Self::Completed,
+        Self::Failed,
+        Self::Paused,
+        Self::Cancelled,
+    ];
+
+    /// The table of transitions: whether `self` may become `next`.
+    #[must_use]
+    pub const fn can_become(self, next: Self) -> bool {
+        match self {
+            Self::NotStarted => matches!(
+                next,
+                Self::InProgress | Self::Completed | Self::Failed | Self::Cancelled
+            ),
+            Self::InProgress => matches!(
+                next,
+                Self::InProgress | Self::Completed | Self::Failed | Self::Paused | Self::Cancelled
+            ),
+            Self::Paused => matches!(next, Self::InProgress | Self::Failed | Self::Cancelled),
+            Self::Failed => matches!(next, Self::InProgress | Self::Cancelled),
+            Self::Completed | Self::Cancelled => false,
+        }
+    }
+
+    /// Whether nothing can follow.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Cancelled)
+    }
+
+    /// The name in JSON: `in_progress`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotStarted => "not_started",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Paused => "paused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The name in summaries: `IN_PROGRESS`.
+    #[must_use]
+    pub const fn as_upper_str(self) -> &'static str {
+        match self {
+            Self::NotStarted => "NOT_STARTED",
+            Self::InProgress => "IN_PROGRESS",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Paused => "PAUSED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A name that is no status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} {name:?}: use one of {choices}")]
+pub struct UnknownName {
+    /// What was to be named: `status`, `task type`.
+    pub what: &'static str,
+    /// The name given.
+    pub name: String,
+    /// The names there are.
+    pub choices: String,
+}
+
+impl FromStr for Status {
+    type Err = UnknownName;
+    /// Reads either case.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str().eq_ignore_ascii_case(name))
+            .ok_or_else(|| UnknownName {
+                what: "status",
+                name: name.to_owned(),
+                choices: Self::ALL.map(Self::as_str).join(", "),
+            })
+    }
+}
+
+/// What kind of work a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskType {
+    /// The plan as a whole.
+    UpgradePlan,
+    /// A step of it.
+    UpgradeStep,
+    /// A check.
+    Validation,
+    /// The way back.
+    Rollback,
+    /// Removal of what is no longer needed.
+    Cleanup,
+}
+
+impl TaskType {
+    /// All types, in the order of their declaration.
+    pub const ALL: [Self; 5] = [
+        Self::UpgradePlan,
+        Self::UpgradeStep,
+        Self::Validation,
+        Self::Rollback,
+        Self::Cleanup,
+    ];
+
+    /// The name in JSON: `upgrade_step`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UpgradePlan => "upgrade_plan",
+            Self::UpgradeStep => "upgrade_step",
+            Self::Validation => "validation",
+            Self::Rollback => "rollback",
+            Self::Cleanup => "cleanup",
+        }
+    }
+}
+
+impl fmt::Display for TaskType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for TaskType {
+    type Err = UnknownName;
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str().eq_ignore_ascii_case(name))
+            .ok_or_else(|| UnknownName {
+                what: "task type",
+                name: name.to_owned(),
+                choices: Self::ALL.map(Self::as_str).join(", "),
+            })
+    }
+}
+
+/// What a status belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The upgrade itself.
+    Upgrade,
+    /// One of its tasks.
+    Task(TaskId),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upgrade => f.write_str("the upgrade"),
+            Self::Task(id) => write!(f, "task {id}"),
+        }
+    }
+}
+
+/// A transition that the table, or the command's own rule, does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{subject} is {from} and cannot become {to}{}", self.hint())]
+pub struct TransitionError {
+    /// Whose transition it is.
+    pub subject: Subject,
+    /// The status it has.
+    pub from: Status,
+    /// The status it was to have.
+    pub to: Status,
+}
+
+impl TransitionError {
+    fn hint(&self) -> &'static str {
+        match self.from {
+            Status::Completed | Status::Cancelled => ": that status is final",
+            Status::Paused => " this way: resume it first",
+            Status::Failed => " this way: retry it first",
+            Status::NotStarted => ": it has not started",
+            Status::InProgress => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_that_of_the_contract() {
+        let allowed: Vec<String> = Status::ALL
+            .into_iter()
+            .flat_map(|from| Status::ALL.into_iter().map(move |to| (from, to)))
+            .filter(|(from, to)| from.can_become(*to))
+            .map(|(from, to)| format!("{from}>{to}"))
+            .collect();
+        assert_eq!(
+            allowed.join(" "),
+            "not_started>in_progress not_started>completed not_started>failed not_started>cancelled \
+             in_progress>in_progress in_progress>completed in_progress>failed in_progress>paused in_progress>cancelled \
+             failed>in_progress failed>cancelled paused>in_progress paused>failed paused>cancelled"
+        );
+    }
+
+    #[test]
+    fn names_are_those_of_the_reference() {
+        for status in Status::ALL {
+            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{status}\""));
+            assert_eq!(status.as_upper_str().parse::<Status>().unwrap(), status);
+        }
+        for kind in TaskType::ALL {
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+        }
+        assert!(
+            "stopped"
+                .parse::<Status>()
+                .unwrap_err()
+                .to_string()
+                .contains("use one of not_started, in_progress")
+        );
+    }
+}

@@ -1,0 +1,222 @@
+//! An upgrade's state: the sum of its events.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    CommandError, Details, Fold, Percent, PlanId, RecordMeta, Rollup, Span, Status, StreamId, TaskAdded,
+    TaskId, TaskProgress, Timestamp, UpgradeChange, UpgradeChangeKind, UpgradeCommand, UpgradeEvent,
+    UpgradeId, UpgradeImported,
+};
+
+/// An upgrade's state.
+///
+/// The sum of the events of its stream; [`Fold::apply`] is the one way to change it. Serialised with serde it is the
+/// state of a checkpoint; what people and the reference's tools read is a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct UpgradeProgress {
+    /// The upgrade.
+    pub upgrade_id: UpgradeId,
+    /// The plan that it follows; `None` until it is created.
+    pub plan_id: Option<PlanId>,
+    /// The cluster that it upgrades.
+    pub cluster_name: Arc<str>,
+    /// Where it stands.
+    pub status: Status,
+    /// When it was started first.
+    pub started_at: Option<Timestamp>,
+    /// When it was completed, failed or was cancelled.
+    pub completed_at: Option<Timestamp>,
+    /// From start to end, at an end.
+    pub duration: Option<Span>,
+    /// The phase that it is in.
+    pub current_phase: Option<Arc<str>>,
+    /// Why it failed.
+    pub error_message: Option<Arc<str>>,
+    /// Why it was paused or cancelled.
+    pub reason: Option<Arc<str>>,
+    /// Whether it was completed although tasks were unfinished or failed.
+    pub completed_with_failures: bool,
+    /// How often it was started again after a failure.
+    pub retry_count: u32,
+    /// Free-form metadata.
+    pub metadata: Map<String, Value>,
+    /// When anything was last recorded.
+    pub last_report_at: Option<Timestamp>,
+    tasks: IndexMap<TaskId, TaskProgress>,
+}
+
+impl UpgradeProgress {
+    pub(crate) fn new(upgrade_id: UpgradeId) -> Self {
+        Self {
+            upgrade_id,
+            plan_id: None,
+            cluster_name: Arc::from(""),
+            status: Status::NotStarted,
+            started_at: None,
+            completed_at: None,
+            duration: None,
+            current_phase: None,
+            error_message: None,
+            reason: None,
+            completed_with_failures: false,
+            retry_count: 0,
+            metadata: Map::new(),
+            last_report_at: None,
+            tasks: IndexMap::new(),
+        }
+    }
+
+    /// Whether its first record exists.
+    #[must_use]
+    pub const fn exists(&self) -> bool {
+        self.plan_id.is_some()
+    }
+
+    /// Its tasks, in the order in which they were added.
+    #[must_use]
+    pub const fn tasks(&self) -> &IndexMap<TaskId, TaskProgress> {
+        &self.tasks
+    }
+
+    /// One of its tasks.
+    #[must_use]
+    pub fn task(&self, task_id: &TaskId) -> Option<&TaskProgress> {
+        self.tasks.get(task_id)
+    }
+
+    /// The tasks with this status, in the order in which they were added.
+    pub fn tasks_by_status(&self, status: Status) -> impl Iterator<Item = &TaskProgress> {
+        self.tasks.values().filter(move |task| task.status == status)
+    }
+
+    /// The task that is shown as the current one: the first that runs, else the last that failed.
+    #[must_use]
+    pub fn current_task(&self) -> Option<&TaskProgress> {
+        self.tasks_by_status(Status::InProgress)
+            .next()
+            .or_else(|| self.tasks_by_status(Status::Failed).last())
+    }
+
+    /// The overall percentage. Costs a visit of every task.
+    #[must_use]
+    pub fn overall_percentage(&self) -> Percent {
+        Rollup::of(self).overall
+    }
+
+    /// The percentage that is shown for a task.
+    #[must_use]
+    pub fn task_percentage(&self, task: &TaskProgress) -> Percent {
+        crate::rollup::task_percentage(self, task)
+    }
+
+    /// The tasks that are neither completed nor cancelled, in the order in which they were added.
+    pub fn unfinished(&self) -> impl Iterator<Item = &TaskProgress> {
+        self.tasks.values().filter(|task| !task.status.is_final())
+    }
+
+    pub(crate) fn insert_task(&mut self, task: TaskProgress) {
+        if let Some(parent) = task
+            .parent_task_id
+            .as_ref()
+            .and_then(|parent| self.tasks.get_mut(parent))
+        {
+            parent.children.push(task.task_id.clone());
+        }
+        self.tasks.insert(task.task_id.clone(), task);
+    }
+
+    fn add_task(&mut self, added: &TaskAdded) {
+        if self.tasks.contains_key(&added.task_id) {
+            return;
+        }
+        let parent = added
+            .parent_task_id
+            .as_ref()
+            .and_then(|parent| self.tasks.get(parent));
+        let depth = parent.map_or(1, |parent| parent.depth + 1);
+        self.insert_task(TaskProgress::new(added, depth));
+    }
+
+    fn change(&mut self, kind: UpgradeChangeKind, change: &UpgradeChange, meta: &RecordMeta) {
+        match kind {
+            UpgradeChangeKind::Started => {
+                if self.status == Status::Failed {
+                    self.retry_count += 1;
+                }
+                self.started_at.get_or_insert(meta.at);
+                self.completed_at = None;
+                self.duration = None;
+                self.error_message = None;
+            }
+            UpgradeChangeKind::Completed | UpgradeChangeKind::Failed | UpgradeChangeKind::Cancelled => {
+                self.completed_at = Some(meta.at);
+                self.duration = change.duration;
+                self.error_message.clone_from(&change.error_message);
+                self.completed_with_failures = !change.unfinished.is_empty();
+            }
+            UpgradeChangeKind::PhaseChanged | UpgradeChangeKind::Paused | UpgradeChangeKind::Resumed => {}
+        }
+        if kind != UpgradeChangeKind::PhaseChanged {
+            self.reason.clone_from(&change.reason);
+        }
+        self.status = change.status;
+        if change.phase.is_some() {
+            self.current_phase.clone_from(&change.phase);
+        }
+    }
+
+    fn import(&mut self, imported: &UpgradeImported) {
+        *self = crate::reference::progress_from_reference(imported);
+    }
+}
+
+impl Fold for UpgradeProgress {
+    type Command = UpgradeCommand;
+    type Event = UpgradeEvent;
+    type Refusal = CommandError;
+
+    const CHECKPOINT_VERSION: u32 = 1;
+
+    /// # Panics
+    /// If `stream` is not an upgrade's: opening a journal with the wrong fold is a mistake in the program.
+    fn empty(stream: &StreamId) -> Self {
+        match stream {
+            StreamId::Upgrade(id) => Self::new(id.clone()),
+            StreamId::Session(_) => panic!("{stream} is not the stream of an upgrade"),
+        }
+    }
+
+    fn check(&self, command: UpgradeCommand, now: Timestamp) -> Result<Vec<UpgradeEvent>, CommandError> {
+        crate::check::check(self, command, now)
+    }
+
+    fn apply(&mut self, meta: &RecordMeta, event: &UpgradeEvent) {
+        self.last_report_at = Some(meta.at);
+        match event {
+            UpgradeEvent::Created(created) => {
+                self.plan_id = Some(created.plan_id.clone());
+                self.cluster_name = Arc::clone(&created.cluster_name);
+                self.metadata = Details::to_map(&created.metadata);
+            }
+            UpgradeEvent::Imported(imported) => self.import(imported),
+            UpgradeEvent::Upgrade(kind, change) => self.change(*kind, change, meta),
+            UpgradeEvent::TaskAdded(added) => self.add_task(added),
+            UpgradeEvent::Task(kind, change) => {
+                if let Some(task) = self.tasks.get_mut(&change.task_id) {
+                    task.apply(*kind, change, meta);
+                }
+            }
+            UpgradeEvent::Heartbeat(heartbeat) => {
+                if let Some(task) = self.tasks.get_mut(&heartbeat.task_id) {
+                    task.last_report_at = Some(meta.at);
+                }
+            }
+            UpgradeEvent::Unknown { .. } => {}
+        }
+    }
+}
