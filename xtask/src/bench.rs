@@ -1,0 +1,61 @@
+//! `cargo xtask bench`: runs the benchmarks of all crates, or those named.
+
+use cargo_metadata::{Package, Target};
+
+use crate::error::TaskError;
+use crate::flags::BenchFlags;
+use crate::invocation::Invocation;
+use crate::workspace::Workspace;
+
+/// Runs or lists benchmarks.
+pub(crate) fn run(flags: &BenchFlags) -> Result<(), TaskError> {
+    let workspace = Workspace::load()?;
+    let all: Vec<_> = workspace.benches().collect();
+    if flags.list {
+        for (package, target) in all {
+            println!("{} ({})", target.name, package.name);
+        }
+        return Ok(());
+    }
+    for (package, target) in select(&all, &flags.names)? {
+        println!("\n=== {} ({}) ===", target.name, package.name);
+        invocation(package, target, &flags.args).run()?;
+    }
+    Ok(())
+}
+
+/// The benchmarks with these names, in the order of the names; all when there are none.
+fn select<'a>(
+    all: &[(&'a Package, &'a Target)],
+    names: &[String],
+) -> Result<Vec<(&'a Package, &'a Target)>, TaskError> {
+    if names.is_empty() {
+        return Ok(all.to_vec());
+    }
+    let find = |name: &String| {
+        all.iter()
+            .find(|(_, target)| target.name == *name)
+            .copied()
+            .ok_or_else(|| {
+                let known: Vec<_> = all.iter().map(|(_, target)| target.name.as_str()).collect();
+                TaskError::UnknownBench {
+                    name: name.clone(),
+                    known: known.join(", "),
+                }
+            })
+    };
+    names.iter().map(find).collect()
+}
+
+fn invocation(package: &Package, target: &Target, args: &[String]) -> Invocation {
+    let mut invocation =
+        Invocation::cargo("bench --package").args([package.name.as_str(), "--bench", target.name.as_str()]);
+    if !target.required_features.is_empty() {
+        invocation = invocation.args(["--features".to_owned(), target.required_features.join(",")]);
+    }
+    if args.is_empty() {
+        invocation
+    } else {
+        invocation.args(["--"]).args(args)
+    }
+}
