@@ -1,8 +1,8 @@
 //! The workspace's own tasks, run as `cargo xtask <task>`.
 //!
-//! - [`test`]: every check that CI runs, each a [`step`](steps::Step) that can be run alone;
+//! - [`test`](mod@test): every check that CI runs, each a [`step`](steps::Step) that can be run alone;
 //! - [`faults`]: the fault tests, with the numbers that they print in one table;
-//! - [`bench`]: the benchmarks.
+//! - [`bench`](mod@bench): the benchmarks.
 //!
 //! The checks of our own are [`layers`] (which crate may know which), [`tidy`] (what sources look like)
 //! and [`unused`] (dependencies that nothing names); the others call cargo and its companions.

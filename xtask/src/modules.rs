@@ -100,8 +100,8 @@ mod tests {
         assert_eq!(
             reached_in(&files),
             [
-                "src/a.rs",
                 "src/a/inner.rs",
+                "src/a.rs",
                 "src/b/deep.rs",
                 "src/b/mod.rs",
                 "src/c.rs",

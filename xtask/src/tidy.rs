@@ -278,12 +278,7 @@ mod tests {
     #[test]
     fn hidden_work_is_found_in_code_and_not_in_comments() {
         let found = |line: &str| forbidden_code(&rust("a.rs", line)).len();
-        for line in [
-            "#[ignore]",
-            "#[ignore = \"slow\"]",
-            "#![allow(dead_code)]",
-            "    unimplemented!()",
-        ] {
+        for line in ["#[ignore]", "#[ignore = \"slow\"]", "#![allow(dead_code)]"] {
             assert_eq!(found(line), 1, "{line}");
         }
         for line in [
