@@ -17,6 +17,9 @@ pub(crate) fn run(flags: &BenchFlags) -> Result<(), TaskError> {
         }
         return Ok(());
     }
+    if all.is_empty() {
+        println!("there are no benchmarks");
+    }
     for (package, target) in select(&all, &flags.names)? {
         println!("\n=== {} ({}) ===", target.name, package.name);
         invocation(package, target, &flags.args).run()?;

@@ -26,6 +26,9 @@ pub(crate) enum TaskError {
     /// A file could not be read.
     #[error("could not read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    /// The files of the workspace could not be listed.
+    #[error("could not list the files under {}", root.display())]
+    Walk { root: PathBuf, source: ignore::Error },
     /// A manifest is not valid TOML.
     #[error("could not parse {}", path.display())]
     Manifest { path: PathBuf, source: toml::de::Error },

@@ -178,7 +178,7 @@ fn shipped_dependencies(package: &Package) -> impl Iterator<Item = &Dependency> 
 ///
 /// Listed and then searched, because an inverted query also finds nothing when a name is misspelt.
 fn tree(member: &str) -> Result<Vec<String>, TaskError> {
-    let listing = Invocation::cargo("tree --edges normal --prefix none --target all --format {p} --package")
+    let listing = Invocation::cargo("tree --edges normal --prefix none --format {p} --package")
         .args([member])
         .output()?;
     Ok(listing

@@ -1,11 +1,12 @@
-//! The files of the workspace, as git sees them: known ones and new ones, without what is ignored.
+//! The text files of the workspace, without what git is told to ignore.
 
 use std::fs;
+use std::path::Path;
 
 use cargo_metadata::camino::{Utf8Path, Utf8PathBuf};
+use ignore::WalkBuilder;
 
 use crate::error::TaskError;
-use crate::invocation::Invocation;
 
 /// A text file and where it is, relative to the workspace's root.
 #[derive(Debug)]
@@ -42,35 +43,70 @@ impl SourceFile {
     }
 }
 
-/// All text files of the workspace; binary ones are left out.
+/// All text files of the workspace; binary ones, links and what `.gitignore` names are left out.
+///
+/// Needs neither git nor its history, so that it also works in an unpacked archive.
 pub(crate) fn load(root: &Utf8Path) -> Result<Vec<SourceFile>, TaskError> {
-    let listing = Invocation::new("git", "-C")
-        .args([
-            root.as_str(),
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
-        .output()?;
+    let walk = WalkBuilder::new(root)
+        .hidden(false)
+        .parents(false)
+        .git_global(false)
+        .require_git(false)
+        .filter_entry(|entry| entry.file_name() != ".git")
+        .sort_by_file_path(Path::cmp)
+        .build();
     let mut files = Vec::new();
-    for path in listing.split_terminator('\0') {
-        let full = root.join(path);
-        // Deleted files are still listed; links are followed nowhere.
-        if !full.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
-            continue;
-        }
-        let bytes = fs::read(&full).map_err(|source| TaskError::Read {
-            path: full.into(),
+    for entry in walk {
+        let entry = entry.map_err(|source| TaskError::Walk {
+            root: root.into(),
             source,
         })?;
-        if let Ok(text) = String::from_utf8(bytes) {
-            files.push(SourceFile {
-                path: path.into(),
-                text,
-            });
+        if entry.file_type().is_some_and(|kind| kind.is_file()) {
+            files.extend(read(root, entry.path())?);
         }
     }
     Ok(files)
+}
+
+/// The file at `path`, if it and its path are text.
+fn read(root: &Utf8Path, path: &Path) -> Result<Option<SourceFile>, TaskError> {
+    let bytes = fs::read(path).map_err(|source| TaskError::Read {
+        path: path.into(),
+        source,
+    })?;
+    let relative = Utf8Path::from_path(path).and_then(|path| path.strip_prefix(root).ok());
+    Ok(relative
+        .zip(String::from_utf8(bytes).ok())
+        .map(|(path, text)| SourceFile {
+            path: path.into(),
+            text,
+        }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_text_files_that_are_not_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let write = |path: &str, bytes: &[u8]| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        write(".gitignore", b"/target\n");
+        write(".ci/run", b"x");
+        write(".git/config", b"x");
+        write("target/out.rs", b"x");
+        write("src/lib.rs", b"x");
+        write("image.png", &[0xff, 0xfe]);
+        let paths: Vec<_> = load(root)
+            .unwrap()
+            .into_iter()
+            .map(|file| file.path.into_string())
+            .collect();
+        assert_eq!(paths, [".ci/run", ".gitignore", "src/lib.rs"]);
+    }
 }
