@@ -62,3 +62,42 @@ fn invocation(package: &Package, target: &Target, args: &[String]) -> Invocation
         invocation.args(["--"]).args(args)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::fixture::workspace_with_targets;
+
+    #[test]
+    fn selects_all_or_those_named_in_their_order() {
+        let workspace = workspace_with_targets(&[("a", &[], &["one"]), ("b", &[], &["two"])]);
+        let all: Vec<_> = workspace.benches().collect();
+        let commands = |names: &[&str]| -> Vec<String> {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let selected = select(&all, &names).unwrap();
+            selected
+                .into_iter()
+                .map(|(package, target)| invocation(package, target, &[]).to_string())
+                .collect()
+        };
+        assert_eq!(
+            commands(&[]),
+            [
+                "cargo bench --package a --bench one",
+                "cargo bench --package b --bench two"
+            ]
+        );
+        assert_eq!(commands(&["two"]), ["cargo bench --package b --bench two"]);
+    }
+
+    #[test]
+    fn an_unknown_benchmark_is_an_error_that_lists_the_known() {
+        let workspace = workspace_with_targets(&[("a", &[], &["one", "two"])]);
+        let all: Vec<_> = workspace.benches().collect();
+        let error = select(&all, &["three".to_owned()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no benchmark is named `three`; there are: one, two"
+        );
+    }
+}

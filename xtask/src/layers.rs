@@ -215,42 +215,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use cargo_metadata::Metadata;
-    use serde_json::{Value, json};
-
     use super::*;
-
-    /// A dependency, its kind and whether it is optional.
-    type Edge = (&'static str, Option<&'static str>, bool);
-
-    /// A workspace of crates and their dependencies.
-    fn workspace(members: &[(&str, &[Edge])]) -> Workspace {
-        let packages: Vec<_> = members
-            .iter()
-            .map(|(name, dependencies)| package(name, dependencies))
-            .collect();
-        let metadata = json!({
-            "packages": packages, "workspace_members": [], "resolve": null, "workspace_root": "/w",
-            "target_directory": "/w/target", "version": 1,
-        });
-        Workspace::from_metadata(serde_json::from_value::<Metadata>(metadata).unwrap())
-    }
-
-    fn package(name: &str, dependencies: &[Edge]) -> Value {
-        let dependencies: Vec<_> = dependencies
-            .iter()
-            .map(|(name, kind, optional)| {
-                json!({
-                    "name": name, "source": null, "req": "*", "kind": kind, "rename": null, "optional": optional,
-                    "uses_default_features": true, "features": [], "target": null,
-                })
-            })
-            .collect();
-        json!({
-            "name": name, "version": "0.1.0", "id": name, "dependencies": dependencies, "targets": [],
-            "features": {}, "manifest_path": format!("/w/crates/{name}/Cargo.toml"),
-        })
-    }
+    use crate::workspace::fixture::workspace;
 
     #[test]
     fn this_workspace_keeps_its_layers() {

@@ -79,7 +79,7 @@ impl Step {
             Self::Fmt => Invocation::cargo("fmt --all --check").run(),
             Self::Layers => layers::run(workspace),
             Self::Tidy => tidy::run(workspace, notes),
-            Self::Unused => unused::run(workspace),
+            Self::Unused => unused::run(workspace, notes),
             Self::Licences => licences(),
             Self::Clippy => cargo_workspace("clippy --all-targets --all-features")
                 .args(["--", "-D", "warnings"])

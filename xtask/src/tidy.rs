@@ -1,7 +1,6 @@
 //! What sources look like: rules that neither rustfmt nor clippy knows.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use cargo_metadata::Package;
 use cargo_metadata::camino::{Utf8Path, Utf8PathBuf};
@@ -10,7 +9,7 @@ use toml::Table;
 use crate::error::TaskError;
 use crate::modules;
 use crate::sources::{self, SourceFile};
-use crate::workspace::{Workspace, package_dir};
+use crate::workspace::{Workspace, package_dir, read_manifest};
 
 /// Lines above which a file is worth splitting.
 const LONG_FILE: usize = 500;
@@ -194,16 +193,10 @@ fn relative_dir(workspace: &Workspace, package: &Package) -> Utf8PathBuf {
 
 /// A member takes its lints and the versions of its dependencies from the workspace.
 fn manifest(package: &Package) -> Result<Vec<String>, TaskError> {
-    let path = package.manifest_path.as_std_path();
-    let text = fs::read_to_string(path).map_err(|source| TaskError::Read {
-        path: path.into(),
-        source,
-    })?;
-    let manifest: Table = toml::from_str(&text).map_err(|source| TaskError::Manifest {
-        path: path.into(),
-        source,
-    })?;
-    Ok(manifest_findings(&package.name, &manifest))
+    Ok(manifest_findings(
+        &package.name,
+        &read_manifest(package.manifest_path.as_std_path())?,
+    ))
 }
 
 fn manifest_findings(name: &str, manifest: &Table) -> Vec<String> {

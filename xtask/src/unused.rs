@@ -3,14 +3,17 @@
 //! A crate that needs a dependency for a feature of it alone lists it in its manifest under
 //! `[package.metadata.cargo-machete] ignored`, the convention of the tool of that name.
 
+use std::collections::BTreeSet;
+
 use cargo_metadata::{Dependency, DependencyKind, Package};
 
 use crate::error::TaskError;
 use crate::sources::{self, SourceFile};
-use crate::workspace::{Workspace, package_dir};
+use crate::workspace::{Workspace, package_dir, read_manifest};
 
-/// Looks at every dependency of every member.
-pub(crate) fn run(workspace: &Workspace) -> Result<(), TaskError> {
+/// Looks at every dependency of every member. `notes` gets the versions that the workspace lists for nobody.
+pub(crate) fn run(workspace: &Workspace, notes: &mut Vec<String>) -> Result<(), TaskError> {
+    notes.extend(unused_versions(workspace)?);
     let files = sources::load(workspace.root())?;
     let mut findings = Vec::new();
     for package in workspace.members() {
@@ -26,6 +29,26 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), TaskError> {
         findings.extend(unnamed.map(|dependency| describe(package, dependency)));
     }
     TaskError::from_findings("unused dependencies", findings)
+}
+
+/// Entries of `[workspace.dependencies]` that no member uses.
+fn unused_versions(workspace: &Workspace) -> Result<Vec<String>, TaskError> {
+    let used: BTreeSet<_> = workspace
+        .members()
+        .flat_map(|package| &package.dependencies)
+        .map(|dependency| dependency.rename.as_ref().unwrap_or(&dependency.name).as_str())
+        .collect();
+    let manifest = read_manifest(workspace.root().join("Cargo.toml").as_std_path())?;
+    let listed = manifest
+        .get("workspace")
+        .and_then(|workspace| workspace.get("dependencies"));
+    let listed = listed.and_then(toml::Value::as_table).into_iter().flatten();
+    let unused = listed
+        .map(|(name, _)| name)
+        .filter(|name| !used.contains(name.as_str()));
+    Ok(unused
+        .map(|name| format!("warning: Cargo.toml: no member uses `{name}`"))
+        .collect())
 }
 
 /// The name by which sources know a dependency.
@@ -82,7 +105,10 @@ fn names(line: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::workspace::fixture::package_with_metadata;
 
     #[test]
     fn paths_and_imports_name_a_crate() {
@@ -110,6 +136,14 @@ mod tests {
         ] {
             assert!(!names(line, "serde"), "{line}");
         }
+    }
+
+    #[test]
+    fn a_manifest_may_ask_for_silence() {
+        let package =
+            package_with_metadata(json!({ "cargo-machete": { "ignored": ["aws-smithy-http-client"] } }));
+        assert!(ignored(&package, "aws-smithy-http-client"));
+        assert!(!ignored(&package, "serde"));
     }
 
     #[test]

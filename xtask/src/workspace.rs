@@ -1,7 +1,11 @@
 //! What cargo knows of the workspace: its members, their targets, features and dependencies.
 
+use std::fs;
+use std::path::Path;
+
 use cargo_metadata::camino::{Utf8Path, Utf8PathBuf};
 use cargo_metadata::{Metadata, MetadataCommand, Package, Target, TargetKind};
+use toml::Table;
 
 use crate::error::TaskError;
 use crate::invocation::Invocation;
@@ -92,7 +96,114 @@ pub(crate) fn package_dir(package: &Package) -> Utf8PathBuf {
         .unwrap_or_default()
 }
 
+/// A manifest, for what `cargo metadata` does not tell.
+pub(crate) fn read_manifest(path: &Path) -> Result<Table, TaskError> {
+    let text = fs::read_to_string(path).map_err(|source| TaskError::Read {
+        path: path.into(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|source| TaskError::Manifest {
+        path: path.into(),
+        source,
+    })
+}
+
 /// `cargo` with `args` and `--workspace`.
 pub(crate) fn cargo_workspace(args: &str) -> Invocation {
     Invocation::cargo(args).args(["--workspace"])
+}
+
+/// Workspaces made of a few lines, for tests.
+#[cfg(test)]
+pub(crate) mod fixture {
+    use cargo_metadata::{Metadata, Package};
+    use serde_json::{Value, json};
+
+    use super::Workspace;
+
+    /// A dependency, its kind and whether it is optional.
+    pub(crate) type Edge = (&'static str, Option<&'static str>, bool);
+
+    /// A workspace of crates and their dependencies.
+    pub(crate) fn workspace(members: &[(&str, &[Edge])]) -> Workspace {
+        let packages = members.iter().map(|(name, edges)| {
+            let mut package = package(name);
+            package["dependencies"] = edges.iter().map(dependency).collect();
+            package
+        });
+        from_packages(packages.collect())
+    }
+
+    /// A workspace of crates, each with features and benchmarks.
+    pub(crate) fn workspace_with_targets(members: &[(&str, &[&str], &[&str])]) -> Workspace {
+        let packages = members.iter().map(|(name, features, benches)| {
+            let mut package = package(name);
+            package["features"] = features
+                .iter()
+                .map(|feature| ((*feature).to_owned(), json!([])))
+                .collect();
+            package["targets"] = benches.iter().map(|bench| target(bench)).collect();
+            package
+        });
+        from_packages(packages.collect())
+    }
+
+    /// One crate whose manifest holds this `[package.metadata]`.
+    pub(crate) fn package_with_metadata(metadata: Value) -> Package {
+        let mut package = package("a");
+        package["metadata"] = metadata;
+        serde_json::from_value(package).unwrap()
+    }
+
+    fn from_packages(packages: Vec<Value>) -> Workspace {
+        let metadata = json!({
+            "packages": packages, "workspace_members": [], "resolve": null, "workspace_root": "/w",
+            "target_directory": "/w/target", "version": 1,
+        });
+        Workspace::from_metadata(serde_json::from_value::<Metadata>(metadata).unwrap())
+    }
+
+    fn package(name: &str) -> Value {
+        json!({
+            "name": name, "version": "0.1.0", "id": name, "dependencies": [], "targets": [], "features": {},
+            "manifest_path": format!("/w/crates/{name}/Cargo.toml"),
+        })
+    }
+
+    fn dependency((name, kind, optional): &Edge) -> Value {
+        json!({
+            "name": name, "source": null, "req": "*", "kind": kind, "rename": null, "optional": optional,
+            "uses_default_features": true, "features": [], "target": null,
+        })
+    }
+
+    fn target(bench: &str) -> Value {
+        json!({ "name": bench, "kind": ["bench"], "src_path": format!("/w/benches/{bench}.rs") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::workspace_with_targets;
+
+    #[test]
+    fn tests_are_built_with_all_features_but_those_on_request() {
+        let workspace = workspace_with_targets(&[
+            ("scenarios", &["long-faults"], &[]),
+            ("a", &["test-util", "x"], &[]),
+        ]);
+        assert_eq!(workspace.test_features(&[]), ["--features", "a/test-util,a/x"]);
+        assert_eq!(
+            workspace.test_features(&["long-faults"]),
+            ["--features", "a/test-util,a/x,scenarios/long-faults"]
+        );
+    }
+
+    #[test]
+    fn without_features_there_are_no_arguments() {
+        assert_eq!(
+            workspace_with_targets(&[("a", &[], &[])]).test_features(&[]),
+            [""; 0]
+        );
+    }
 }
