@@ -19,6 +19,7 @@ mod faults;
 mod flags;
 mod invocation;
 mod layers;
+mod links;
 mod modules;
 mod setup;
 mod sources;

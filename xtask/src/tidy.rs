@@ -7,9 +7,9 @@ use cargo_metadata::camino::{Utf8Path, Utf8PathBuf};
 use toml::Table;
 
 use crate::error::TaskError;
-use crate::modules;
 use crate::sources::{self, SourceFile};
 use crate::workspace::{Workspace, package_dir, read_manifest};
+use crate::{links, modules};
 
 /// Lines above which a file is worth splitting.
 const LONG_FILE: usize = 500;
@@ -27,10 +27,12 @@ const HOMES: &[&str] = &[
 /// Applies all rules. `notes` gets the warnings.
 pub(crate) fn run(workspace: &Workspace, notes: &mut Vec<String>) -> Result<(), TaskError> {
     let files = sources::load(workspace.root())?;
-    let mut findings = Vec::new();
+    let mut findings = top_folders(&files);
     for file in &files {
-        findings.extend(top_folder(file));
         findings.extend(machine_paths(file, workspace.root()));
+        if file.path.extension() == Some("md") {
+            findings.extend(links::dead(file, workspace.root()));
+        }
         if file.is_rust() {
             findings.extend(too_long(file));
             findings.extend(forbidden_code(file));
@@ -45,12 +47,19 @@ pub(crate) fn run(workspace: &Workspace, notes: &mut Vec<String>) -> Result<(), 
     TaskError::from_findings("tidy", findings)
 }
 
-fn top_folder(file: &SourceFile) -> Option<String> {
-    let mut parts = file.path.components();
-    let first = parts.next()?.as_str();
-    let is_folder = parts.next().is_some();
-    let fine = !is_folder || first.starts_with('.') || TOP_FOLDERS.contains(&first);
-    (!fine).then(|| format!("{}: the top level has no folder `{first}`", file.path))
+/// Folders of the top level that have no place there.
+fn top_folders(files: &[SourceFile]) -> Vec<String> {
+    let folders = files.iter().filter_map(|file| {
+        let mut parts = file.path.components();
+        let first = parts.next()?.as_str();
+        parts.next().map(|_| first)
+    });
+    let strange = folders.filter(|folder| !folder.starts_with('.') && !TOP_FOLDERS.contains(folder));
+    let strange: BTreeSet<_> = strange.collect();
+    strange
+        .into_iter()
+        .map(|folder| format!("{folder}/: the top level has no such folder"))
+        .collect()
 }
 
 /// Paths of the machine on which somebody worked.
@@ -244,10 +253,18 @@ mod tests {
 
     #[test]
     fn the_top_level_has_known_folders_only() {
-        assert_eq!(top_folder(&rust("crates/a/src/lib.rs", "")), None);
-        assert_eq!(top_folder(&rust(".ci/run", "")), None);
-        assert_eq!(top_folder(&rust("deny.toml", "")), None);
-        assert!(top_folder(&rust("scripts/x.sh", "")).is_some());
+        let files = [
+            "crates/a/src/lib.rs",
+            ".ci/run",
+            "deny.toml",
+            "scripts/x.sh",
+            "scripts/y.sh",
+        ];
+        let files = files.map(|path| rust(path, ""));
+        assert_eq!(
+            top_folders(&files),
+            ["scripts/: the top level has no such folder"]
+        );
     }
 
     #[test]
