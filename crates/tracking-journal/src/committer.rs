@@ -1,0 +1,337 @@
+//! The one thread that writes a stream: it takes all commands that wait, checks them, writes what they cause in one
+//! piece, syncs once, and answers.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLockWriteGuard};
+use std::time::Duration;
+
+use tracking_model::{Fold, RecordMeta};
+use uuid::Uuid;
+
+use crate::journal::Shared;
+use crate::line::{LineHead, LineWriter, MAX_LINE_BYTES};
+use crate::loading::State;
+use crate::log::{AppendError, Log, LogFiles, LogLock};
+use crate::pending::Answer;
+use crate::published::Published;
+use crate::queue::{Submission, Wake};
+use crate::{ChainHash, Commit, Committed, Head, JournalError, Receipt, SubmitError};
+
+/// A commit grows no further than this; what waits beyond it is the next commit.
+const MAX_COMMIT_BYTES: usize = 4 << 20;
+/// How often an idle writer looks for records of other processes, where nothing tells it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The writing side of a journal; lives on its own thread.
+#[derive(Debug)]
+pub(crate) struct Committer<F: Fold> {
+    shared: Arc<Shared<F>>,
+    log: Log,
+    /// The state as it will be once everything checked so far is durable.
+    working: State<F>,
+    /// Why nothing can be written any more.
+    broken: Option<JournalError>,
+    lines: Option<LineWriter>,
+    buffer: Vec<u8>,
+}
+
+/// What the commands of one commit come to, before it is written.
+struct Draft<F: Fold> {
+    records: Vec<Committed<F::Event>>,
+    answers: Vec<(Answer<F>, Verdict<F>)>,
+    head: Head,
+}
+
+enum Verdict<F: Fold> {
+    Refused(F::Refusal),
+    Failed(JournalError),
+    Recorded(Range<usize>),
+}
+
+impl<F: Fold> Committer<F> {
+    pub(crate) fn new(shared: Arc<Shared<F>>, log: Log, working: State<F>) -> Self {
+        Self {
+            shared,
+            log,
+            working,
+            broken: None,
+            lines: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Serves the queue until it is closed and empty.
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let _closed = CloseOnExit(&shared);
+        let mut batch = VecDeque::new();
+        loop {
+            match shared.queue.take(&mut batch, LOOK_AGAIN) {
+                Wake::Work => {
+                    while !batch.is_empty() {
+                        self.commit(&mut batch);
+                    }
+                }
+                Wake::Look => self.look(),
+                Wake::Close => return,
+            }
+        }
+    }
+
+    fn published(&self) -> RwLockWriteGuard<'_, Published<F>> {
+        self.shared
+            .published
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what other processes wrote, if anything.
+    fn look(&mut self) {
+        if self.broken.is_some() || !self.log.grown(self.working.chain.offset) {
+            return;
+        }
+        match self.lock_and_catch_up() {
+            Ok(lock) => drop(lock),
+            Err(error) => tracing::warn!(%error, "cannot follow other writers of a journal"),
+        }
+    }
+
+    /// Takes one commit's worth of commands from `batch`, at least one.
+    fn commit(&mut self, batch: &mut VecDeque<Submission<F>>) {
+        let lock = match self.broken.clone() {
+            Some(error) => Err(error),
+            None => self.lock_and_catch_up(),
+        };
+        let mut lock = match lock {
+            Ok(lock) => lock,
+            Err(error) => {
+                for submission in batch.drain(..) {
+                    submission.answer.send(Err(error.clone().into()));
+                }
+                return;
+            }
+        };
+        let draft = self.draft(batch);
+        if draft.records.is_empty() {
+            drop(lock);
+            answer(draft.answers, None);
+            return;
+        }
+        match self.write(&mut lock, &draft) {
+            Ok(()) => {
+                drop(lock);
+                let commit = Arc::new(Commit {
+                    records: draft.records,
+                    head: draft.head,
+                });
+                self.published().apply(&commit);
+                answer(draft.answers, Some(&commit));
+            }
+            Err(error) => {
+                self.roll_back();
+                drop(lock);
+                for (waiting, _) in draft.answers {
+                    waiting.send(Err(error.clone().into()));
+                }
+            }
+        }
+    }
+
+    /// Takes the lock and reads what other writers appended, so that commands are checked against all of it.
+    fn lock_and_catch_up(&mut self) -> Result<LogLock, JournalError> {
+        let before = self.log.file_id();
+        let lock = self.log.lock().inspect_err(|error| {
+            if matches!(error, JournalError::Removed { .. }) {
+                self.broken = Some(error.clone());
+            }
+        })?;
+        if before.is_some() && before != self.log.file_id() {
+            self.start_over()?;
+        }
+        if let Some(files) = &lock.files {
+            self.catch_up(files)?;
+        }
+        if let Some(found) = self.working.newer_version() {
+            return Err(JournalError::NewerVersion {
+                path: self.log.place.journal.clone(),
+                found,
+            });
+        }
+        Ok(lock)
+    }
+
+    /// The path names another file: a repaired journal took the place of the one known so far.
+    fn start_over(&mut self) -> Result<(), JournalError> {
+        tracing::warn!(path = %self.log.place.journal.display(), "the journal was replaced; reading it anew");
+        self.working = State::empty(&self.log.place);
+        self.lines = None;
+        self.published().reset(self.working.fold.clone(), Head::EMPTY);
+        Ok(())
+    }
+
+    fn catch_up(&mut self, files: &LogFiles) -> Result<(), JournalError> {
+        let place = &self.log.place;
+        let io = |operation, error| JournalError::io(operation, &place.journal, error);
+        let size = files.journal.size().map_err(|error| io("look at", error))?;
+        if size == self.working.chain.offset {
+            return Ok(());
+        }
+        let mut records = Vec::new();
+        let torn = self
+            .working
+            .advance(place, &files.journal, size, |record| records.push(record));
+        let torn = torn.inspect_err(|error| self.broken = Some(error.clone()))?;
+        if torn > 0 {
+            let offset = self.working.chain.offset;
+            files
+                .journal
+                .set_size(offset)
+                .map_err(|error| io("cut the torn tail of", error))?;
+            tracing::warn!(path = %place.journal.display(), offset, torn, "cut off an unfinished commit");
+        }
+        // A writer that died may have left records that it never synced.
+        files.journal.sync_data().map_err(|error| io("sync", error))?;
+        let head = self.working.chain.head;
+        self.log.announce(files, head.epoch, self.working.chain.offset);
+        if !records.is_empty() {
+            self.published().apply(&Arc::new(Commit { records, head }));
+        }
+        Ok(())
+    }
+
+    /// Checks commands in order, each against the state that the ones before leave, and encodes their records.
+    fn draft(&mut self, batch: &mut VecDeque<Submission<F>>) -> Draft<F> {
+        let now = self.shared.options.clock.now();
+        let chain = &self.working.chain;
+        let mut head = chain.head;
+        if head.is_empty() {
+            head.epoch = Uuid::now_v7();
+            head.hash = ChainHash::genesis(&self.shared.stream, head.epoch);
+            self.lines = None;
+        }
+        let lines = self
+            .lines
+            .get_or_insert_with(|| LineWriter::new(&self.shared.stream, head.epoch));
+        lines.begin(head.seq + 1, now);
+        self.buffer.clear();
+        let mut records = Vec::with_capacity(batch.len());
+        let mut answers = Vec::with_capacity(batch.len());
+        while self.buffer.len() < MAX_COMMIT_BYTES
+            && let Some(Submission {
+                command,
+                actor,
+                answer,
+            }) = batch.pop_front()
+        {
+            let verdict = match self.working.fold.check(command, now) {
+                Err(refusal) => Verdict::Refused(refusal),
+                Ok(events) => {
+                    let first = records.len();
+                    let mark = (head, self.buffer.len());
+                    let mut longest = 0;
+                    for event in events {
+                        let start = self.buffer.len();
+                        let meta = RecordMeta {
+                            seq: head.seq + 1,
+                            id: lines.next_id(),
+                            at: now,
+                            actor: Arc::clone(&actor),
+                        };
+                        let line = LineHead {
+                            seq: meta.seq,
+                            id: meta.id,
+                            actor: &actor,
+                        };
+                        head.hash = lines.write(line, &event, &head.hash, &mut self.buffer);
+                        head.seq = meta.seq;
+                        longest = longest.max(self.buffer.len() - start);
+                        records.push(Committed { meta, event });
+                    }
+                    if longest > MAX_LINE_BYTES {
+                        (head, _) = mark;
+                        self.buffer.truncate(mark.1);
+                        records.truncate(first);
+                        Verdict::Failed(JournalError::RecordTooLarge {
+                            bytes: longest,
+                            limit: MAX_LINE_BYTES,
+                        })
+                    } else {
+                        for record in &records[first..] {
+                            self.working.fold.apply(&record.meta, &record.event);
+                        }
+                        Verdict::Recorded(first..records.len())
+                    }
+                }
+            };
+            answers.push((answer, verdict));
+        }
+        Draft {
+            records,
+            answers,
+            head,
+        }
+    }
+
+    /// Writes and syncs the drafted records.
+    fn write(&mut self, lock: &mut LogLock, draft: &Draft<F>) -> Result<(), JournalError> {
+        let files = match &lock.files {
+            Some(files) => files.clone(),
+            None => self.log.create(lock)?,
+        };
+        let batch = self.working.chain.head.seq + 1;
+        match self.log.append(&files, &self.buffer, self.working.chain.offset) {
+            Ok(()) => {
+                self.working
+                    .chain
+                    .wrote(draft.head, batch, self.buffer.len() as u64);
+                self.log
+                    .announce(&files, draft.head.epoch, self.working.chain.offset);
+                Ok(())
+            }
+            Err(AppendError::RolledBack(error)) => Err(error),
+            Err(AppendError::Unknown { error, reason }) => {
+                let path = self.log.place.journal.clone();
+                self.broken = Some(JournalError::Poisoned { path, reason });
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the working state the durable one again.
+    fn roll_back(&mut self) {
+        let durable = self
+            .shared
+            .published
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.working.fold = durable.state.clone();
+    }
+}
+
+fn answer<F: Fold>(answers: Vec<(Answer<F>, Verdict<F>)>, commit: Option<&Arc<Commit<F::Event>>>) {
+    for (answer, verdict) in answers {
+        answer.send(match (verdict, commit) {
+            (Verdict::Refused(refusal), _) => Err(SubmitError::Refused(refusal)),
+            (Verdict::Failed(error), _) => Err(error.into()),
+            (Verdict::Recorded(range), Some(commit)) if !range.is_empty() => {
+                Ok(Receipt::new(Arc::clone(commit), range))
+            }
+            (Verdict::Recorded(_), _) => Ok(Receipt::unchanged()),
+        });
+    }
+}
+
+/// Closes queue and subscriptions when the committer ends, be it by a panic of the model.
+struct CloseOnExit<'a, F: Fold>(&'a Shared<F>);
+
+impl<F: Fold> Drop for CloseOnExit<'_, F> {
+    fn drop(&mut self) {
+        self.0.queue.abandon();
+        self.0
+            .published
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .close();
+    }
+}

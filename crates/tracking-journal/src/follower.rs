@@ -1,0 +1,157 @@
+//! A stream's state kept up to date from its journal, whoever writes it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tracking_model::{Fold, StreamId};
+
+use crate::durable::DurableEnd;
+use crate::io::IoFile;
+use crate::loading::State;
+use crate::place::Place;
+use crate::reader::open_journal;
+use crate::{Commit, DataDir, Head, JournalError, RecoveryReport};
+
+/// How often a follower looks where nothing tells it, as on network file systems.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A stream's state, read from its journal without writing anything.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Loaded<F> {
+    /// The state.
+    pub state: F,
+    /// Where it stands.
+    pub head: Head,
+    /// What reading found.
+    pub recovery: RecoveryReport,
+}
+
+/// Reads a stream's present state. Nothing is written, locked for long, or kept open.
+///
+/// # Errors
+/// [`JournalError::NoSuchStream`] if it has no journal; `Damaged` or `Undecodable` for what is in it; else as the
+/// system says.
+pub fn load<F: Fold>(dir: &DataDir, stream: &StreamId) -> Result<Loaded<F>, JournalError> {
+    let follower = Follower::<F>::open(dir, stream)?;
+    let State { fold, chain, report } = follower.state;
+    Ok(Loaded {
+        state: fold,
+        head: chain.head,
+        recovery: report,
+    })
+}
+
+/// A stream's state that follows its journal, in this or another process. Reads only.
+#[derive(Debug)]
+pub struct Follower<F> {
+    place: Place,
+    file: Arc<dyn IoFile>,
+    durable: DurableEnd,
+    state: State<F>,
+    changed: Arc<Notify>,
+    watcher: Option<RecommendedWatcher>,
+}
+
+impl<F: Fold> Follower<F> {
+    /// Reads the stream's present state; [`Self::next`] goes on from there.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn open(dir: &DataDir, stream: &StreamId) -> Result<Self, JournalError> {
+        let place = Place::on_disk(dir, stream);
+        let file = open_journal(&place)?;
+        let mut durable = DurableEnd::new(&place, Arc::clone(&file));
+        let end = durable.end()?;
+        let state = State::load(&place, &file, end)?;
+        Ok(Self {
+            place,
+            file,
+            durable,
+            state,
+            changed: Arc::new(Notify::new()),
+            watcher: None,
+        })
+    }
+
+    /// The stream.
+    #[must_use]
+    pub const fn stream(&self) -> &StreamId {
+        &self.place.stream
+    }
+
+    /// The state up to the last commit that was returned.
+    #[must_use]
+    pub const fn state(&self) -> &F {
+        &self.state.fold
+    }
+
+    /// Where the state stands.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        self.state.chain.head
+    }
+
+    /// Waits until more is durable and returns it; several commits may come as one.
+    ///
+    /// # Errors
+    /// As [`load`].
+    ///
+    /// # Cancellation
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Result<Commit<F::Event>, JournalError> {
+        self.watch();
+        loop {
+            let changed = Arc::clone(&self.changed);
+            if let Some(commit) = self.try_next()? {
+                return Ok(commit);
+            }
+            // A timeout is the backstop where file systems do not notify.
+            tokio::select! {
+                () = changed.notified() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// What has become durable since the last call, if anything.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn try_next(&mut self) -> Result<Option<Commit<F::Event>>, JournalError> {
+        let end = self.durable.end()?;
+        if end <= self.state.chain.offset {
+            return Ok(None);
+        }
+        let mut records = Vec::new();
+        self.state
+            .advance(&self.place, &self.file, end, |record| records.push(record))?;
+        Ok((!records.is_empty()).then(|| Commit {
+            records,
+            head: self.state.chain.head,
+        }))
+    }
+
+    fn watch(&mut self) {
+        if self.watcher.is_none() {
+            match watcher(&self.place.sidecar, &self.changed) {
+                Ok(watcher) => self.watcher = Some(watcher),
+                Err(error) => tracing::debug!(%error, "no notification of changes; looking every second"),
+            }
+        }
+    }
+}
+
+fn watcher(path: &Path, changed: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    let changed = Arc::clone(changed);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            changed.notify_one();
+        }
+    })?;
+    watcher.watch(path, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}

@@ -1,0 +1,225 @@
+//! The writer of one stream, as its users see it.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+
+use tracking_model::{Fold, StreamId};
+
+use crate::committer::Committer;
+use crate::io::OpenMode;
+use crate::loading::State;
+use crate::log::Log;
+use crate::pending::Pending;
+use crate::place::Place;
+use crate::published::Published;
+use crate::queue::{Queue, Submission};
+use crate::{DataDir, Head, JournalError, JournalOptions, RecoveryReport, Subscription};
+
+/// What callers and the committer share.
+#[derive(Debug)]
+pub(crate) struct Shared<F: Fold> {
+    pub(crate) stream: StreamId,
+    pub(crate) options: JournalOptions,
+    pub(crate) queue: Queue<F>,
+    pub(crate) published: RwLock<Published<F>>,
+}
+
+/// An open stream: its durable state, and the way to change it. Clones share it; dropping the last one commits what
+/// waits and closes it.
+pub struct Journal<F: Fold> {
+    inner: Arc<Inner<F>>,
+}
+
+struct Inner<F: Fold> {
+    shared: Arc<Shared<F>>,
+    recovery: RecoveryReport,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<F: Fold> Journal<F> {
+    /// Opens a stream to write. Blocks while it reads what is there. A stream without a journal is empty; the file
+    /// appears with the first commit.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal cannot be read, is damaged, or holds what the model cannot read.
+    pub fn open(dir: &DataDir, stream: StreamId, options: JournalOptions) -> Result<Self, JournalError> {
+        Self::start(Place::on_disk(dir, &stream), stream, options)
+    }
+
+    /// Opens an empty stream that exists in memory only and ends with the last clone.
+    #[must_use]
+    pub fn in_memory(stream: StreamId, options: JournalOptions) -> Self {
+        let place = Place::in_memory(&stream);
+        Self::start(place, stream, options).expect("an empty stream in memory has nothing that could fail")
+    }
+
+    fn start(place: Place, stream: StreamId, options: JournalOptions) -> Result<Self, JournalError> {
+        let state = load::<F>(&place)?;
+        let recovery = state.report;
+        let published = Published::new(state.fold.clone(), state.chain.head);
+        let log = Log::new(place, options.lock_timeout);
+        let queue = Queue::new(options.max_waiting);
+        let shared = Arc::new(Shared {
+            stream,
+            options,
+            queue,
+            published: RwLock::new(published),
+        });
+        let committer = Committer::new(Arc::clone(&shared), log, state);
+        let thread = thread::Builder::new()
+            .name("journal-committer".to_owned())
+            .spawn(move || committer.run());
+        let thread = thread.map_err(|error| JournalError::Io {
+            operation: "start the committer of",
+            path: shared.stream.file_stem().into(),
+            source: Arc::new(error),
+        })?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                recovery,
+                committer: Mutex::new(Some(thread)),
+            }),
+        })
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn stream(&self) -> &StreamId {
+        &self.inner.shared.stream
+    }
+
+    /// Queues a command in the name of the options' actor. Never blocks; the answer comes through [`Pending`].
+    pub fn submit(&self, command: F::Command) -> Pending<F> {
+        self.submit_as(Arc::clone(&self.inner.shared.options.actor), command)
+    }
+
+    /// Queues a command in the name of `actor`.
+    pub fn submit_as(&self, actor: Arc<str>, command: F::Command) -> Pending<F> {
+        let (pending, answer) = Pending::new();
+        self.inner.shared.queue.push(Submission {
+            command,
+            actor,
+            answer,
+        });
+        pending
+    }
+
+    /// Looks at the durable state. Keep it short: commits wait meanwhile.
+    pub fn read<R>(&self, look: impl FnOnce(&F, &Head) -> R) -> R {
+        let published = self
+            .inner
+            .shared
+            .published
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        look(&published.state, &published.head)
+    }
+
+    /// Where the durable state stands.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.read(|_, head| *head)
+    }
+
+    /// What opening found.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.inner.recovery
+    }
+
+    /// Follows the stream from now on; up to `capacity` commits wait for a slow subscriber before it misses some.
+    #[must_use]
+    pub fn subscribe(&self, capacity: usize) -> Subscription<F::Event> {
+        self.read_and_subscribe(capacity, |_, _| ()).1
+    }
+
+    /// Looks at the durable state and follows from exactly there.
+    pub fn read_and_subscribe<R>(
+        &self,
+        capacity: usize,
+        look: impl FnOnce(&F, &Head) -> R,
+    ) -> (R, Subscription<F::Event>) {
+        let mut published = self
+            .inner
+            .shared
+            .published
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let seen = look(&published.state, &published.head);
+        (seen, published.subscribe(capacity))
+    }
+
+    /// Commits what waits, then closes the stream for all clones. What is submitted afterwards is answered `Closed`.
+    ///
+    /// # Cancellation
+    /// When the future is dropped, closing goes on.
+    pub async fn close(self) {
+        let inner = Arc::clone(&self.inner);
+        drop(self);
+        let joined = tokio::task::spawn_blocking(move || inner.close()).await;
+        if let Err(error) = joined {
+            tracing::warn!(%error, "closing a journal was interrupted");
+        }
+    }
+
+    /// As [`Self::close`], blocking the thread.
+    pub fn close_blocking(&self) {
+        self.inner.close();
+    }
+}
+
+impl<F: Fold> Inner<F> {
+    fn close(&self) {
+        self.shared.queue.close();
+        let thread = self
+            .committer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!(stream = %self.shared.stream, "the committer panicked; what waited was answered `Closed`");
+        }
+    }
+}
+
+impl<F: Fold> Drop for Inner<F> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<F: Fold> Clone for Journal<F> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<F: Fold> fmt::Debug for Journal<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stream = self.stream();
+        f.debug_struct("Journal")
+            .field("stream", stream)
+            .field("head", &self.head())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the stream's present state, empty where there is no journal.
+fn load<F: Fold>(place: &Place) -> Result<State<F>, JournalError> {
+    let file = match place.io.open(&place.journal, OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::empty(place)),
+        Err(error) => return Err(JournalError::io("open", &place.journal, error)),
+    };
+    let end = file
+        .size()
+        .map_err(|error| JournalError::io("look at", &place.journal, error))?;
+    State::load(place, &file, end)
+}

@@ -1,0 +1,459 @@
+//! One record as one line: written and read by hand, because every event passes here several times.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tracking_model::{RecordMeta, StreamEvent, StreamId, Timestamp};
+use uuid::Uuid;
+
+use crate::ChainHash;
+
+/// The format version that this crate writes.
+pub const FORMAT_VERSION: u32 = 1;
+/// Longest line in bytes, line feed included. Room for an imported state; ordinary records have some hundred bytes.
+pub const MAX_LINE_BYTES: usize = 32 << 20;
+
+const HASH_KEY: &[u8] = b",\"hash\":\"";
+const HASH_END: &[u8] = b"\"}";
+/// Bytes of `,"hash":"<64 digits>"}`, which ends every line before its line feed.
+pub(crate) const HASH_SUFFIX: usize = HASH_KEY.len() + 64 + HASH_END.len();
+
+/// Why a line is no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} at byte {at} of the line")]
+pub struct LineError {
+    /// What should be there.
+    pub expected: &'static str,
+    /// Offset within the line.
+    pub at: usize,
+}
+
+/// The fields of a line, borrowed from it.
+#[derive(Debug)]
+pub(crate) struct Line<'a> {
+    pub(crate) v: u32,
+    pub(crate) stream: Cow<'a, str>,
+    pub(crate) epoch: Uuid,
+    pub(crate) seq: u64,
+    pub(crate) batch: u64,
+    pub(crate) id: Uuid,
+    pub(crate) at: Timestamp,
+    pub(crate) actor: Cow<'a, str>,
+    pub(crate) kind: Cow<'a, str>,
+    pub(crate) data: &'a str,
+    pub(crate) hash: ChainHash,
+    /// What the hash is over: the line up to but excluding `,"hash":`.
+    pub(crate) body: &'a [u8],
+}
+
+/// The hash that ends `line` (without its line feed), if it ends in one.
+pub(crate) fn trailing_hash(line: &[u8]) -> Option<ChainHash> {
+    let suffix = line.get(line.len().checked_sub(HASH_SUFFIX)?..)?;
+    let digits = suffix.strip_prefix(HASH_KEY)?.strip_suffix(HASH_END)?;
+    ChainHash::from_hex(digits)
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line without its line feed.
+    pub(crate) fn parse(line: &'a [u8]) -> Result<Self, LineError> {
+        let text = std::str::from_utf8(line).map_err(|error| LineError {
+            expected: "UTF-8",
+            at: error.valid_up_to(),
+        })?;
+        let hash = trailing_hash(line).ok_or(LineError {
+            expected: "a hash at the end",
+            at: line.len().saturating_sub(HASH_SUFFIX),
+        })?;
+        let end = line.len() - HASH_SUFFIX;
+        let mut scan = Scanner { text, at: 0, end };
+        scan.literal("{\"v\":")?;
+        let v = u32::try_from(scan.number()?).map_err(|_| scan.expected("a format version"))?;
+        if v > FORMAT_VERSION {
+            return Self::parse_newer(v, text, hash, end);
+        }
+        if v == 0 {
+            return Err(scan.expected("a format version"));
+        }
+        scan.literal(",\"stream\":\"")?;
+        let stream = scan.string()?;
+        scan.literal(",\"epoch\":\"")?;
+        let epoch = scan.uuid()?;
+        scan.literal(",\"seq\":")?;
+        let seq = scan.number()?;
+        scan.literal(",\"batch\":")?;
+        let batch = scan.number()?;
+        scan.literal(",\"id\":\"")?;
+        let id = scan.uuid()?;
+        scan.literal(",\"at\":\"")?;
+        let at = scan.timestamp()?;
+        scan.literal(",\"actor\":\"")?;
+        let actor = scan.string()?;
+        scan.literal(",\"type\":\"")?;
+        let kind = scan.string()?;
+        scan.literal(",\"data\":")?;
+        let data = scan.rest()?;
+        Ok(Self {
+            v,
+            stream,
+            epoch,
+            seq,
+            batch,
+            id,
+            at,
+            actor,
+            kind,
+            data,
+            hash,
+            body: &line[..end],
+        })
+    }
+
+    /// Reads a line of a version that may have other keys, or the same in another order.
+    fn parse_newer(v: u32, text: &'a str, hash: ChainHash, end: usize) -> Result<Self, LineError> {
+        let newer: NewerLine<'a> = serde_json::from_str(text).map_err(|error| LineError {
+            expected: "the known keys of a record of a newer format version",
+            at: error.column(),
+        })?;
+        Ok(Self {
+            v,
+            stream: newer.stream,
+            epoch: newer.epoch,
+            seq: newer.seq,
+            batch: newer.batch,
+            id: newer.id,
+            at: newer.at,
+            actor: newer.actor,
+            kind: newer.kind,
+            data: newer.data.get(),
+            hash,
+            body: &text.as_bytes()[..end],
+        })
+    }
+
+    /// The part of the record that a fold is told.
+    pub(crate) fn meta(&self, actors: &mut ActorCache) -> RecordMeta {
+        RecordMeta {
+            seq: self.seq,
+            id: self.id,
+            at: self.at,
+            actor: actors.shared(&self.actor),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct NewerLine<'a> {
+    #[serde(borrow)]
+    stream: Cow<'a, str>,
+    epoch: Uuid,
+    seq: u64,
+    batch: u64,
+    id: Uuid,
+    at: Timestamp,
+    #[serde(borrow)]
+    actor: Cow<'a, str>,
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// Gives equal actors one allocation: nearly all records of a stream have the same.
+#[derive(Debug, Default)]
+pub(crate) struct ActorCache(Option<Arc<str>>);
+
+impl ActorCache {
+    pub(crate) fn shared(&mut self, actor: &str) -> Arc<str> {
+        match &self.0 {
+            Some(last) if **last == *actor => Arc::clone(last),
+            _ => {
+                let shared: Arc<str> = actor.into();
+                self.0 = Some(Arc::clone(&shared));
+                shared
+            }
+        }
+    }
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Scanner<'a> {
+    const fn expected(&self, expected: &'static str) -> LineError {
+        LineError {
+            expected,
+            at: self.at,
+        }
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        &self.text.as_bytes()[self.at..self.end]
+    }
+
+    fn slice(&self, from: usize, to: usize) -> Result<&'a str, LineError> {
+        self.text.get(from..to).ok_or(LineError {
+            expected: "a character boundary",
+            at: from,
+        })
+    }
+
+    fn literal(&mut self, literal: &'static str) -> Result<(), LineError> {
+        if self.at <= self.end && self.bytes().starts_with(literal.as_bytes()) {
+            self.at += literal.len();
+            Ok(())
+        } else {
+            Err(self.expected(literal))
+        }
+    }
+
+    /// A whole number without leading zeros.
+    fn number(&mut self) -> Result<u64, LineError> {
+        let bytes = self.bytes();
+        let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 || (digits > 1 && bytes[0] == b'0') {
+            return Err(self.expected("a whole number"));
+        }
+        let value = bytes[..digits]
+            .iter()
+            .try_fold(0_u64, |value, digit| {
+                value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+            })
+            .ok_or_else(|| self.expected("a number below 2^64"))?;
+        self.at += digits;
+        Ok(value)
+    }
+
+    /// The rest of a string after its opening quote, and the closing quote.
+    fn string(&mut self) -> Result<Cow<'a, str>, LineError> {
+        let start = self.at;
+        let mut escaped = false;
+        let mut bytes = self.bytes().iter().enumerate();
+        while let Some((index, byte)) = bytes.next() {
+            match byte {
+                b'"' => {
+                    self.at = start + index + 1;
+                    return if escaped {
+                        let quoted = self.slice(start - 1, self.at)?;
+                        let text = serde_json::from_str::<String>(quoted);
+                        text.map(Cow::Owned).map_err(|_| LineError {
+                            expected: "a string",
+                            at: start,
+                        })
+                    } else {
+                        self.slice(start, start + index).map(Cow::Borrowed)
+                    };
+                }
+                b'\\' => {
+                    escaped = true;
+                    bytes.next();
+                }
+                0..0x20 => break,
+                _ => {}
+            }
+        }
+        Err(self.expected("a string"))
+    }
+
+    /// A hyphenated lower-case UUID and the closing quote.
+    fn uuid(&mut self) -> Result<Uuid, LineError> {
+        let canonical = |text: &&[u8]| text[36] == b'"' && !text.iter().any(u8::is_ascii_uppercase);
+        let text = self.bytes().get(..37).filter(canonical);
+        let uuid = text.and_then(|text| Uuid::try_parse_ascii(&text[..36]).ok());
+        let uuid = uuid.ok_or_else(|| self.expected("a UUID"))?;
+        self.at += 37;
+        Ok(uuid)
+    }
+
+    /// `2025-01-31T05:25:01.056236Z` and the closing quote.
+    fn timestamp(&mut self) -> Result<Timestamp, LineError> {
+        let text = self.bytes().get(..28).filter(|text| text[27] == b'"');
+        let at = text.and_then(|text| read_timestamp(&text[..27]));
+        let at = at.ok_or_else(|| self.expected("a time such as 2025-01-31T05:25:01.056236Z"))?;
+        self.at += 28;
+        Ok(at)
+    }
+
+    /// The object that goes on to the end of the body.
+    fn rest(&mut self) -> Result<&'a str, LineError> {
+        let data = self.slice(self.at, self.end)?;
+        if data.starts_with('{') && data.ends_with('}') {
+            Ok(data)
+        } else {
+            Err(self.expected("an object"))
+        }
+    }
+}
+
+/// Reads exactly the form that journals write; anything else is no canonical line.
+fn read_timestamp(text: &[u8]) -> Option<Timestamp> {
+    let number = |from: usize, to: usize| {
+        text[from..to].iter().try_fold(0_i64, |value, byte| {
+            byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
+        })
+    };
+    let punctuation = [
+        (4, b'-'),
+        (7, b'-'),
+        (10, b'T'),
+        (13, b':'),
+        (16, b':'),
+        (19, b'.'),
+        (26, b'Z'),
+    ];
+    if !punctuation.iter().all(|(at, byte)| text[*at] == *byte) {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second, micros) = (number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 26)?);
+    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let days_of_month = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + i64::from(leap),
+        _ => return None,
+    };
+    if year == 0 || !(1..=days_of_month).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Days since 1970-01-01 of the proleptic Gregorian calendar, counting years from March.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+    Some(Timestamp::from_micros(seconds * 1_000_000 + micros))
+}
+
+/// Appends `value` in decimal.
+pub(crate) fn write_number(value: u64, out: &mut Vec<u8>) {
+    let mut text = [0_u8; 20];
+    let mut start = text.len();
+    let mut rest = value;
+    loop {
+        start -= 1;
+        text[start] = b'0' + u8::try_from(rest % 10).expect("a digit is below ten");
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&text[start..]);
+}
+
+/// Appends `text` as a JSON string, quotes included.
+pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
+    if text
+        .bytes()
+        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+    {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, text).expect("writing a string to memory cannot fail");
+    }
+}
+
+/// Writes the lines of one stream and epoch, each chained to the one before.
+#[derive(Debug)]
+pub(crate) struct LineWriter {
+    /// `{"v":1,"stream":"…","epoch":"…","seq":`
+    prefix: Vec<u8>,
+    /// `","at":"…","actor":` of the current commit.
+    at: Vec<u8>,
+    batch: u64,
+    next_id: u128,
+}
+
+/// What one record is, beside its event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LineHead<'a> {
+    pub(crate) seq: u64,
+    pub(crate) id: Uuid,
+    pub(crate) actor: &'a str,
+}
+
+impl LineWriter {
+    pub(crate) fn new(stream: &StreamId, epoch: Uuid) -> Self {
+        let prefix = format!(
+            "{{\"v\":{FORMAT_VERSION},\"stream\":\"{stream}\",\"epoch\":\"{}\",\"seq\":",
+            epoch.hyphenated()
+        );
+        Self {
+            prefix: prefix.into_bytes(),
+            at: Vec::new(),
+            batch: 0,
+            next_id: 0,
+        }
+    }
+
+    /// Begins a commit whose first record is `batch`, at time `at`.
+    pub(crate) fn begin(&mut self, batch: u64, at: Timestamp) {
+        let mut text = String::with_capacity(48);
+        text.push_str("\",\"at\":\"");
+        at.write_rfc3339(&mut text);
+        text.push_str("\",\"actor\":");
+        self.at = text.into_bytes();
+        self.batch = batch;
+        // One UUID v7 from the system's randomness for each commit; its records count on from there. The topmost
+        // random bit is cleared, so that counting never reaches the variant and version bits.
+        let millis = u64::try_from(at.as_micros() / 1000).unwrap_or(0);
+        let random = Uuid::now_v7().into_bytes();
+        let mut tail = [0; 10];
+        tail.copy_from_slice(&random[6..]);
+        tail[2] &= 0x1f;
+        self.next_id = uuid::Builder::from_unix_timestamp_millis(millis, &tail)
+            .into_uuid()
+            .as_u128();
+    }
+
+    /// The id of the next record of this commit.
+    pub(crate) fn next_id(&mut self) -> Uuid {
+        let id = Uuid::from_u128(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    /// Appends the line of `event` and returns its hash.
+    pub(crate) fn write<E: StreamEvent>(
+        &self,
+        head: LineHead<'_>,
+        event: &E,
+        previous: &ChainHash,
+        out: &mut Vec<u8>,
+    ) -> ChainHash {
+        let start = out.len();
+        out.extend_from_slice(&self.prefix);
+        write_number(head.seq, out);
+        out.extend_from_slice(b",\"batch\":");
+        write_number(self.batch, out);
+        out.extend_from_slice(b",\"id\":\"");
+        let mut id = [0; 36];
+        head.id.hyphenated().encode_lower(&mut id);
+        out.extend_from_slice(&id);
+        out.extend_from_slice(&self.at);
+        write_string(head.actor, out);
+        out.extend_from_slice(b",\"type\":");
+        write_string(event.kind(), out);
+        out.extend_from_slice(b",\"data\":");
+        event.write_data(out);
+        seal_line(start, previous, out)
+    }
+}
+
+/// Ends the line that begins at `start` of `out` with its hash and a line feed.
+pub(crate) fn seal_line(start: usize, previous: &ChainHash, out: &mut Vec<u8>) -> ChainHash {
+    let hash = previous.next(&out[start..]);
+    out.extend_from_slice(HASH_KEY);
+    hash.write_hex(out);
+    out.extend_from_slice(HASH_END);
+    out.push(b'\n');
+    hash
+}

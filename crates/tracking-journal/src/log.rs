@@ -1,0 +1,265 @@
+//! The writer's hold on a journal's files: the lock between processes, the append, the sync and the roll-back.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::io::{FileId, IoFile, OpenMode, write_full};
+use crate::place::Place;
+use crate::sidecar::DurableLength;
+use crate::{JournalError, lock_owner};
+
+/// The files of a stream that exists.
+#[derive(Debug, Clone)]
+pub(crate) struct LogFiles {
+    pub(crate) journal: Arc<dyn IoFile>,
+    pub(crate) id: FileId,
+    pub(crate) sidecar: Arc<dyn IoFile>,
+}
+
+/// The stream's lock, held for one commit.
+#[derive(Debug)]
+pub(crate) struct LogLock {
+    held: Arc<dyn IoFile>,
+    /// The files, `None` while the stream has none: then the directory is what is locked.
+    pub(crate) files: Option<LogFiles>,
+}
+
+impl Drop for LogLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.held.unlock() {
+            tracing::warn!(%error, "cannot unlock a journal; its lock ends with this process");
+        }
+    }
+}
+
+/// Opens, locks and writes the files of one stream.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) place: Place,
+    lock_timeout: Duration,
+    files: Option<LogFiles>,
+}
+
+impl Log {
+    pub(crate) const fn new(place: Place, lock_timeout: Duration) -> Self {
+        Self {
+            place,
+            lock_timeout,
+            files: None,
+        }
+    }
+
+    fn error(&self, operation: &'static str, error: io::Error) -> JournalError {
+        JournalError::io(operation, &self.place.journal, error)
+    }
+
+    /// Which file this log has open, if any.
+    pub(crate) fn file_id(&self) -> Option<FileId> {
+        self.files.as_ref().map(|files| files.id)
+    }
+
+    /// Whether the journal may be longer than `offset`, or another file; errors are met when it is locked.
+    pub(crate) fn grown(&self, offset: u64) -> bool {
+        let named = self.place.io.identity(&self.place.journal).ok().flatten();
+        match (&self.files, named) {
+            (_, None) => false,
+            (Some(files), Some(id)) if files.id == id => {
+                files.journal.size().is_ok_and(|size| size != offset)
+            }
+            (_, Some(_)) => true,
+        }
+    }
+
+    /// Takes the stream's lock, waiting for other writers as long as the timeout allows. What the lock gives may be
+    /// another file than before: compare [`Self::file_id`] before and after.
+    pub(crate) fn lock(&mut self) -> Result<LogLock, JournalError> {
+        let deadline = Deadline::after(self.lock_timeout);
+        loop {
+            let found = self.place.io.identity(&self.place.journal);
+            match found.map_err(|error| self.error("look at", error))? {
+                None if self.files.is_some() => {
+                    return Err(JournalError::Removed {
+                        path: self.place.journal.clone(),
+                    });
+                }
+                None => {
+                    let directory = self.place.io.open_dir(&self.place.directory());
+                    let directory = directory.map_err(|error| self.error("open the directory of", error))?;
+                    self.wait_for(&directory, &deadline)?;
+                    let lock = LogLock {
+                        held: directory,
+                        files: None,
+                    };
+                    let found = self.place.io.identity(&self.place.journal);
+                    if found.map_err(|error| self.error("look at", error))?.is_none() {
+                        return Ok(lock);
+                    }
+                }
+                Some(id) => {
+                    if let Some(lock) = self.lock_file(id, &deadline)? {
+                        return Ok(lock);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the lock of the journal's file; `None` if meanwhile the path names another.
+    fn lock_file(&mut self, id: FileId, deadline: &Deadline) -> Result<Option<LogLock>, JournalError> {
+        let files = match &self.files {
+            Some(files) if files.id == id => files.clone(),
+            _ => match self.open_files(OpenMode::Write) {
+                Ok(files) => files,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(self.error("open", error)),
+            },
+        };
+        // Whoever waits for the journal holds the turnstile meanwhile, so that the one who has just let go of the
+        // journal cannot take it again before the waiter had its turn.
+        self.wait_for(&files.sidecar, deadline)?;
+        let turnstile = LogLock {
+            held: Arc::clone(&files.sidecar),
+            files: None,
+        };
+        self.wait_for(&files.journal, deadline)?;
+        let lock = LogLock {
+            held: Arc::clone(&files.journal),
+            files: Some(files.clone()),
+        };
+        drop(turnstile);
+        let found = self.place.io.identity(&self.place.journal);
+        if found.map_err(|error| self.error("look at", error))? != Some(files.id) {
+            return Ok(None);
+        }
+        self.files = Some(files);
+        Ok(Some(lock))
+    }
+
+    fn open_files(&self, mode: OpenMode) -> io::Result<LogFiles> {
+        let journal = self.place.io.open(&self.place.journal, mode)?;
+        let sidecar = self.place.io.open(&self.place.sidecar, OpenMode::Create)?;
+        Ok(LogFiles {
+            id: journal.identity()?,
+            journal,
+            sidecar,
+        })
+    }
+
+    fn wait_for(&self, file: &Arc<dyn IoFile>, deadline: &Deadline) -> Result<(), JournalError> {
+        let mut pause = Duration::from_micros(20);
+        loop {
+            if file.try_lock().map_err(|error| self.error("lock", error))? {
+                return Ok(());
+            }
+            if deadline.passed() {
+                return Err(JournalError::Locked {
+                    path: self.place.journal.clone(),
+                    holder: self.holder(file),
+                    waited: deadline.timeout,
+                });
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(2));
+        }
+    }
+
+    /// The process that holds the journal's lock, else the one that holds what was waited for.
+    fn holder(&self, waited_for: &Arc<dyn IoFile>) -> Option<u32> {
+        if !self.place.shared {
+            return None;
+        }
+        let journal = self.place.io.identity(&self.place.journal).ok().flatten();
+        journal
+            .and_then(lock_owner::of)
+            .or_else(|| lock_owner::of(waited_for.identity().ok()?))
+    }
+
+    /// Creates the files of a stream that has none, under the directory's lock, and moves the lock to the journal.
+    pub(crate) fn create(&mut self, lock: &mut LogLock) -> Result<LogFiles, JournalError> {
+        let files = self
+            .open_files(OpenMode::Create)
+            .map_err(|error| self.error("create", error))?;
+        let deadline = Deadline::after(self.lock_timeout);
+        self.wait_for(&files.journal, &deadline)?;
+        *lock = LogLock {
+            held: Arc::clone(&files.journal),
+            files: Some(files.clone()),
+        };
+        let synced = self.place.io.sync_dir(&self.place.directory());
+        synced.map_err(|error| self.error("sync the directory of", error))?;
+        self.files = Some(files.clone());
+        Ok(files)
+    }
+
+    /// Writes `bytes` at `offset` and makes them durable.
+    pub(crate) fn append(&self, files: &LogFiles, bytes: &[u8], offset: u64) -> Result<(), AppendError> {
+        if let Err(error) = write_full(&*files.journal, bytes, offset) {
+            let error = self.error("write", error);
+            return match files.journal.set_size(offset) {
+                Ok(()) => Err(AppendError::RolledBack(error)),
+                Err(rollback) => Err(AppendError::Unknown {
+                    error,
+                    reason: format!("a failed write could not be undone: {rollback}"),
+                }),
+            };
+        }
+        if let Err(error) = files.journal.sync_data() {
+            let reason = format!("a sync failed: {error}");
+            // What is not durable should not be found by the next reader either; whether this works changes nothing.
+            if let Err(rollback) = files.journal.set_size(offset) {
+                tracing::warn!(%rollback, path = %self.place.journal.display(), "cannot cut what was not synced");
+            }
+            return Err(AppendError::Unknown {
+                error: self.error("sync", error),
+                reason,
+            });
+        }
+        Ok(())
+    }
+
+    /// Tells readers in other processes how much is durable.
+    pub(crate) fn announce(&self, files: &LogFiles, epoch: Uuid, length: u64) {
+        let durable = DurableLength { epoch, length };
+        if let Err(error) = durable.write(&*files.sidecar) {
+            // The records are durable; readers find them once no writer holds the lock.
+            tracing::warn!(%error, path = %self.place.sidecar.display(), "cannot announce the durable length");
+        }
+    }
+}
+
+/// What is left of a failed append.
+#[derive(Debug)]
+pub(crate) enum AppendError {
+    /// The file is as it was before.
+    RolledBack(JournalError),
+    /// What is on disk is unknown.
+    Unknown {
+        /// What failed.
+        error: JournalError,
+        /// For those who come later.
+        reason: String,
+    },
+}
+
+#[derive(Debug)]
+struct Deadline {
+    timeout: Duration,
+    start: Instant,
+}
+
+impl Deadline {
+    fn after(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            start: Instant::now(),
+        }
+    }
+
+    fn passed(&self) -> bool {
+        self.start.elapsed() >= self.timeout
+    }
+}

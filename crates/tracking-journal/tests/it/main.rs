@@ -1,0 +1,3 @@
+//! The journal's integration tests.
+mod counter;
+mod journal;
