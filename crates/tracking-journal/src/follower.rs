@@ -109,10 +109,12 @@ impl<F: Fold> Follower<F> {
             if let Some(commit) = self.try_next()? {
                 return Ok(commit);
             }
-            // A timeout is the backstop where file systems do not notify.
-            tokio::select! {
-                () = changed.notified() => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            // Where file systems do not notify, the time-out makes it look again.
+            if tokio::time::timeout(LOOK_AGAIN, changed.notified())
+                .await
+                .is_err()
+            {
+                tracing::trace!(stream = %self.place.stream, "looking without a notification");
             }
         }
     }
