@@ -24,7 +24,10 @@ pub(crate) fn run(workspace: &Workspace, notes: &mut Vec<String>) -> Result<(), 
             let places = own
                 .iter()
                 .filter(|file| may_name(file, dir.as_str(), dependency.kind));
-            !ignored(package, &dependency.name) && !is_named(crate_name(dependency).as_str(), places.copied())
+            // A crate depends on itself to have its own test features in its tests.
+            let itself = dependency.name == package.name.as_str();
+            let ignored = itself || ignored(package, &dependency.name);
+            !ignored && !is_named(crate_name(dependency).as_str(), places.copied())
         });
         findings.extend(unnamed.map(|dependency| describe(package, dependency)));
     }
