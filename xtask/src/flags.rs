@@ -14,7 +14,7 @@ pub(crate) struct Flags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Run every check that CI runs, stopping at the first that fails
+    /// Run every check that CI runs
     #[command(visible_alias = "ci")]
     Test(TestFlags),
     /// Run the checks that only read sources: layers, tidy, unused dependencies
@@ -36,6 +36,9 @@ pub(crate) struct TestFlags {
     /// Run only this step; may be repeated
     #[arg(long, value_name = "STEP")]
     pub(crate) step: Vec<Step>,
+    /// Run the steps after one that failed too
+    #[arg(long)]
+    pub(crate) keep_going: bool,
 }
 
 /// How hard to try.

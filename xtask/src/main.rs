@@ -1,6 +1,6 @@
 //! The workspace's own tasks, run as `cargo xtask <task>`.
 //!
-//! - [`test`](mod@test): every check that CI runs, each a [`step`](steps::Step) that can be run alone;
+//! - [`test`](mod@test): every check that CI runs, each a [`Step`] that can be run alone;
 //! - [`faults`]: the fault tests, with the numbers that they print in one table;
 //! - [`bench`](mod@bench): the benchmarks.
 //!
@@ -35,12 +35,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::flags::{Flags, Task};
+use crate::steps::Step;
+use crate::test::AfterFailure;
 
 fn main() -> ExitCode {
     let result = match Flags::parse().task {
         Task::Test(flags) => test::run(&flags),
-        Task::Tidy => test::run_steps(steps::Step::SOURCES),
-        Task::Layers => test::run_steps(&[steps::Step::Layers]),
+        Task::Tidy => test::run_steps(Step::SOURCES, AfterFailure::KeepGoing),
+        Task::Layers => test::run_steps(&[Step::Layers], AfterFailure::Stop),
         Task::Faults(flags) => faults::run(&flags),
         Task::Bench(flags) => bench::run(&flags),
     };

@@ -2,35 +2,60 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::TaskError;
+use crate::error::{self, TaskError};
 use crate::flags::TestFlags;
 use crate::steps::Step;
 use crate::table;
 use crate::workspace::Workspace;
 
+/// What to do after a step that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterFailure {
+    /// Leave out the steps after it.
+    Stop,
+    /// Run them too, for a list of all that is wrong.
+    KeepGoing,
+}
+
 /// Runs the steps that the flags ask for.
 pub(crate) fn run(flags: &TestFlags) -> Result<(), TaskError> {
-    if flags.fast {
-        run_steps(Step::FAST)
-    } else if flags.step.is_empty() {
-        run_steps(Step::ALL)
+    let after_failure = if flags.keep_going {
+        AfterFailure::KeepGoing
     } else {
-        run_steps(&flags.step)
+        AfterFailure::Stop
+    };
+    if flags.fast {
+        run_steps(Step::FAST, after_failure)
+    } else if flags.step.is_empty() {
+        run_steps(Step::ALL, after_failure)
+    } else {
+        run_steps(&flags.step, after_failure)
     }
 }
 
-/// Runs these steps in order, stops at the first that fails, and prints a table of what was run.
-pub(crate) fn run_steps(steps: &[Step]) -> Result<(), TaskError> {
+/// Runs these steps in order and prints a table of what was run.
+///
+/// # Errors
+///
+/// That of the first step that failed; those of later ones are printed where they occur.
+pub(crate) fn run_steps(steps: &[Step], after_failure: AfterFailure) -> Result<(), TaskError> {
     let workspace = Workspace::load()?;
     let mut report = Report::default();
     let mut outcome = Ok(());
     for (index, &step) in steps.iter().enumerate() {
         println!("\n=== {}/{} {} ===", index + 1, steps.len(), step.name());
         let started = Instant::now();
-        let result = step.run(&workspace, &mut report.notes);
+        let result = step
+            .run(&workspace, &mut report.notes)
+            .map_err(|source| step_error(step, source));
         report.ran(step, started.elapsed(), result.is_ok());
-        if let Err(source) = result {
-            outcome = Err(step_error(step, source));
+        if let Err(error) = &result
+            && after_failure == AfterFailure::KeepGoing
+        {
+            eprintln!("error: {}", error::chain(error));
+        }
+        outcome = outcome.and(result);
+        if outcome.is_err() && after_failure == AfterFailure::Stop {
             break;
         }
     }
