@@ -17,6 +17,12 @@ pub(crate) enum TaskError {
     /// A program could not be started.
     #[error("could not start `{command}`: is it installed and on the PATH?")]
     Spawn { command: String, source: io::Error },
+    /// A tool is neither there nor could it be installed.
+    #[error("`{tool}` is absent and could not be installed; install it by hand and try again")]
+    Absent {
+        tool: &'static str,
+        source: Option<Box<Self>>,
+    },
     /// The output of a program could not be read.
     #[error("could not read the output of `{command}`")]
     Output { command: String, source: io::Error },

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::TaskError;
 use crate::flags::FaultFlags;
+use crate::setup::{self, Tool};
 use crate::table;
 use crate::workspace::{Workspace, cargo_workspace};
 
@@ -20,6 +21,7 @@ const LONG_ROWS: &[u32] = &[3, 18];
 
 /// Runs the fault tests; fails when one of them does, or when a row is missing.
 pub(crate) fn run(flags: &FaultFlags) -> Result<(), TaskError> {
+    setup::ensure(Tool::TESTS)?;
     let workspace = Workspace::load()?;
     let on_request: &[&str] = if flags.long { &["long-faults"] } else { &[] };
     let mut tests = cargo_workspace("nextest run --no-fail-fast")
@@ -42,7 +44,7 @@ pub(crate) fn run(flags: &FaultFlags) -> Result<(), TaskError> {
     let mut findings: Vec<_> = lines
         .missing(&expected_rows(flags.long))
         .into_iter()
-        .map(|row| format!("row {row} was not reported: no test named fault_{row}_… printed its line"))
+        .map(|row| format!("row {row} was not reported: no test named fault_{row:02}_… printed its line"))
         .collect();
     findings.extend(lines.into_malformed());
     TaskError::from_findings("faults", findings)

@@ -3,52 +3,152 @@
 use crate::error::TaskError;
 use crate::invocation::Invocation;
 
-/// A subcommand of cargo that must be there, how to see whether it is, and how it is installed.
-struct Tool {
-    name: &'static str,
-    probe: &'static str,
-    install: Invocation,
+/// A program that some check calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tool {
+    Rustfmt,
+    Clippy,
+    Nextest,
+    Deny,
+    /// Fault tests kill a writer at a chosen system call.
+    Strace,
 }
 
-/// Installs the tools that are absent. Costs some minutes the first time, nothing afterwards.
-pub(crate) fn run() -> Result<(), TaskError> {
-    for tool in tools() {
-        let probe = Invocation::cargo(tool.probe);
-        if probe.succeeds() {
-            println!("{} is installed", tool.name);
-        } else {
-            println!("{} is absent: installing it, once", tool.name);
-            tool.install.run()?;
+impl Tool {
+    /// All that `cargo xtask test` calls here.
+    pub(crate) const ALL: &[Self] = &[
+        Self::Rustfmt,
+        Self::Clippy,
+        Self::Nextest,
+        Self::Deny,
+        Self::Strace,
+    ];
+    /// What tests need.
+    pub(crate) const TESTS: &[Self] = &[Self::Nextest, Self::Strace];
+
+    fn recipe(self) -> Recipe {
+        match self {
+            Self::Rustfmt => Recipe::component("rustfmt", "fmt --version"),
+            Self::Clippy => Recipe::component("clippy", "clippy --version"),
+            Self::Nextest => Recipe::companion("cargo-nextest", "nextest --version", "0.9.143"),
+            Self::Deny => Recipe::companion("cargo-deny", "deny --version", "0.20.2"),
+            Self::Strace => Recipe::system_package("strace", Invocation::new("strace", "--version")),
         }
     }
-    Ok(())
+
+    /// Whether there is such a program for this system.
+    fn exists_here(self) -> bool {
+        self != Self::Strace || cfg!(target_os = "linux")
+    }
 }
 
-fn tools() -> [Tool; 4] {
-    [
-        Tool {
-            name: "rustfmt",
-            probe: "fmt --version",
-            install: component("rustfmt"),
-        },
-        Tool {
-            name: "clippy",
-            probe: "clippy --version",
-            install: component("clippy"),
-        },
-        Tool {
-            name: "cargo-nextest",
-            probe: "nextest --version",
-            install: Invocation::cargo("install --locked cargo-nextest --version 0.9.143"),
-        },
-        Tool {
-            name: "cargo-deny",
-            probe: "deny --version",
-            install: Invocation::cargo("install --locked cargo-deny --version 0.20.2"),
-        },
-    ]
+/// Installs those of `tools` that are absent: some minutes the first time, nothing afterwards.
+pub(crate) fn ensure(tools: &[Tool]) -> Result<(), TaskError> {
+    tools
+        .iter()
+        .filter(|tool| tool.exists_here())
+        .try_for_each(|tool| tool.recipe().ensure())
 }
 
-fn component(name: &str) -> Invocation {
-    Invocation::new("rustup", "component add").args([name])
+/// How to see whether a program is there, and how to install it.
+struct Recipe {
+    name: &'static str,
+    probe: Invocation,
+    /// Tried in order until one succeeds.
+    installs: Vec<Invocation>,
+}
+
+impl Recipe {
+    fn component(name: &'static str, probe: &str) -> Self {
+        let install = Invocation::new("rustup", "component add").args([name]);
+        Self {
+            name,
+            probe: Invocation::cargo(probe),
+            installs: vec![install],
+        }
+    }
+
+    fn companion(name: &'static str, probe: &str, version: &str) -> Self {
+        let install = Invocation::cargo("install --locked").args([name, "--version", version]);
+        Self {
+            name,
+            probe: Invocation::cargo(probe),
+            installs: vec![install],
+        }
+    }
+
+    fn system_package(name: &'static str, probe: Invocation) -> Self {
+        let script = format!("apt-get update -qq && apt-get install -qq --yes {name}");
+        let as_root = Invocation::new("sh", "-c").args([script.as_str()]);
+        let with_sudo = Invocation::new("sudo", "-n sh -c").args([script.as_str()]);
+        Self {
+            name,
+            probe,
+            installs: vec![as_root, with_sudo],
+        }
+    }
+
+    fn ensure(&self) -> Result<(), TaskError> {
+        if self.probe.succeeds() {
+            return Ok(());
+        }
+        println!("{} is absent: installing it, once", self.name);
+        let mut outcome = Err(TaskError::Absent {
+            tool: self.name,
+            source: None,
+        });
+        for install in &self.installs {
+            outcome = install.run().map_err(|error| TaskError::Absent {
+                tool: self.name,
+                source: Some(Box::new(error)),
+            });
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(probe: &'static str, installs: Vec<Invocation>) -> Recipe {
+        Recipe {
+            name: "tool",
+            probe: Invocation::new(probe, ""),
+            installs,
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_not_installed() {
+        recipe("true", vec![Invocation::new("false", "")])
+            .ensure()
+            .unwrap();
+    }
+
+    #[test]
+    fn the_next_way_is_tried_when_one_fails() {
+        tool(
+            "false",
+            vec![Invocation::new("false", ""), Invocation::new("true", "")],
+        )
+        .ensure()
+        .unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_installed_is_named() {
+        let error = recipe("false", vec![Invocation::new("false", "")])
+            .ensure()
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("`tool` is absent and could not be installed"),
+            "{error}"
+        );
+    }
 }

@@ -5,8 +5,9 @@ use clap::ValueEnum;
 use crate::error::TaskError;
 use crate::faults::FaultLines;
 use crate::invocation::Invocation;
+use crate::setup::{self, Tool};
 use crate::workspace::{Workspace, cargo_workspace};
-use crate::{layers, setup, tidy, unused};
+use crate::{layers, tidy, unused};
 
 /// One check. The order is that of running: cheap ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,8 +51,8 @@ impl Step {
         Self::Doctests,
         Self::Docs,
     ];
-    /// The tests alone, and what they need.
-    pub(crate) const FAST: &[Self] = &[Self::SetUp, Self::Tests];
+    /// The tests alone.
+    pub(crate) const FAST: &[Self] = &[Self::Tests];
     /// The checks of our own, which only read sources.
     pub(crate) const SOURCES: &[Self] = &[Self::Layers, Self::Tidy, Self::Unused];
 
@@ -72,10 +73,24 @@ impl Step {
         }
     }
 
+    /// The programs that the step calls, beside cargo.
+    fn tools(self) -> &'static [Tool] {
+        match self {
+            Self::SetUp => Tool::ALL,
+            Self::Fmt => &[Tool::Rustfmt],
+            Self::Clippy | Self::Features => &[Tool::Clippy],
+            Self::Licences => &[Tool::Deny],
+            Self::Tests => Tool::TESTS,
+            Self::Layers | Self::Tidy | Self::Unused | Self::Doctests | Self::Docs => &[],
+        }
+    }
+
     /// Runs the step. `notes` gets the lines that are worth repeating at the end.
     pub(crate) fn run(self, workspace: &Workspace, notes: &mut Vec<String>) -> Result<(), TaskError> {
+        setup::ensure(self.tools())?;
         match self {
-            Self::SetUp => setup::run(),
+            // Having the tools is all of it.
+            Self::SetUp => Ok(()),
             Self::Fmt => Invocation::cargo("fmt --all --check").run(),
             Self::Layers => layers::run(workspace),
             Self::Tidy => tidy::run(workspace, notes),
