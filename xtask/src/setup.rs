@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_next_way_is_tried_when_one_fails() {
-        tool(
+        recipe(
             "false",
             vec![Invocation::new("false", ""), Invocation::new("true", "")],
         )
