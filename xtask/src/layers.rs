@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "artifact-index",
             "notify-eventbridge",
             "stream-ws",
+            "tracking-journal",
         ],
     ),
     ("tracking-cli", &["tracking-facade"]),
