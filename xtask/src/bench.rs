@@ -8,8 +8,7 @@ use crate::invocation::Invocation;
 use crate::workspace::Workspace;
 
 /// Runs or lists benchmarks.
-pub(crate) fn run(flags: &BenchFlags) -> Result<(), TaskError> {
-    let workspace = Workspace::load()?;
+pub(crate) fn run(workspace: &Workspace, flags: &BenchFlags) -> Result<(), TaskError> {
     let all: Vec<_> = workspace.benches().collect();
     if flags.list {
         for (package, target) in all {

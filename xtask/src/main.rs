@@ -30,27 +30,39 @@ mod tidy;
 mod unused;
 mod workspace;
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::error::TaskError;
 use crate::flags::{Flags, Task};
 use crate::steps::Step;
 use crate::test::AfterFailure;
+use crate::workspace::Workspace;
 
 fn main() -> ExitCode {
-    let result = match Flags::parse().task {
-        Task::Test(flags) => test::run(&flags),
-        Task::Tidy => test::run_steps(Step::SOURCES, AfterFailure::KeepGoing),
-        Task::Layers => test::run_steps(&[Step::Layers], AfterFailure::Stop),
-        Task::Faults(flags) => faults::run(&flags),
-        Task::Bench(flags) => bench::run(&flags),
-    };
-    match result {
+    match run(&Flags::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\nerror: {}", error::chain(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs a task from the workspace's root, wherever in it the caller stands.
+fn run(task: &Task) -> Result<(), TaskError> {
+    let workspace = Workspace::load()?;
+    env::set_current_dir(workspace.root()).map_err(|source| TaskError::Read {
+        path: workspace.root().into(),
+        source,
+    })?;
+    match task {
+        Task::Test(flags) => test::run(&workspace, flags),
+        Task::Tidy => test::run_steps(&workspace, Step::SOURCES, AfterFailure::KeepGoing),
+        Task::Layers => test::run_steps(&workspace, &[Step::Layers], AfterFailure::Stop),
+        Task::Faults(flags) => faults::run(&workspace, flags),
+        Task::Bench(flags) => bench::run(&workspace, flags),
     }
 }

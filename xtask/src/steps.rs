@@ -160,8 +160,7 @@ fn tests(workspace: &Workspace, notes: &mut Vec<String>) -> Result<(), TaskError
 
 /// Whether this is nextest's line of totals, with or without colours.
 fn is_nextest_summary(line: &str) -> bool {
-    line.contains("Summary") && line.contains("tests run:")
-        || line.contains("Summary") && line.contains("test run:")
+    line.contains("Summary") && (line.contains("tests run:") || line.contains("test run:"))
 }
 
 #[cfg(test)]

@@ -18,18 +18,18 @@ pub(crate) enum AfterFailure {
 }
 
 /// Runs the steps that the flags ask for.
-pub(crate) fn run(flags: &TestFlags) -> Result<(), TaskError> {
+pub(crate) fn run(workspace: &Workspace, flags: &TestFlags) -> Result<(), TaskError> {
     let after_failure = if flags.keep_going {
         AfterFailure::KeepGoing
     } else {
         AfterFailure::Stop
     };
     if flags.fast {
-        run_steps(Step::FAST, after_failure)
+        run_steps(workspace, Step::FAST, after_failure)
     } else if flags.step.is_empty() {
-        run_steps(Step::ALL, after_failure)
+        run_steps(workspace, Step::ALL, after_failure)
     } else {
-        run_steps(&flags.step, after_failure)
+        run_steps(workspace, &flags.step, after_failure)
     }
 }
 
@@ -38,15 +38,18 @@ pub(crate) fn run(flags: &TestFlags) -> Result<(), TaskError> {
 /// # Errors
 ///
 /// That of the first step that failed; those of later ones are printed where they occur.
-pub(crate) fn run_steps(steps: &[Step], after_failure: AfterFailure) -> Result<(), TaskError> {
-    let workspace = Workspace::load()?;
+pub(crate) fn run_steps(
+    workspace: &Workspace,
+    steps: &[Step],
+    after_failure: AfterFailure,
+) -> Result<(), TaskError> {
     let mut report = Report::default();
     let mut outcome = Ok(());
     for (index, &step) in steps.iter().enumerate() {
         println!("\n=== {}/{} {} ===", index + 1, steps.len(), step.name());
         let started = Instant::now();
         let result = step
-            .run(&workspace, &mut report.notes)
+            .run(workspace, &mut report.notes)
             .map_err(|source| step_error(step, source));
         report.ran(step, started.elapsed(), result.is_ok());
         if let Err(error) = &result
