@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::{
-    CommandError, Details, Fold, Heartbeat, MAX_DEPTH, MAX_DETAILS_BYTES, NewTask, Percent, RecordMeta,
-    Status, Steps, Subject, TaskAction, TaskAdded, TaskChange, TaskChangeKind, TaskId, TaskProgress,
-    Timestamp, TransitionError, UpgradeChange, UpgradeChangeKind, UpgradeCommand, UpgradeCreated,
-    UpgradeEvent, UpgradeProgress, Waiting, check_name, check_text,
+    CommandError, Details, Fold, Heartbeat, MAX_DEPTH, MAX_DETAILS_BYTES, MAX_WEIGHT, NewTask, Percent,
+    RecordMeta, Status, Steps, Subject, TaskAction, TaskAdded, TaskChange, TaskChangeKind, TaskId,
+    TaskProgress, Timestamp, TransitionError, UpgradeChange, UpgradeChangeKind, UpgradeCommand,
+    UpgradeCreated, UpgradeEvent, UpgradeProgress, Waiting, check_name, check_text,
 };
 
 type Checked = Result<Vec<UpgradeEvent>, CommandError>;
@@ -32,13 +32,25 @@ pub(crate) fn check(state: &UpgradeProgress, command: UpgradeCommand, now: Times
         }
         UpgradeCommand::Import(imported) => {
             refuse_existing(state)?;
+            if imported.upgrade_id != state.upgrade_id {
+                return Err(CommandError::OtherUpgrade {
+                    upgrade_id: imported.upgrade_id,
+                    expected: state.upgrade_id.clone(),
+                });
+            }
             Ok(vec![UpgradeEvent::Imported(imported)])
         }
         UpgradeCommand::All(commands) => check_all(state, commands, now),
         _ if !state.exists() => Err(CommandError::UnknownUpgrade),
         UpgradeCommand::AddTasks(tasks) => add_tasks(state, tasks),
         UpgradeCommand::Task { task_id, action } => task_action(state, &task_id, action, now),
-        command => upgrade_change(state, command, now),
+        UpgradeCommand::Start { phase } => start(state, phase),
+        UpgradeCommand::SetPhase { phase } => set_phase(state, phase),
+        UpgradeCommand::Pause { reason } => pause(state, reason),
+        UpgradeCommand::Resume => resume(state),
+        UpgradeCommand::Cancel { reason } => cancel(state, reason, now),
+        UpgradeCommand::Complete { allow_unfinished } => complete(state, allow_unfinished, now),
+        UpgradeCommand::Fail { error } => fail(state, error, now),
     }
 }
 
@@ -79,6 +91,9 @@ fn check_details(details: &Details) -> Result<(), CommandError> {
             limit: MAX_DETAILS_BYTES,
         });
     }
+    details.read().map_err(|error| CommandError::InvalidDetails {
+        reason: error.to_string(),
+    })?;
     Ok(())
 }
 
@@ -87,70 +102,6 @@ fn check_optional(field: &'static str, text: Option<&Arc<str>>) -> Result<(), Co
 }
 
 // --- the upgrade itself ---
-
-fn upgrade_change(state: &UpgradeProgress, command: UpgradeCommand, now: Timestamp) -> Checked {
-    match command {
-        UpgradeCommand::Start { phase } => start(state, phase),
-        UpgradeCommand::SetPhase { phase } => {
-            check_name("phase", &phase)?;
-            if state.status.is_final() {
-                return Err(refused(state, state.status).into());
-            }
-            let change = UpgradeChange {
-                phase: Some(phase),
-                ..unchanged(state)
-            };
-            Ok(vec![UpgradeEvent::Upgrade(
-                UpgradeChangeKind::PhaseChanged,
-                change,
-            )])
-        }
-        UpgradeCommand::Pause { reason } => {
-            check_optional("reason", reason.as_ref())?;
-            let change = UpgradeChange {
-                reason,
-                ..unchanged(state)
-            };
-            become_status(state, UpgradeChangeKind::Paused, Status::Paused, change)
-        }
-        UpgradeCommand::Resume => {
-            if state.status != Status::Paused {
-                return Err(refused(state, Status::InProgress).into());
-            }
-            become_status(
-                state,
-                UpgradeChangeKind::Resumed,
-                Status::InProgress,
-                unchanged(state),
-            )
-        }
-        UpgradeCommand::Cancel { reason } => {
-            check_optional("reason", reason.as_ref())?;
-            let change = UpgradeChange {
-                reason,
-                duration: elapsed(state.started_at, now),
-                ..unchanged(state)
-            };
-            become_status(state, UpgradeChangeKind::Cancelled, Status::Cancelled, change)
-        }
-        UpgradeCommand::Fail { error } => {
-            check_text("error", &error)?;
-            let duration = elapsed(state.started_at, now);
-            let change = UpgradeChange {
-                error_message: Some(error),
-                duration,
-                ..unchanged(state)
-            };
-            become_status(state, UpgradeChangeKind::Failed, Status::Failed, change)
-        }
-        UpgradeCommand::Complete { allow_unfinished } => complete(state, allow_unfinished, now),
-        UpgradeCommand::Create { .. }
-        | UpgradeCommand::Import(_)
-        | UpgradeCommand::AddTasks(_)
-        | UpgradeCommand::Task { .. }
-        | UpgradeCommand::All(_) => unreachable!("`check` handles these"),
-    }
-}
 
 fn start(state: &UpgradeProgress, phase: Arc<str>) -> Checked {
     check_name("phase", &phase)?;
@@ -165,6 +116,62 @@ fn start(state: &UpgradeProgress, phase: Arc<str>) -> Checked {
         ..unchanged(state)
     };
     become_status(state, UpgradeChangeKind::Started, Status::InProgress, change)
+}
+
+fn set_phase(state: &UpgradeProgress, phase: Arc<str>) -> Checked {
+    check_name("phase", &phase)?;
+    if state.status.is_final() {
+        return Err(refused(state, state.status).into());
+    }
+    let change = UpgradeChange {
+        phase: Some(phase),
+        ..unchanged(state)
+    };
+    Ok(vec![UpgradeEvent::Upgrade(
+        UpgradeChangeKind::PhaseChanged,
+        change,
+    )])
+}
+
+fn pause(state: &UpgradeProgress, reason: Option<Arc<str>>) -> Checked {
+    check_optional("reason", reason.as_ref())?;
+    let change = UpgradeChange {
+        reason,
+        ..unchanged(state)
+    };
+    become_status(state, UpgradeChangeKind::Paused, Status::Paused, change)
+}
+
+fn resume(state: &UpgradeProgress) -> Checked {
+    if state.status != Status::Paused {
+        return Err(refused(state, Status::InProgress).into());
+    }
+    become_status(
+        state,
+        UpgradeChangeKind::Resumed,
+        Status::InProgress,
+        unchanged(state),
+    )
+}
+
+fn cancel(state: &UpgradeProgress, reason: Option<Arc<str>>, now: Timestamp) -> Checked {
+    check_optional("reason", reason.as_ref())?;
+    let change = UpgradeChange {
+        reason,
+        duration: elapsed(state.started_at, now),
+        ..unchanged(state)
+    };
+    become_status(state, UpgradeChangeKind::Cancelled, Status::Cancelled, change)
+}
+
+fn fail(state: &UpgradeProgress, error: Arc<str>, now: Timestamp) -> Checked {
+    check_text("error", &error)?;
+    let change = UpgradeChange {
+        error_message: Some(error),
+        duration: elapsed(state.started_at, now),
+        ..unchanged(state)
+    };
+    become_status(state, UpgradeChangeKind::Failed, Status::Failed, change)
 }
 
 fn complete(state: &UpgradeProgress, allow_unfinished: bool, now: Timestamp) -> Checked {
@@ -285,7 +292,7 @@ fn new_task(task: NewTask, depth: usize) -> Result<TaskAdded, CommandError> {
             task_id: task.task_id,
         });
     }
-    if !(task.weight.is_finite() && task.weight > 0.0) {
+    if !(task.weight > 0.0 && task.weight <= MAX_WEIGHT) {
         return Err(CommandError::InvalidWeight {
             task_id: task.task_id,
             weight: task.weight,
@@ -435,7 +442,7 @@ impl TaskCheck<'_> {
     fn retry(&self, message: Option<Arc<str>>, default: &'static str) -> Checked {
         let change = TaskChange {
             retry_count: self.task.retry_count.saturating_add(1),
-            percentage: Percent::ZERO,
+            percentage: self.shown(Percent::ZERO),
             ..self.unchanged()
         };
         self.become_status(

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    DEFAULT_HEARTBEAT_SECONDS, DEFAULT_WEIGHT, Details, IdError, PercentError, PlanId, Status, TaskId,
-    TaskType, TextError, Timestamp, TransitionError, UpgradeImported,
+    DEFAULT_HEARTBEAT_SECONDS, DEFAULT_WEIGHT, Details, IdError, MAX_WEIGHT, PercentError, PlanId, Status,
+    TaskId, TaskType, TextError, Timestamp, TransitionError, UpgradeId, UpgradeImported,
 };
 
 /// Deepest level of the task tree; top-level tasks are on level 1.
@@ -223,6 +223,14 @@ pub enum CommandError {
     /// The table of transitions does not allow it.
     #[error(transparent)]
     Transition(#[from] TransitionError),
+    /// The file that is imported is about another upgrade.
+    #[error("the file is about upgrade {upgrade_id}, not {expected}: import it under its own id")]
+    OtherUpgrade {
+        /// The upgrade that the file is about.
+        upgrade_id: UpgradeId,
+        /// The upgrade that it was imported into.
+        expected: UpgradeId,
+    },
     /// A task command after the upgrade ended for good.
     #[error("the upgrade is {status}, which is final: task {task_id} cannot change any more")]
     UpgradeFinal {
@@ -246,7 +254,9 @@ pub enum CommandError {
         parent: TaskId,
     },
     /// The parent is the task itself or comes after it in the same command.
-    #[error("task {task_id} cannot be part of {parent}, which is itself or its own descendant")]
+    #[error(
+        "task {task_id} cannot be part of {parent}: a parent is another task that exists or comes before it"
+    )]
     CyclicParent {
         /// The task.
         task_id: TaskId,
@@ -259,8 +269,8 @@ pub enum CommandError {
         /// The task.
         task_id: TaskId,
     },
-    /// The weight is not above zero.
-    #[error("weight {weight} of task {task_id} is not a finite number above 0")]
+    /// The weight is not above zero, or absurdly large.
+    #[error("weight {weight} of task {task_id} is not a finite number above 0 and up to {MAX_WEIGHT:e}")]
     InvalidWeight {
         /// The task.
         task_id: TaskId,
@@ -303,6 +313,12 @@ pub enum CommandError {
         bytes: usize,
         /// The most they may have.
         limit: usize,
+    },
+    /// The details cannot be read back: nested more than 127 levels deep, or with a number out of range.
+    #[error("details are not JSON that can be read back: {reason}")]
+    InvalidDetails {
+        /// What is wrong with them.
+        reason: String,
     },
     /// A text is too long or a name is invalid.
     #[error(transparent)]

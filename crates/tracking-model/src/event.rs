@@ -59,7 +59,7 @@ pub struct UpgradeImported {
     pub plan_id: PlanId,
     /// The cluster that it upgrades.
     pub cluster_name: Arc<str>,
-    /// The state as the reference wrote it, with ids mapped to valid ones.
+    /// The file's content, verbatim but for white space.
     pub state: Details,
     /// What was impossible in it, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -152,6 +152,8 @@ pub struct TaskAdded {
 
 /// The weight of a task for which none is given.
 pub const DEFAULT_WEIGHT: f64 = 1.0;
+/// The largest weight of a task: far above any use, and far below where sums of weights overflow.
+pub const MAX_WEIGHT: f64 = 1e100;
 /// Seconds without a report after which a running task is shown as stalled, unless given.
 pub const DEFAULT_HEARTBEAT_SECONDS: u32 = 300;
 

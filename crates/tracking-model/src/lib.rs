@@ -15,8 +15,8 @@ mod upgrade;
 
 pub use command::{CommandError, MAX_DEPTH, NewTask, TaskAction, UpgradeCommand};
 pub use event::{
-    DEFAULT_HEARTBEAT_SECONDS, DEFAULT_WEIGHT, Heartbeat, Steps, TaskAdded, TaskChange, TaskChangeKind,
-    UpgradeChange, UpgradeChangeKind, UpgradeCreated, UpgradeEvent, UpgradeImported, Waiting,
+    DEFAULT_HEARTBEAT_SECONDS, DEFAULT_WEIGHT, Heartbeat, MAX_WEIGHT, Steps, TaskAdded, TaskChange,
+    TaskChangeKind, UpgradeChange, UpgradeChangeKind, UpgradeCreated, UpgradeEvent, UpgradeImported, Waiting,
 };
 pub use fold::{DecodeError, Fold, RecordMeta, StreamEvent};
 pub use id::{
@@ -24,6 +24,7 @@ pub use id::{
     StreamId, TaskId, UpgradeId, check_id,
 };
 pub use percent::{Percent, PercentError};
+pub use reference::{ReferenceError, ReferenceKind};
 pub use rollup::Rollup;
 pub use status::{Status, Subject, TaskType, TransitionError, UnknownName};
 pub use task::{ProgressEvent, RECENT_EVENTS, TaskProgress};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Details, Percent, RecordMeta, Span, Status, Steps, TaskAdded, TaskChange, TaskChangeKind, TaskId,
-    TaskType, Timestamp, Waiting,
+    Details, MAX_WEIGHT, Percent, RecordMeta, Span, Status, Steps, TaskAdded, TaskChange, TaskChangeKind,
+    TaskId, TaskType, Timestamp, Waiting,
 };
 
 /// How many of a task's events stay in memory and in snapshots; the journal has them all.
@@ -124,7 +124,7 @@ impl TaskProgress {
             retry_count: 0,
             events: VecDeque::new(),
             events_omitted: 0,
-            weight: added.weight,
+            weight: added.weight.clamp(f64::MIN_POSITIVE, MAX_WEIGHT),
             heartbeat_seconds: added.heartbeat_seconds,
             last_report_at: None,
             waiting_on: None,

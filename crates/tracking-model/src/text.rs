@@ -91,6 +91,16 @@ impl Details {
     /// No details: `{}`.
     pub const NONE: Self = Self(None);
 
+    /// Takes the text of a JSON object on one line.
+    pub(crate) fn from_object_text(json: String) -> Self {
+        debug_assert!(json.starts_with('{') && !json.contains('\n'), "{json}");
+        if json == "{}" {
+            Self::NONE
+        } else {
+            Self(Some(json.into()))
+        }
+    }
+
     /// The details as compact JSON.
     #[must_use]
     pub fn as_json(&self) -> &str {
@@ -103,12 +113,20 @@ impl Details {
         self.0.is_none()
     }
 
-    /// The details as a map.
+    /// The details as a map. Those of a foreign journal may be nested too deeply or hold numbers out of range; they
+    /// come as text under `unreadable`.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
-        self.0.as_deref().map_or_else(Map::new, |json| {
-            serde_json::from_str(json).expect("constructors take only JSON objects")
+        self.read().unwrap_or_else(|_| {
+            Map::from_iter([("unreadable".to_owned(), Value::String(self.as_json().to_owned()))])
         })
+    }
+
+    /// Reads the details as a map.
+    pub(crate) fn read(&self) -> serde_json::Result<Map<String, Value>> {
+        self.0
+            .as_deref()
+            .map_or_else(|| Ok(Map::new()), serde_json::from_str)
     }
 }
 

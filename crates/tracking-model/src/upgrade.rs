@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    CommandError, Details, Fold, Percent, PlanId, RecordMeta, Rollup, Span, Status, StreamId, TaskAdded,
-    TaskId, TaskProgress, Timestamp, UpgradeChange, UpgradeChangeKind, UpgradeCommand, UpgradeEvent,
-    UpgradeId, UpgradeImported,
+    CommandError, Details, Fold, MAX_DEPTH, Percent, PlanId, RecordMeta, Rollup, Span, Status, StreamId,
+    TaskAdded, TaskId, TaskProgress, Timestamp, UpgradeChange, UpgradeChangeKind, UpgradeCommand,
+    UpgradeEvent, UpgradeId, UpgradeImported,
 };
 
 /// An upgrade's state.
@@ -119,17 +119,13 @@ impl UpgradeProgress {
         self.tasks.values().filter(|task| !task.status.is_final())
     }
 
-    pub(crate) fn insert_task(&mut self, task: TaskProgress) {
-        if let Some(parent) = task
-            .parent_task_id
-            .as_ref()
-            .and_then(|parent| self.tasks.get_mut(parent))
-        {
-            parent.children.push(task.task_id.clone());
-        }
+    /// Adds a task that is arranged already: its depth is set, and its parent names it.
+    pub(crate) fn insert_arranged(&mut self, task: TaskProgress) {
         self.tasks.insert(task.task_id.clone(), task);
     }
 
+    /// Adds a task. `check` lets in neither unknown parents nor trees too deep; where a journal has them all the same,
+    /// the task becomes a top-level one, so that the tree stays one that can be walked.
     fn add_task(&mut self, added: &TaskAdded) {
         if self.tasks.contains_key(&added.task_id) {
             return;
@@ -137,9 +133,15 @@ impl UpgradeProgress {
         let parent = added
             .parent_task_id
             .as_ref()
-            .and_then(|parent| self.tasks.get(parent));
-        let depth = parent.map_or(1, |parent| parent.depth + 1);
-        self.insert_task(TaskProgress::new(added, depth));
+            .and_then(|parent| self.tasks.get_mut(parent));
+        let parent = parent.filter(|parent| parent.depth < MAX_DEPTH);
+        let depth = parent.as_ref().map_or(1, |parent| parent.depth + 1);
+        let mut task = TaskProgress::new(added, depth);
+        match parent {
+            Some(parent) => parent.children.push(added.task_id.clone()),
+            None => task.parent_task_id = None,
+        }
+        self.insert_arranged(task);
     }
 
     fn change(&mut self, kind: UpgradeChangeKind, change: &UpgradeChange, meta: &RecordMeta) {
@@ -170,8 +172,9 @@ impl UpgradeProgress {
         }
     }
 
-    fn import(&mut self, imported: &UpgradeImported) {
+    fn import(&mut self, imported: &UpgradeImported, meta: &RecordMeta) {
         *self = crate::reference::progress_from_reference(imported);
+        self.last_report_at.get_or_insert(meta.at);
     }
 }
 
@@ -203,7 +206,7 @@ impl Fold for UpgradeProgress {
                 self.cluster_name = Arc::clone(&created.cluster_name);
                 self.metadata = Details::to_map(&created.metadata);
             }
-            UpgradeEvent::Imported(imported) => self.import(imported),
+            UpgradeEvent::Imported(imported) => self.import(imported, meta),
             UpgradeEvent::Upgrade(kind, change) => self.change(*kind, change, meta),
             UpgradeEvent::TaskAdded(added) => self.add_task(added),
             UpgradeEvent::Task(kind, change) => {

@@ -1,0 +1,4 @@
+//! The model as its users see it.
+
+mod import;
+mod upgrades;
