@@ -1,4 +1,5 @@
 //! The model as its users see it.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod import;
 mod upgrades;
