@@ -1,22 +1,34 @@
 //! The model of upgrade tracking: ids, statuses, events, the state machine and the folds. No I/O, no async, no clock.
+mod artifact;
 mod check;
 mod command;
 mod event;
+mod file_name;
 mod fold;
 mod id;
 mod percent;
 mod reference;
 mod rollup;
+mod session;
+mod session_check;
+mod session_command;
+mod session_event;
+mod session_summary;
 mod status;
 mod task;
 mod text;
 mod time;
 mod upgrade;
 
+pub use artifact::{Artifact, ArtifactName, ArtifactStatus, ArtifactType, FileHash, FileHashError};
 pub use command::{CommandError, MAX_DEPTH, NewTask, TaskAction, UpgradeCommand};
 pub use event::{
     DEFAULT_HEARTBEAT_SECONDS, DEFAULT_WEIGHT, Heartbeat, MAX_WEIGHT, Steps, TaskAdded, TaskChange,
     TaskChangeKind, UpgradeChange, UpgradeChangeKind, UpgradeCreated, UpgradeEvent, UpgradeImported, Waiting,
+};
+pub use file_name::{
+    MAX_FILE_NAME_BYTES, is_safe_segment, numbered_file_name, percent_decode, percent_encode,
+    stored_file_name,
 };
 pub use fold::{DecodeError, Fold, RecordMeta, StreamEvent};
 pub use id::{
@@ -26,6 +38,17 @@ pub use id::{
 pub use percent::{Percent, PercentError};
 pub use reference::{ReferenceError, ReferenceKind};
 pub use rollup::Rollup;
+pub use session::{ArtifactCounts, Collection, Session, SessionOutcome};
+pub use session_command::{
+    AddArtifact, ArtifactAction, ChangeArtifact, DEFAULT_RETENTION_DAYS, ImportSession,
+    MAX_ARTIFACT_NAME_BYTES, MAX_TAGS, NewArtifact, NewCollection, NewSession, SessionCommand,
+    SessionCommandError, StoredFile,
+};
+pub use session_event::{
+    ArtifactChange, ArtifactChangeKind, CollectionCreated, SessionCompleted, SessionCreated, SessionEvent,
+    SessionImported, SessionPinned,
+};
+pub use session_summary::{ArtifactTypeCounts, SessionSummary};
 pub use status::{Status, Subject, TaskType, TransitionError, UnknownName};
 pub use task::{ProgressEvent, RECENT_EVENTS, TaskProgress};
 pub use text::{
