@@ -149,9 +149,8 @@ impl JournalError {
     }
 }
 
-/// Why a command was not written.
+/// Why a command was not written. There is no third reason, so matching it needs no wildcard.
 #[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
 pub enum SubmitError<R: Error + 'static> {
     /// The model refuses the command in the stream's present state; nothing was written.
     #[error(transparent)]
