@@ -270,7 +270,7 @@ pub enum CommandError {
         task_id: TaskId,
     },
     /// The weight is not above zero, or absurdly large.
-    #[error("weight {weight} of task {task_id} is not a finite number above 0 and up to {MAX_WEIGHT:e}")]
+    #[error("weight {weight:?} of task {task_id} is not a finite number above 0 and up to {MAX_WEIGHT:e}")]
     InvalidWeight {
         /// The task.
         task_id: TaskId,

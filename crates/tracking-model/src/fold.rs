@@ -24,6 +24,15 @@ pub struct RecordMeta {
     pub actor: Arc<str>,
 }
 
+impl RecordMeta {
+    /// The record's id as text, hyphenated and in lower case.
+    #[must_use]
+    pub fn event_id(&self) -> Arc<str> {
+        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+        Arc::from(&*self.id.hyphenated().encode_lower(&mut buffer))
+    }
+}
+
 /// A record's `type` or `data` that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read data of a {kind} record: {reason}")]

@@ -6,6 +6,7 @@ mod event;
 mod file_name;
 mod fold;
 mod id;
+mod message;
 mod percent;
 mod reference;
 mod rollup;
@@ -14,10 +15,13 @@ mod session_check;
 mod session_command;
 mod session_event;
 mod session_summary;
+mod snapshot;
 mod status;
+mod summary;
 mod task;
 mod text;
 mod time;
+mod tree;
 mod upgrade;
 
 pub use artifact::{Artifact, ArtifactName, ArtifactStatus, ArtifactType, FileHash, FileHashError};
@@ -35,6 +39,7 @@ pub use id::{
     ArtifactId, CollectionId, IdError, IdRule, MAX_ENCODED_ID_BYTES, MAX_ID_BYTES, PlanId, SessionId,
     StreamId, TaskId, UpgradeId, check_id,
 };
+pub use message::ProgressEventMessage;
 pub use percent::{Percent, PercentError};
 pub use reference::{ReferenceError, ReferenceKind};
 pub use rollup::Rollup;
@@ -49,10 +54,13 @@ pub use session_event::{
     SessionImported, SessionPinned,
 };
 pub use session_summary::{ArtifactTypeCounts, SessionSummary};
+pub use snapshot::{EventHistory, Snapshot};
 pub use status::{Status, Subject, TaskType, TransitionError, UnknownName};
+pub use summary::{CurrentTask, Summary, WaitingTask};
 pub use task::{ProgressEvent, RECENT_EVENTS, TaskProgress};
 pub use text::{
     Details, MAX_DETAILS_BYTES, MAX_NAME_BYTES, MAX_TEXT_BYTES, TextError, check_name, check_text,
 };
 pub use time::{Span, TimeError, Timestamp};
+pub use tree::{TaskTree, TreeRow};
 pub use upgrade::UpgradeProgress;

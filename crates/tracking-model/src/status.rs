@@ -216,8 +216,8 @@ impl TransitionError {
             Status::Completed | Status::Cancelled => ": that status is final",
             Status::Paused => " this way: resume it first",
             Status::Failed => " this way: retry it first",
-            Status::NotStarted => ": it has not started",
-            Status::InProgress => "",
+            Status::NotStarted => " this way: start it first",
+            Status::InProgress => ": it runs already",
         }
     }
 }

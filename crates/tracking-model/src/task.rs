@@ -39,9 +39,8 @@ impl ProgressEvent {
     /// What `change`, written as `meta` says, looks like to viewers.
     #[must_use]
     pub fn new(meta: &RecordMeta, change: &TaskChange) -> Self {
-        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
         Self {
-            event_id: Arc::from(&*meta.id.hyphenated().encode_lower(&mut buffer)),
+            event_id: meta.event_id(),
             timestamp: meta.at,
             task_id: change.task_id.clone(),
             task_type: change.task_type,

@@ -173,7 +173,7 @@ impl UpgradeProgress {
     }
 
     fn import(&mut self, imported: &UpgradeImported, meta: &RecordMeta) {
-        *self = crate::reference::progress_from_reference(imported);
+        *self = imported.progress();
         self.last_report_at.get_or_insert(meta.at);
     }
 }

@@ -5,10 +5,9 @@
 
 mod json;
 mod read;
+mod task;
 mod tree;
 mod upgrade;
-
-pub(crate) use upgrade::progress_from_reference;
 
 use json::Json;
 

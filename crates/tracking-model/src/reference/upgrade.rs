@@ -1,6 +1,6 @@
 //! An upgrade's file: what it says becomes one `upgrade.imported` record, and that record the state.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use super::ReferenceError;
 use super::json::{Json, to_map};
 use super::read::{Fields, Findings, valid_id};
+use super::task::{read_tasks, with_recent};
 use super::tree::arrange;
 use crate::{
-    DEFAULT_HEARTBEAT_SECONDS, DEFAULT_WEIGHT, Details, MAX_WEIGHT, Percent, PlanId, ProgressEvent,
-    RECENT_EVENTS, Span, Status, TaskAdded, TaskId, TaskProgress, TaskType, Timestamp, UpgradeId,
-    UpgradeImported, UpgradeProgress, Waiting,
+    Details, PlanId, ProgressEvent, Span, Status, TaskId, TaskProgress, Timestamp, UpgradeId,
+    UpgradeImported, UpgradeProgress,
 };
 
 /// Stands for a plan or a cluster that a file does not name.
@@ -47,22 +47,39 @@ impl UpgradeImported {
             warnings,
         })
     }
-}
 
-/// The state that an import begins with. Infallible: what cannot be read is kept under `metadata`.
-pub(crate) fn progress_from_reference(imported: &UpgradeImported) -> UpgradeProgress {
-    let mut progress = match Json::parse(imported.state.as_json().as_bytes()) {
-        Ok((Json::Object(entries), _)) => read_upgrade(imported.upgrade_id.clone(), &entries).0,
-        Ok(_) | Err(_) => {
-            let mut progress = UpgradeProgress::new(imported.upgrade_id.clone());
-            let state = Value::String(imported.state.as_json().to_owned());
-            progress.metadata.insert("imported".to_owned(), state);
-            progress
-        }
-    };
-    progress.plan_id = Some(imported.plan_id.clone());
-    progress.cluster_name = Arc::clone(&imported.cluster_name);
-    progress
+    /// The state that it begins with. Infallible: what cannot be read is kept under `metadata`.
+    #[must_use]
+    pub fn progress(&self) -> UpgradeProgress {
+        let mut progress = match Json::parse(self.state.as_json().as_bytes()) {
+            Ok((Json::Object(entries), _)) => read_upgrade(self.upgrade_id.clone(), &entries).0,
+            Ok(_) | Err(_) => {
+                let mut progress = UpgradeProgress::new(self.upgrade_id.clone());
+                let state = Value::String(self.state.as_json().to_owned());
+                progress.metadata.insert("imported".to_owned(), state);
+                progress
+            }
+        };
+        progress.plan_id = Some(self.plan_id.clone());
+        progress.cluster_name = Arc::clone(&self.cluster_name);
+        progress
+    }
+
+    /// All events of each task in the file, oldest first; the state has only the last of them.
+    #[must_use]
+    pub fn events(&self) -> HashMap<TaskId, Vec<ProgressEvent>> {
+        let Ok((Json::Object(entries), _)) = Json::parse(self.state.as_json().as_bytes()) else {
+            return HashMap::new();
+        };
+        let mut found = Findings::default();
+        let tasks = Fields::new("", &entries, &mut found).object("tasks", &mut found);
+        let tasks = tasks.unwrap_or_default();
+        let (tasks, _) = read_tasks(tasks, &mut found);
+        tasks
+            .into_iter()
+            .map(|(task, events)| (task.task_id, events))
+            .collect()
+    }
 }
 
 fn read_upgrade(upgrade_id: UpgradeId, entries: &[(String, Json)]) -> (UpgradeProgress, Vec<String>) {
@@ -102,8 +119,13 @@ fn read_upgrade(upgrade_id: UpgradeId, entries: &[(String, Json)]) -> (UpgradePr
     progress.retry_count = fields.count_u32("retry_count", &mut found).unwrap_or(0);
     progress.last_report_at = fields.time("last_report_at", &mut found);
 
-    let tasks = fields.object("tasks", &mut found).unwrap_or_default();
-    let original_ids = read_tasks(&mut progress, tasks, &mut found);
+    let entries = fields.object("tasks", &mut found).unwrap_or_default();
+    let (tasks, original_ids) = read_tasks(entries, &mut found);
+    let mut tasks: Vec<TaskProgress> = tasks.into_iter().map(with_recent).collect();
+    arrange(&mut tasks, &mut found);
+    for task in tasks {
+        progress.insert_arranged(task);
+    }
     if progress.last_report_at.is_none() {
         progress.last_report_at = last_report(&progress);
     }
@@ -159,15 +181,15 @@ fn last_report(progress: &UpgradeProgress) -> Option<Timestamp> {
 }
 
 /// What an upgrade and a task have in common.
-struct Lifetime {
-    status: Status,
-    started_at: Option<Timestamp>,
-    completed_at: Option<Timestamp>,
-    duration: Option<Span>,
+pub(super) struct Lifetime {
+    pub(super) status: Status,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) completed_at: Option<Timestamp>,
+    pub(super) duration: Option<Span>,
 }
 
 impl Lifetime {
-    fn read(fields: &mut Fields<'_>, found: &mut Findings) -> Self {
+    pub(super) fn read(fields: &mut Fields<'_>, found: &mut Findings) -> Self {
         let status = fields.named("status", "a status", found).unwrap_or_default();
         let started_at = fields.time("started_at", found);
         let raw = fields.take("completed_at");
@@ -219,244 +241,4 @@ fn duration(
         (Some(span), Some(_)) => return Some(span),
     }
     computed
-}
-
-/// Reads the tasks into `progress`; returns the originals of the ids that had to be replaced.
-fn read_tasks(
-    progress: &mut UpgradeProgress,
-    entries: &[(String, Json)],
-    found: &mut Findings,
-) -> Map<String, Value> {
-    let tasks = Fields::new("tasks", entries, found).into_left();
-    let ids = task_ids(tasks.iter().map(|(key, _)| *key));
-    let mut replaced = Map::new();
-    let mut read = Vec::with_capacity(tasks.len());
-    for (key, value) in tasks {
-        let path = format!("tasks.{key}");
-        let Json::Object(entries) = value else {
-            found.keep(&path, value, "is not a task");
-            continue;
-        };
-        let id = ids[key].clone();
-        if id.as_str() != key {
-            found.warn(format!("task id {key:?} is not valid: imported as {id}"));
-            replaced.insert(id.to_string(), key.into());
-        }
-        read.push(read_task(key, id, &ids, Fields::new(path, entries, found), found));
-    }
-    arrange(&mut read, found);
-    for task in read {
-        progress.insert_arranged(task);
-    }
-    replaced
-}
-
-/// The valid id of every task in the file, by the one it has there. Valid ones stay; the others never take theirs.
-fn task_ids<'a>(originals: impl Iterator<Item = &'a str> + Clone) -> HashMap<&'a str, TaskId> {
-    let mut ids: HashMap<&str, TaskId> = originals
-        .clone()
-        .filter_map(|original| Some((original, TaskId::new(original).ok()?)))
-        .collect();
-    let mut taken: HashSet<TaskId> = ids.values().cloned().collect();
-    for original in originals {
-        if ids.contains_key(original) {
-            continue;
-        }
-        let base = valid_id(original);
-        let id = (1_usize..)
-            .map(|attempt| {
-                if attempt == 1 {
-                    base.to_string()
-                } else {
-                    format!("{base}-{attempt}")
-                }
-            })
-            .map(|text| TaskId::new(text).expect("`valid_id` leaves room for a suffix"))
-            .find(|id| !taken.contains(id))
-            .expect("there are more suffixes than tasks");
-        taken.insert(id.clone());
-        ids.insert(original, id);
-    }
-    ids
-}
-
-fn read_task(
-    key: &str,
-    task_id: TaskId,
-    ids: &HashMap<&str, TaskId>,
-    mut fields: Fields<'_>,
-    found: &mut Findings,
-) -> TaskProgress {
-    if let Some(inner) = fields.take("task_id")
-        && inner.as_text() != Some(key)
-    {
-        found.keep(
-            &fields.path_of("task_id"),
-            inner,
-            "differs from the key, which counts",
-        );
-    }
-    let parent_task_id = fields.read("parent_task_id", "a task of this upgrade", found, |value| {
-        ids.get(value.as_text()?).cloned()
-    });
-    let mut task = TaskProgress::new(
-        &TaskAdded {
-            task_name: fields
-                .name("task_name", found)
-                .unwrap_or_else(|| task_id.as_str().into()),
-            task_type: fields
-                .named("task_type", "a task type", found)
-                .unwrap_or(TaskType::UpgradeStep),
-            parent_task_id,
-            weight: fields
-                .read("weight", "a weight above 0", found, |value| {
-                    value
-                        .as_f64()
-                        .filter(|weight| *weight > 0.0 && *weight <= MAX_WEIGHT)
-                })
-                .unwrap_or(DEFAULT_WEIGHT),
-            total_steps: fields.count("total_steps", found),
-            heartbeat_seconds: fields
-                .count_u32("heartbeat_seconds", found)
-                .filter(|seconds| *seconds > 0)
-                .unwrap_or(DEFAULT_HEARTBEAT_SECONDS),
-            task_id,
-        },
-        1,
-    );
-    let lifetime = Lifetime::read(&mut fields, found);
-    task.status = lifetime.status;
-    task.started_at = lifetime.started_at;
-    task.completed_at = lifetime.completed_at;
-    task.duration = lifetime.duration;
-    task.current_step = fields.text("current_step", found);
-    task.completed_steps = completed_steps(&mut fields, task.total_steps, found);
-    task.percentage = percentage(&mut fields, &task, found);
-    task.error_message = fields.text("error_message", found);
-    task.retry_count = fields.count_u32("retry_count", found).unwrap_or(0);
-    task.waiting_on = fields
-        .object("waiting_on", found)
-        .and_then(|entries| waiting(&fields, entries, found));
-    task.events_omitted = fields.count("events_omitted", found).unwrap_or(0);
-    task.last_report_at = fields.time("last_report_at", found);
-    let events = fields.list("events", found).unwrap_or_default();
-    let mut history = read_events(&task, events, &fields.path_of("events"), found);
-    task.events_omitted += history.len().saturating_sub(RECENT_EVENTS) as u64;
-    task.events = history
-        .split_off(history.len().saturating_sub(RECENT_EVENTS))
-        .into();
-    task.last_report_at = task.last_report_at.or_else(|| {
-        let times = [
-            task.started_at,
-            task.completed_at,
-            task.events.back().map(|event| event.timestamp),
-        ];
-        times.into_iter().flatten().max()
-    });
-    fields.keep_rest(found);
-    task
-}
-
-fn completed_steps(fields: &mut Fields<'_>, total: Option<u64>, found: &mut Findings) -> u64 {
-    let raw = fields.take("completed_steps");
-    let Some(raw) = raw else { return 0 };
-    let path = fields.path_of("completed_steps");
-    match (raw.as_count(), total) {
-        (None, _) => {
-            found.keep(&path, raw, "is not a count");
-            0
-        }
-        (Some(done), Some(total)) if done > total => {
-            found.keep(
-                &path,
-                raw,
-                format_args!("is more than the {total} steps that there are"),
-            );
-            total
-        }
-        (Some(done), _) => done,
-    }
-}
-
-/// What the task reported of itself: that of the file, else what its steps tell. Whoever is complete has all.
-fn percentage(fields: &mut Fields<'_>, task: &TaskProgress, found: &mut Findings) -> Percent {
-    let reported = fields.take("reported_percentage");
-    let raw = reported.or_else(|| fields.take("percentage"));
-    // Beside what the task reported of itself stands what it shows, which follows from its parts.
-    fields.take("percentage");
-    let key = if reported.is_some() {
-        "reported_percentage"
-    } else {
-        "percentage"
-    };
-    let path = fields.path_of(key);
-    let read = raw.and_then(|raw| Fields::percent_of(&path, raw, found));
-    match (read, task.status, raw) {
-        (Some(read), Status::Completed, Some(raw)) if read < Percent::FULL => {
-            found.keep(
-                &path,
-                raw,
-                "contradicts the status completed, and was taken as 100",
-            );
-            Percent::FULL
-        }
-        (_, Status::Completed, _) => Percent::FULL,
-        (Some(read), _, _) => read,
-        (None, _, _) => Percent::from_steps(task.completed_steps, task.total_steps.unwrap_or(0)),
-    }
-}
-
-fn waiting(fields: &Fields<'_>, entries: &[(String, Json)], found: &mut Findings) -> Option<Waiting> {
-    let mut inner = Fields::new(fields.path_of("waiting_on"), entries, found);
-    let waiting = inner
-        .text("reason", found)
-        .zip(inner.time("since", found))
-        .map(|(reason, since)| Waiting {
-            reason,
-            since,
-            until: inner.time("until", found),
-        });
-    inner.keep_rest(found);
-    waiting
-}
-
-/// All events of a task, oldest first as the file has them.
-fn read_events(task: &TaskProgress, items: &[Json], path: &str, found: &mut Findings) -> Vec<ProgressEvent> {
-    let mut events: Vec<ProgressEvent> = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
-        let path = format!("{path}.{index}");
-        let Json::Object(entries) = item else {
-            found.keep(&path, item, "is not an event");
-            continue;
-        };
-        let mut fields = Fields::new(path, entries, found);
-        let before = events.last().map(|event| event.timestamp).or(task.started_at);
-        if let Some(other) = fields.take("task_id")
-            && other.as_text() != Some(task.task_id.as_str())
-            && other.as_text().map(valid_id).as_deref() != Some(task.task_id.as_str())
-        {
-            found.keep(&fields.path_of("task_id"), other, "names another task");
-        }
-        events.push(ProgressEvent {
-            event_id: fields
-                .text("event_id", found)
-                .unwrap_or_else(|| format!("{}#{index}", task.task_id).into()),
-            timestamp: fields.time("timestamp", found).unwrap_or_else(|| {
-                found.warn(format!("{} is missing", fields.path_of("timestamp")));
-                before.unwrap_or(Timestamp::EPOCH)
-            }),
-            task_id: task.task_id.clone(),
-            task_type: fields
-                .named("task_type", "a task type", found)
-                .unwrap_or(task.task_type),
-            status: fields.named("status", "a status", found).unwrap_or(task.status),
-            message: fields.text("message", found).unwrap_or_else(|| "".into()),
-            details: fields.object("details", found).map_or(Details::NONE, |entries| {
-                Details::from_object_text(Json::Object(entries.to_vec()).to_compact())
-            }),
-            percentage: fields.percent("percentage", found),
-        });
-        fields.keep_rest(found);
-    }
-    events
 }

@@ -2,4 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod import;
+mod refusals;
 mod upgrades;
+mod wire;
