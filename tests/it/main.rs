@@ -1,0 +1,27 @@
+//! Scenarios across crates.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod disk_full;
+mod kill;
+mod writers;
+
+/// The program that the fault tests kill.
+fn writer_program() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_BIN_EXE_journal-writer"))
+}
+
+/// A small generator of test choices (xorshift64*), so that a seed reproduces a run.
+struct Choices(u64);
+
+impl Choices {
+    const fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    const fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % limit
+    }
+}
