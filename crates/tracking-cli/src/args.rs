@@ -1,0 +1,174 @@
+//! The command line, as clap reads it.
+
+mod artifact;
+mod run;
+mod store;
+mod task;
+mod upgrade;
+mod value;
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use artifact::{ArtifactAdd, ArtifactCommand, ArtifactRef, CollectionCommand, SessionCommand};
+pub(crate) use run::RunArgs;
+pub(crate) use store::{
+    ExportArgs, ImportArgs, JournalCommand, SearchArgs, SinksArgs, SinksCommand, VerifyArgs,
+};
+pub(crate) use task::{TaskAddArgs, TaskCommand, TaskName};
+pub(crate) use upgrade::UpgradeCommand;
+pub(crate) use value::{Deadline, KeyValue, PlainSteps};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Follows upgrades of EKS clusters, keeps what they produce, and loses none of it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ekstrack",
+    version,
+    styles = STYLES,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  ekstrack demo                                        a simulated upgrade, live, in about 20 s
+  ekstrack upgrade start prod-1.33 --plan plan-7 --cluster prod
+  ekstrack run prod-1.33 drain --name 'Drain old nodes' -- kubectl drain -l group=blue
+  ekstrack watch prod-1.33                             follow it live in another terminal
+  ekstrack --json upgrade show prod-1.33 | jq .overall_percentage
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 not found   4 refused by a rule   5 a backend is unavailable"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Directory that holds the journals and artifacts [default: ./ekstrack-data]
+    #[arg(long, global = true, value_name = "DIR", env = "EKSTRACK_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Print one JSON document (watch: one per line) on stdout; errors are JSON on stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// File with `data_dir`, `actor` and `lock_timeout`; flags and environment win over it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Who is recorded as the author of changes [default: user@host]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) actor: Option<String>,
+
+    /// Seconds to wait for another process that writes the same upgrade [default: 5]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = value::seconds)]
+    pub(crate) lock_timeout: Option<std::time::Duration>,
+
+    /// Log to stderr; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a whole simulated upgrade: live progress, artifacts, search, verification
+    #[command(after_help = "\
+Examples:
+  ekstrack demo
+  ekstrack demo --speed 4                              four times as fast
+  ekstrack --data-dir /tmp/demo demo                   keep its data elsewhere")]
+    Demo(DemoArgs),
+
+    /// Start, show and steer upgrades
+    #[command(subcommand)]
+    Upgrade(UpgradeCommand),
+
+    /// Add, report on and steer the tasks of an upgrade
+    #[command(subcommand)]
+    Task(TaskCommand),
+
+    /// Run a command as a task: its output is kept, its exit status decides the task's state
+    Run(RunArgs),
+
+    /// Follow an upgrade live
+    #[command(after_help = "\
+Without UPGRADE, follows the one that started last and is not finished, else the one that ended last.
+Ends when the upgrade is completed, failed or cancelled. With --json prints one event per line.
+
+Examples:
+  ekstrack watch prod-1.33
+  ekstrack --json watch prod-1.33 | jq -r .data.message")]
+    Watch(WatchArgs),
+
+    /// Create, list and complete sessions of artifacts
+    #[command(subcommand)]
+    Session(SessionCommand),
+
+    /// Create collections within a session
+    #[command(subcommand)]
+    Collection(CollectionCommand),
+
+    /// Add, show, verify and fetch artifacts
+    #[command(subcommand)]
+    Artifact(ArtifactCommand),
+
+    /// Find artifacts by name and tag
+    Search(SearchArgs),
+
+    /// Check the hash chain of journals and the digest of every artifact
+    Verify(VerifyArgs),
+
+    /// Look after journals
+    #[command(subcommand)]
+    Journal(JournalCommand),
+
+    /// Take over files of the Python implementation
+    Import(ImportArgs),
+
+    /// Print an upgrade with all of its events, as the Python implementation wrote it
+    Export(ExportArgs),
+
+    /// Show how far each sink got with each stream, and what is parked
+    Sinks(SinksArgs),
+
+    /// Print completions for a shell
+    #[command(after_help = "\
+Examples:
+  ekstrack completions bash > ~/.local/share/bash-completion/completions/ekstrack
+  ekstrack completions zsh > ~/.zfunc/_ekstrack")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How many times as fast as the normal 20 s
+    #[arg(long, default_value_t = 1.0, value_parser = value::speed)]
+    pub(crate) speed: f64,
+}
+
+/// Arguments of `watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// The upgrade
+    pub(crate) upgrade: Option<tracking_model::UpgradeId>,
+}

@@ -1,0 +1,149 @@
+//! `ekstrack session`, `collection` and `artifact`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use tracking_model::{ArtifactId, CollectionId, SessionId, TaskId, UpgradeId};
+
+use super::KeyValue;
+
+/// What can be done with a session.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// Create a session for an upgrade
+    #[command(after_help = "\
+Examples:
+  ekstrack session create prod-1.33 --cluster prod
+  ekstrack session create prod-1.33 --cluster prod --name 'Nightly tests' --id nightly-12")]
+    Create {
+        /// The upgrade
+        upgrade: UpgradeId,
+        /// The cluster
+        #[arg(long, value_name = "NAME")]
+        cluster: String,
+        /// Its display name
+        #[arg(long)]
+        name: Option<String>,
+        /// Its id [default: a new one]
+        #[arg(long)]
+        id: Option<SessionId>,
+        /// Days for which its artifacts are to be kept
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        retention_days: Option<u32>,
+    },
+    /// List the sessions of the data directory
+    #[command(after_help = "Example:\n  ekstrack session list --upgrade prod-1.33")]
+    List {
+        /// Only those of this upgrade
+        #[arg(long)]
+        upgrade: Option<UpgradeId>,
+    },
+    /// Show a session, its collections and their artifacts
+    #[command(after_help = "Example:\n  ekstrack session show prod-1.33")]
+    Show {
+        /// The session
+        session: SessionId,
+    },
+    /// Record that nothing more comes
+    #[command(after_help = "Example:\n  ekstrack session complete prod-1.33")]
+    Complete {
+        /// The session
+        session: SessionId,
+    },
+}
+
+/// What can be done with a collection.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CollectionCommand {
+    /// Create a collection in a session
+    #[command(
+        after_help = "Example:\n  ekstrack collection create prod-1.33 'Node logs' --task drain --id nodes"
+    )]
+    Create {
+        /// The session
+        session: SessionId,
+        /// Its display name
+        name: String,
+        /// The task that it belongs to
+        #[arg(long)]
+        task: Option<TaskId>,
+        /// Its id [default: a new one]
+        #[arg(long)]
+        id: Option<CollectionId>,
+    },
+}
+
+/// What can be done with artifacts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ArtifactCommand {
+    /// Add files to a collection
+    #[command(after_help = "\
+FILE may be '-' for standard input (with --name), or a quoted glob.
+
+Examples:
+  ekstrack artifact add prod-1.33 nodes kubelet.log --tag node --task drain
+  ekstrack artifact add prod-1.33 nodes 'logs/*.log' --type log_file
+  kubectl get nodes -o json | ekstrack artifact add prod-1.33 nodes - --name nodes.json")]
+    Add(ArtifactAdd),
+    /// Show an artifact
+    #[command(after_help = "Example:\n  ekstrack artifact show 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11")]
+    Show(ArtifactRef),
+    /// Compare the bytes of an artifact with its recorded digest
+    #[command(after_help = "Example:\n  ekstrack artifact verify 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11")]
+    Verify(ArtifactRef),
+    /// Copy an artifact to a file, verified before it appears there
+    #[command(after_help = "\
+DEST is a file that does not exist, an existing directory, or '-' for standard output.
+
+Example:
+  ekstrack artifact download 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 ./kubelet.log")]
+    Download {
+        #[command(flatten)]
+        artifact: ArtifactRef,
+        /// Where to
+        dest: PathBuf,
+    },
+}
+
+/// Names an artifact.
+#[derive(Debug, Args)]
+pub(crate) struct ArtifactRef {
+    /// The artifact
+    pub(crate) id: ArtifactId,
+    /// The session that it is in, where known; saves looking through all
+    #[arg(long)]
+    pub(crate) session: Option<SessionId>,
+}
+
+/// Arguments of `artifact add`.
+#[derive(Debug, Args)]
+pub(crate) struct ArtifactAdd {
+    /// The session
+    pub(crate) session: SessionId,
+    /// The collection
+    pub(crate) collection: CollectionId,
+    /// Files, globs, or '-' for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Type of the artifact, such as log_file or test_result [default: by the file's name]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) artifact_type: Option<String>,
+    /// Tag; may be given again
+    #[arg(long)]
+    pub(crate) tag: Vec<String>,
+    /// The task that it belongs to
+    #[arg(long)]
+    pub(crate) task: Option<TaskId>,
+    /// The step that it belongs to
+    #[arg(long)]
+    pub(crate) step: Option<String>,
+    /// Its name [default: the file's name]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// In words
+    #[arg(long)]
+    pub(crate) description: Option<String>,
+    /// Metadata, `key=text` or `key:=json`; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) meta: Vec<KeyValue>,
+}

@@ -1,0 +1,54 @@
+//! `ekstrack run`.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use tracking_model::{CollectionId, SessionId, TaskId, TaskType, UpgradeId};
+
+use super::value::task_type;
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The task is created if the upgrade has none of this id, started, and started again if it failed before.
+The command's stdout and stderr pass through unchanged and are kept as the artifacts `stdout.log` and
+`stderr.log` (where it wrote any). While it runs, heartbeats are sent. Exit status 0 completes the task,
+any other fails it. If the upgrade is paused or cancelled meanwhile, the command goes on.
+
+If tracking itself fails (disk full, journal locked or damaged), the command runs all the same, with a
+warning.
+
+Exits as the command does, and with 125 if refused before the start (unknown upgrade, completed task),
+126 if the command cannot be executed, 127 if it is not found, 128+n if signal n killed it.
+
+Examples:
+  ekstrack run prod-1.33 build -- cargo build --release
+  ekstrack run prod-1.33 drain --name 'Drain blue nodes' -- kubectl drain -l group=blue
+  ekstrack run prod-1.33 e2e --type validation --artifact 'reports/*.xml' -- ./e2e.sh")]
+pub(crate) struct RunArgs {
+    /// The upgrade
+    pub(crate) upgrade: UpgradeId,
+    /// The task
+    pub(crate) task: TaskId,
+    /// Display name of the task if it is created [default: TASK]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Type of the task if it is created
+    #[arg(long = "type", value_name = "TYPE", default_value = "upgrade_step", value_parser = task_type())]
+    pub(crate) task_type: TaskType,
+    /// The task that it is part of if it is created
+    #[arg(long, value_name = "TASK")]
+    pub(crate) parent: Option<TaskId>,
+    /// The session that keeps the output, created if absent [default: UPGRADE]
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<SessionId>,
+    /// The collection that keeps the output, created if absent [default: TASK]
+    #[arg(long, value_name = "ID")]
+    pub(crate) collection: Option<CollectionId>,
+    /// Files to keep after the command has ended; may be given again
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) artifact: Vec<String>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}

@@ -1,0 +1,196 @@
+//! Values on the command line that are neither ids nor plain text.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::{Map, Value};
+use tracking_model::{Details, Percent, Span, TaskType, Timestamp};
+
+/// One of the types of task.
+pub(super) fn task_type() -> impl TypedValueParser<Value = TaskType> {
+    PossibleValuesParser::new(TaskType::ALL.map(TaskType::as_str)).try_map(|name| name.parse())
+}
+
+/// A percentage, with or without a per-cent sign.
+pub(super) fn percentage(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    let value: f64 = number
+        .parse()
+        .map_err(|_| "give a number from 0 to 100, such as 42.5".to_owned())?;
+    Percent::new(value)
+        .map(|_| value)
+        .map_err(|error| error.to_string())
+}
+
+/// A weight: finite and above zero.
+pub(super) fn weight(text: &str) -> Result<f64, String> {
+    above_zero(text).ok_or_else(|| "give a finite number above 0".to_owned())
+}
+
+/// How many times as fast: finite and above zero.
+pub(super) fn speed(text: &str) -> Result<f64, String> {
+    above_zero(text).ok_or_else(|| "give a finite number above 0, such as 2".to_owned())
+}
+
+fn above_zero(text: &str) -> Option<f64> {
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite() && *value > 0.0)
+}
+
+/// A number of seconds, up to a day.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|seconds| (0.0..=86_400.0).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "give a number of seconds from 0 to 86400".to_owned())
+}
+
+/// `DONE/TOTAL`, or `DONE` where the total is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlainSteps {
+    pub(crate) done: u64,
+    pub(crate) total: Option<u64>,
+}
+
+impl FromStr for PlainSteps {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error = || "give DONE/TOTAL, such as 3/12, or DONE where the total is known".to_owned();
+        let (done, total) = match text.split_once('/') {
+            Some((done, total)) => (done, Some(total.parse().map_err(|_| error())?)),
+            None => (text, None),
+        };
+        let done = done.parse().map_err(|_| error())?;
+        match total {
+            Some(total) if total == 0 || done > total => {
+                Err("the total is at least 1 and at least what is done".to_owned())
+            }
+            _ => Ok(Self { done, total }),
+        }
+    }
+}
+
+/// `key=text` or `key:=json`.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyValue {
+    key: String,
+    value: Value,
+}
+
+impl KeyValue {
+    /// The pairs as one JSON object; of a key that comes twice the last counts.
+    pub(crate) fn map(pairs: &[Self]) -> Map<String, Value> {
+        pairs
+            .iter()
+            .map(|pair| (pair.key.clone(), pair.value.clone()))
+            .collect()
+    }
+
+    /// The pairs as details of an event.
+    pub(crate) fn details(pairs: &[Self]) -> Details {
+        Self::map(pairs).into()
+    }
+}
+
+impl FromStr for KeyValue {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| "give key=text, or key:=json for a number, list or object".to_owned())?;
+        let (key, value) = match key.strip_suffix(':') {
+            Some(key) => {
+                let value = serde_json::from_str(value).map_err(|error| format!("not JSON: {error}"))?;
+                (key, value)
+            }
+            None => (key, Value::String(value.to_owned())),
+        };
+        if key.is_empty() {
+            return Err("the key is empty".to_owned());
+        }
+        Ok(Self {
+            key: key.to_owned(),
+            value,
+        })
+    }
+}
+
+/// A point in time, or a span from now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Deadline {
+    At(Timestamp),
+    In(Span),
+}
+
+impl Deadline {
+    /// The point in time that it means at `now`.
+    pub(crate) fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::In(span) => now + span,
+        }
+    }
+}
+
+impl FromStr for Deadline {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(span) = short_span(text) {
+            return Ok(Self::In(span));
+        }
+        Timestamp::parse(text).map(Self::At).map_err(|_| {
+            "give a time such as 2025-01-31T05:25:01Z, or a span such as 15m, 2h or 1d".to_owned()
+        })
+    }
+}
+
+fn short_span(text: &str) -> Option<Span> {
+    let unit = text.chars().next_back()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let count: i64 = text
+        .strip_suffix(unit)?
+        .parse()
+        .ok()
+        .filter(|count| *count >= 0)?;
+    count.checked_mul(seconds).map(Span::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_or_refused_with_advice() {
+        assert_eq!(percentage("42.5%"), Ok(42.5));
+        assert_eq!(percentage("-3"), Ok(-3.0));
+        assert!(percentage("NaN").is_err() && percentage("inf").is_err() && percentage("half").is_err());
+        assert!(weight("0").is_err() && weight("NaN").is_err() && weight("2").is_ok());
+        assert!(seconds("-1").is_err() && seconds("0.5").is_ok());
+        let steps: PlainSteps = "3/12".parse().unwrap();
+        assert_eq!((steps.done, steps.total), (3, Some(12)));
+        assert!("13/12".parse::<PlainSteps>().is_err() && "1/0".parse::<PlainSteps>().is_err());
+        let pairs: Vec<KeyValue> = ["node=a=b", "count:=3"].map(|pair| pair.parse().unwrap()).into();
+        assert_eq!(KeyValue::details(&pairs).to_map()["node"], "a=b");
+        assert_eq!(KeyValue::map(&pairs)["count"], 3);
+        assert!("novalue".parse::<KeyValue>().is_err() && "=x".parse::<KeyValue>().is_err());
+        let now = Timestamp::EPOCH;
+        assert_eq!(
+            "15m".parse::<Deadline>().unwrap().at(now),
+            now + Span::from_secs(900)
+        );
+        assert_eq!(
+            "1970-01-01T00:00:01Z".parse::<Deadline>().unwrap().at(now),
+            now + Span::from_secs(1)
+        );
+        assert!("soon".parse::<Deadline>().is_err());
+    }
+}

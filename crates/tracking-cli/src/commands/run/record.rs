@@ -1,0 +1,252 @@
+//! What `run` records of its task.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracking_facade::{
+    CommandError, DataDirError, NewTask, ProgressError, ProgressTracker, Status, TaskAction, TaskId,
+    TrackingError, UpgradeCommand, UpgradeProgress,
+};
+
+use crate::args::RunArgs;
+use crate::exit::{Failure, Kind, chain};
+use crate::failure::cannot;
+use crate::output::note;
+use crate::settings::Settings;
+
+/// What tracking may take beyond the lock timeout before the command goes on without it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Records a task's life, as far as tracking works.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    tracker: Option<ProgressTracker>,
+    task: TaskId,
+    patience: Duration,
+}
+
+/// What there is to say of the task at its end.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// Its status now, if that is known.
+    pub(super) status: Option<Status>,
+    /// What the person at the terminal should know.
+    pub(super) remarks: Vec<String>,
+}
+
+impl Recorder {
+    /// Starts the task, created if it is absent.
+    ///
+    /// # Errors
+    /// Only what forbids the command: no such upgrade, a task that is completed, paused, and so on. Where tracking
+    /// itself fails, a warning is printed, and nothing is recorded.
+    pub(super) async fn begin(args: &RunArgs, settings: &Settings) -> Result<Self, Failure> {
+        let patience = settings.lock_timeout + PATIENCE;
+        let opened = within(patience, open_and_start(args, settings)).await;
+        let tracker = match opened {
+            Ok(tracker) => Some(tracker),
+            Err(Trouble::Forbidden(failure)) => return Err(failure),
+            Err(Trouble::Tracking(reason)) => {
+                let what = format!("the command runs without being tracked: {reason}");
+                note("warning", &what);
+                None
+            }
+        };
+        Ok(Self {
+            tracker,
+            task: args.task.clone(),
+            patience,
+        })
+    }
+
+    /// How often to send heartbeats: four times within the interval after which the task is shown as stalled.
+    pub(super) fn heartbeat_interval(&self) -> Duration {
+        let seconds = self.tracker.as_ref().and_then(|tracker| {
+            tracker.read(|state| state.task(&self.task).map(|task| task.heartbeat_seconds))
+        });
+        let seconds = seconds.unwrap_or(tracking_facade::DEFAULT_HEARTBEAT_SECONDS);
+        Duration::from_secs(u64::from(seconds)).div_f64(4.0)
+    }
+
+    /// Reports that the command still runs. A failure is a matter of the next report.
+    pub(super) async fn heartbeat(&self) {
+        let Some(tracker) = &self.tracker else { return };
+        let sent = tracker.submit(UpgradeCommand::Task {
+            task_id: self.task.clone(),
+            action: TaskAction::Heartbeat,
+        });
+        // Paused, cancelled and ended tasks take no heartbeats; the end says so.
+        if let Err(error) = within(self.patience, async { sent.await.map_err(Trouble::from) }).await {
+            tracing::info!(?error, "a heartbeat was not recorded");
+        }
+    }
+
+    /// Records that the command could not be started.
+    pub(super) async fn fail(self, error: String) -> Ending {
+        self.end(Some(error)).await
+    }
+
+    /// Records the end: completed, or failed for the reason given.
+    pub(super) async fn end(self, failure: Option<String>) -> Ending {
+        let Some(tracker) = &self.tracker else {
+            return Ending::default();
+        };
+        let mut remarks = Vec::new();
+        let recorded = within(self.patience, self.submit_end(tracker, failure)).await;
+        match recorded {
+            Ok(remark) => remarks.extend(remark),
+            Err(Trouble::Forbidden(_)) => {}
+            Err(Trouble::Tracking(reason)) => {
+                note(
+                    "warning",
+                    &format!("the end of task {} is not recorded: {reason}", self.task),
+                );
+                return Ending::default();
+            }
+        }
+        let status = tracker.read(|state| state.task(&self.task).map(|task| task.status));
+        let closing = within(self.patience, async {
+            tracker.close().await.map_err(Trouble::from)
+        });
+        if let Err(Trouble::Tracking(reason)) = closing.await {
+            note("warning", &reason);
+        }
+        Ending { status, remarks }
+    }
+
+    async fn submit_end(
+        &self,
+        tracker: &ProgressTracker,
+        failure: Option<String>,
+    ) -> Result<Option<String>, Trouble> {
+        let task_id = self.task.clone();
+        let act = |action| UpgradeCommand::Task {
+            task_id: task_id.clone(),
+            action,
+        };
+        let end = match &failure {
+            None => TaskAction::Complete { message: None },
+            Some(error) => TaskAction::Fail {
+                error: Arc::from(error.as_str()),
+            },
+        };
+        let refused = match tracker.submit(act(end.clone())).await {
+            Ok(_) => return Ok(tracker.read(remark_on_upgrade)),
+            Err(ProgressError::Refused(refused)) => refused,
+            Err(error) => return Err(error.into()),
+        };
+        // Whoever paused the task meanwhile did not stop the command; that it has ended is what counts now.
+        let paused = tracker.read(|state| {
+            state
+                .task(&task_id)
+                .is_some_and(|task| task.status == Status::Paused)
+        });
+        if paused {
+            let commands = vec![act(TaskAction::Resume), act(end)];
+            tracker.submit(UpgradeCommand::All(commands)).await?;
+            return Ok(Some(format!(
+                "task {task_id} was paused meanwhile; the command went on, and has ended"
+            )));
+        }
+        let how = failure.map_or_else(|| "exit status 0".to_owned(), |failure| failure);
+        Ok(Some(format!(
+            "the command went on and ended with {how}, which is not recorded: {refused}"
+        )))
+    }
+}
+
+fn remark_on_upgrade(state: &UpgradeProgress) -> Option<String> {
+    let id = &state.upgrade_id;
+    (state.status == Status::Paused)
+        .then(|| format!("upgrade {id} was paused meanwhile; the command went on, and has ended"))
+}
+
+/// Why something was not recorded.
+#[derive(Debug)]
+enum Trouble {
+    /// A rule says no.
+    Forbidden(Failure),
+    /// Tracking does not work.
+    Tracking(String),
+}
+
+impl From<ProgressError> for Trouble {
+    fn from(error: ProgressError) -> Self {
+        Self::Tracking(chain(&error).join(": "))
+    }
+}
+
+async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+        Err(Trouble::Tracking(format!(
+            "no answer from the disk within {patience:?}"
+        )))
+    })
+}
+
+async fn open_and_start(args: &RunArgs, settings: &Settings) -> Result<ProgressTracker, Trouble> {
+    let trouble = |error: ProgressError| trouble(args, error);
+    let opening = {
+        let (settings, upgrade) = (settings.clone(), args.upgrade.clone());
+        tokio::task::spawn_blocking(move || settings.long_lived_tracker(&upgrade))
+    };
+    let tracker = match opening.await {
+        Ok(opened) => opened.map_err(trouble)?,
+        Err(error) => return Err(Trouble::Tracking(error.to_string())),
+    };
+    let start = UpgradeCommand::Task {
+        task_id: args.task.clone(),
+        action: TaskAction::Start { message: None },
+    };
+    let (paused, exists) =
+        tracker.read(|state| (state.status == Status::Paused, state.task(&args.task).is_some()));
+    if paused {
+        let failure = Failure::new(Kind::Refused, attempted(args), "the upgrade is paused").hint(format!(
+            "`ekstrack upgrade resume {}` lets it go on; then run this again",
+            args.upgrade
+        ));
+        return Err(Trouble::Forbidden(failure));
+    }
+    if exists {
+        tracker.submit(start).await.map_err(trouble)?;
+        return Ok(tracker);
+    }
+    let add = UpgradeCommand::AddTasks(vec![new_task(args)]);
+    match tracker
+        .submit(UpgradeCommand::All(vec![add, start.clone()]))
+        .await
+    {
+        // Another process was faster.
+        Err(ProgressError::Refused(CommandError::TaskExists(_))) => {
+            tracker.submit(start).await.map_err(trouble)?
+        }
+        added => added.map_err(trouble)?,
+    };
+    Ok(tracker)
+}
+
+fn new_task(args: &RunArgs) -> NewTask {
+    let name = args.name.clone().unwrap_or_else(|| args.task.to_string());
+    let mut task = NewTask::new(args.task.clone(), name, args.task_type);
+    task.parent_task_id.clone_from(&args.parent);
+    task
+}
+
+fn attempted(args: &RunArgs) -> String {
+    format!("start task {} of upgrade {}", args.task, args.upgrade)
+}
+
+/// A rule's refusal forbids the command; anything else is tracking's own trouble.
+fn trouble(args: &RunArgs, error: ProgressError) -> Trouble {
+    let forbids = match &error {
+        ProgressError::Refused(_) | ProgressError::UnknownUpgrade { .. } => true,
+        ProgressError::DataDir(error) => matches!(**error, DataDirError::Missing { .. }),
+        _ => false,
+    };
+    if forbids {
+        Trouble::Forbidden(cannot::<TrackingError>(|| attempted(args))(error.into()))
+    } else {
+        error.into()
+    }
+}

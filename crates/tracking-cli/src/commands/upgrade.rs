@@ -1,0 +1,127 @@
+//! `ekstrack upgrade`: start, steer and remove upgrades.
+
+use std::sync::Arc;
+
+use tracking_facade::{NewUpgrade, ProgressTracker, Status, TrackingError, UpgradeCommand, UpgradeId};
+
+use crate::args::{KeyValue, UpgradeCommand as Asked};
+use crate::commands::show;
+use crate::exit::{Failure, Kind};
+use crate::failure::cannot;
+use crate::settings::Settings;
+
+pub(crate) fn upgrade(asked: Asked, settings: &Settings) -> Result<(), Failure> {
+    match asked {
+        Asked::Start {
+            id,
+            plan,
+            cluster,
+            phase,
+            meta,
+        } => {
+            let upgrade = NewUpgrade::new(id, plan, cluster).with_metadata(KeyValue::map(&meta));
+            start(settings, upgrade, phase)
+        }
+        Asked::Phase { id, phase } => {
+            let said = format!("upgrade {id} is in phase {phase}");
+            let phase = phase.into();
+            change(
+                settings,
+                &id,
+                "set the phase of",
+                UpgradeCommand::SetPhase { phase },
+                &said,
+            )
+        }
+        Asked::Complete { id, allow_unfinished } => {
+            let said = format!("upgrade {id} is completed");
+            change(
+                settings,
+                &id,
+                "complete",
+                UpgradeCommand::Complete { allow_unfinished },
+                &said,
+            )
+        }
+        Asked::Fail { id, error } => {
+            let said = format!("upgrade {id} has failed");
+            let error = error.into();
+            change(settings, &id, "fail", UpgradeCommand::Fail { error }, &said)
+        }
+        Asked::Pause { id, reason } => {
+            let said = format!("upgrade {id} is paused");
+            let reason = reason.map(Arc::from);
+            change(settings, &id, "pause", UpgradeCommand::Pause { reason }, &said)
+        }
+        Asked::Resume { id } => {
+            let said = format!("upgrade {id} goes on");
+            change(settings, &id, "resume", UpgradeCommand::Resume, &said)
+        }
+        Asked::Cancel { id, reason } => {
+            let said = format!("upgrade {id} is cancelled");
+            let reason = reason.map(Arc::from);
+            change(settings, &id, "cancel", UpgradeCommand::Cancel { reason }, &said)
+        }
+        Asked::List { status } => show::list(settings, status),
+        Asked::Show { id } => show::upgrade(settings, &id),
+        Asked::Rm { id, force } => remove(settings, &id, force),
+    }
+}
+
+fn start(settings: &Settings, upgrade: NewUpgrade, phase: String) -> Result<(), Failure> {
+    let id = upgrade.upgrade_id.clone();
+    let attempted = || format!("start upgrade {id}");
+    let dir = settings.create_data_dir().map_err(cannot(attempted))?;
+    let tracker = ProgressTracker::open_or_create(&dir, upgrade, settings.tracker_options())
+        .map_err(cannot(attempted))?;
+    let said = format!("upgrade {id} is started, in phase {phase}");
+    let phase = phase.into();
+    let done = tracker.submit(UpgradeCommand::Start { phase }).wait();
+    done.map_err(cannot(attempted))?;
+    say(settings, &tracker, &said)
+}
+
+/// Changes an upgrade that exists.
+fn change(
+    settings: &Settings,
+    id: &UpgradeId,
+    verb: &str,
+    command: UpgradeCommand,
+    said: &str,
+) -> Result<(), Failure> {
+    let attempted = || format!("{verb} upgrade {id}");
+    let tracker = settings.tracker(id).map_err(cannot(attempted))?;
+    tracker.submit(command).wait().map_err(cannot(attempted))?;
+    say(settings, &tracker, said)
+}
+
+/// Tells what was done, with the upgrade's summary for scripts.
+fn say(settings: &Settings, tracker: &ProgressTracker, said: &str) -> Result<(), Failure> {
+    let document = tracker.journal().read(show::UpgradeDocument::brief);
+    settings.close(tracker);
+    settings.output.result(&document, |_| format!("{said}\n"))
+}
+
+fn remove(settings: &Settings, id: &UpgradeId, force: bool) -> Result<(), Failure> {
+    let attempted = || format!("remove upgrade {id}");
+    let archive = settings.archive().map_err(cannot(attempted))?;
+    let view = archive.upgrade(id).map_err(cannot(attempted));
+    match view {
+        Ok(view) if !view.progress.status.is_final() && view.progress.status != Status::Failed && !force => {
+            let cause = format!("it is {}, so an agent may still write it", view.progress.status);
+            return Err(Failure::new(Kind::Refused, attempted(), cause)
+                .hint("complete, fail or cancel it first, or pass --force"));
+        }
+        Ok(_) => {}
+        // What cannot be read may be removed by who insists.
+        Err(failure) if !force => return Err(failure),
+        Err(_) => {}
+    }
+    archive
+        .remove_upgrade(id, settings.lock_timeout)
+        .map_err(cannot::<TrackingError>(attempted))?;
+    let document = serde_json::json!({"upgrade_id": id, "removed": true});
+    settings
+        .output
+        .result(&document, |_| format!("upgrade {id} is removed\n"))
+}

@@ -1,0 +1,169 @@
+//! How a command ends: exit codes, and errors as people and scripts read them.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use serde_json::json;
+
+use crate::render::Palette;
+
+/// Why a command did not do what it was asked; decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It was tried and failed, or what it checked is not so.
+    Failed,
+    /// The command line is wrong, invalid ids and values included.
+    Usage,
+    /// What it names does not exist.
+    NotFound,
+    /// A rule refuses it: state, integrity, duplicate.
+    Refused,
+    /// The disk, the lock or another backend is not available.
+    Unavailable,
+}
+
+impl Kind {
+    /// The exit code.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Refused => 4,
+            Self::Unavailable => 5,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// A command that did not end well.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// With something to say.
+    Told(Report),
+    /// Whoever read our output closed it: nothing to say, and nobody to say it to.
+    BrokenPipe,
+}
+
+/// What was attempted, why it did not work, and what to do.
+#[derive(Debug)]
+pub(crate) struct Report {
+    kind: Kind,
+    attempted: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// `attempted` completes "cannot …": `start upgrade prod-1.33`.
+    pub(crate) fn new(kind: Kind, attempted: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self::Told(Report {
+            kind,
+            attempted: attempted.into(),
+            causes: vec![cause.into()],
+            hint: None,
+        })
+    }
+
+    /// As [`Self::new`], with `error` and all of its sources as causes.
+    pub(crate) fn of(kind: Kind, attempted: impl Into<String>, error: &dyn Error) -> Self {
+        Self::Told(Report {
+            kind,
+            attempted: attempted.into(),
+            causes: chain(error),
+            hint: None,
+        })
+    }
+
+    /// Failing to write our own output.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::BrokenPipe
+        } else {
+            Self::of(Kind::Failed, "write the output", error)
+        }
+    }
+
+    /// Says what to do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let Self::Told(report) = &mut self {
+            report.hint = Some(hint.into());
+        }
+        self
+    }
+
+    /// The exit code.
+    pub(crate) const fn code(&self) -> u8 {
+        match self {
+            Self::Told(report) => report.kind.code(),
+            Self::BrokenPipe => 0,
+        }
+    }
+
+    /// Prints it to stderr: as JSON for scripts, else in two or three lines.
+    pub(crate) fn print(&self, json: bool) {
+        let Self::Told(report) = self else { return };
+        let text = if json {
+            report.to_json()
+        } else {
+            report.to_text(Palette::for_stderr())
+        };
+        // Nobody is left to tell if stderr is closed; the exit code still says it.
+        if io::stderr().write_all(text.as_bytes()).is_err() {}
+    }
+}
+
+impl Report {
+    fn to_text(&self, palette: Palette) -> String {
+        let mut text = String::new();
+        let (error, cause, hint) = (
+            palette.error("error:"),
+            palette.dim("cause:"),
+            palette.good("hint:"),
+        );
+        let mut line = |head: &str, body: &str| {
+            writeln!(text, "{head} {body}").expect("writing to a string cannot fail");
+        };
+        line(&error, &format!("cannot {}", self.attempted));
+        line(&cause, &self.causes.join(": "));
+        if let Some(advice) = &self.hint {
+            line(&format!(" {hint}"), advice);
+        }
+        text
+    }
+
+    fn to_json(&self) -> String {
+        let error = json!({"error": {
+            "kind": self.kind.as_str(),
+            "exit_code": self.kind.code(),
+            "attempted": self.attempted,
+            "causes": self.causes,
+            "hint": self.hint,
+        }});
+        format!("{error}\n")
+    }
+}
+
+/// The message of `error` and of each of its sources, without those that the one before repeats.
+pub(crate) fn chain(error: &dyn Error) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if causes.last().is_some_and(|last| !last.ends_with(&text)) {
+            causes.push(text);
+        }
+        source = error.source();
+    }
+    causes
+}

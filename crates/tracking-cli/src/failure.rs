@@ -1,0 +1,144 @@
+//! From an error of the library to what the command says and how it exits.
+
+use std::io;
+
+use tracking_facade::{
+    CommandError, DataDirError, ErrorKind, JournalError, ProgressError, Status, Subject, TrackingError,
+    TransitionError,
+};
+
+use crate::exit::{Failure, Kind};
+
+/// Makes an error a [`Failure`] of `attempted`, which completes "cannot …".
+pub(crate) fn cannot<E: Into<TrackingError>>(
+    attempted: impl FnOnce() -> String,
+) -> impl FnOnce(E) -> Failure {
+    move |error| {
+        let error = error.into();
+        let failure = Failure::of(kind(&error), attempted(), &error);
+        match hint(&error) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+fn kind(error: &TrackingError) -> Kind {
+    match error.kind() {
+        ErrorKind::Invalid => Kind::Usage,
+        ErrorKind::NotFound => Kind::NotFound,
+        ErrorKind::Refused => Kind::Refused,
+        ErrorKind::Unavailable => Kind::Unavailable,
+        _ => Kind::Failed,
+    }
+}
+
+/// What to do about it, where there is something that the message does not say.
+fn hint(error: &TrackingError) -> Option<String> {
+    match error {
+        TrackingError::DataDir(error) => data_dir_hint(error),
+        TrackingError::Journal(error) => journal_hint(error),
+        TrackingError::Progress(error) => progress_hint(error),
+        _ => None,
+    }
+}
+
+fn progress_hint(error: &ProgressError) -> Option<String> {
+    match error {
+        ProgressError::Refused(refusal) => refusal_hint(refusal),
+        ProgressError::Journal(error) => journal_hint(error),
+        ProgressError::DataDir(error) => data_dir_hint(error),
+        ProgressError::UnknownUpgrade { .. } => {
+            Some("`ekstrack upgrade list` shows those there are".to_owned())
+        }
+        ProgressError::UnknownTask { upgrade_id, .. } => {
+            Some(format!("`ekstrack upgrade show {upgrade_id}` shows its tasks"))
+        }
+        ProgressError::OtherUpgrade { upgrade_id, .. } => Some(format!(
+            "`ekstrack upgrade show {upgrade_id}` shows the one there is"
+        )),
+        _ => None,
+    }
+}
+
+fn data_dir_hint(error: &DataDirError) -> Option<String> {
+    let hint = match error {
+        DataDirError::Missing { .. } => {
+            "give another one with --data-dir or EKSTRACK_DATA_DIR; `ekstrack upgrade start` creates it"
+                .to_owned()
+        }
+        DataDirError::NotADirectory { .. } | DataDirError::Symlink { .. } => {
+            "give another one with --data-dir or EKSTRACK_DATA_DIR".to_owned()
+        }
+        DataDirError::Io { source, .. } => return io_hint(source),
+        _ => return None,
+    };
+    Some(hint)
+}
+
+fn journal_hint(error: &JournalError) -> Option<String> {
+    let hint = match error {
+        JournalError::Locked {
+            holder: Some(pid), ..
+        } => {
+            format!("see what process {pid} does (`ps -p {pid}`), or wait longer with --lock-timeout")
+        }
+        JournalError::Locked { holder: None, .. } => "wait longer with --lock-timeout".to_owned(),
+        JournalError::DiskFull { .. } => "free some space and try again; the journal is intact".to_owned(),
+        JournalError::Io { source, .. } => return io_hint(source),
+        JournalError::Damaged(damage) => {
+            format!(
+                "`ekstrack journal repair {}` salvages what is intact into a new file",
+                damage.path.display()
+            )
+        }
+        JournalError::NewerVersion { .. } => "reading works; to write, install a newer ekstrack".to_owned(),
+        JournalError::NoSuchStream { .. } => {
+            "`ekstrack upgrade list` and `ekstrack session list` show those there are".to_owned()
+        }
+        _ => return None,
+    };
+    Some(hint)
+}
+
+fn io_hint(error: &io::Error) -> Option<String> {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "check its owner and permissions, or give another --data-dir",
+        io::ErrorKind::ReadOnlyFilesystem => "give a --data-dir that can be written",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space and try again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn refusal_hint(refusal: &CommandError) -> Option<String> {
+    let hint = match refusal {
+        CommandError::UnknownUpgrade => "`ekstrack upgrade list` shows those there are",
+        CommandError::AlreadyStarted { .. } => {
+            "look with `ekstrack upgrade show`; to go on with it there is no need to start it again"
+        }
+        CommandError::UnknownTask(_) => {
+            "`ekstrack task add` adds it, `ekstrack upgrade show` shows those there are"
+        }
+        CommandError::UnknownParent { .. } => "`ekstrack task add` adds it",
+        CommandError::Unfinished { .. } => "complete or cancel them, or pass --allow-unfinished",
+        CommandError::DetailsTooLarge { .. } => "`ekstrack artifact add` keeps files of any size",
+        CommandError::Transition(error) => return transition_hint(error),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn transition_hint(error: &TransitionError) -> Option<String> {
+    let what = match error.subject {
+        Subject::Upgrade => "upgrade",
+        Subject::Task(_) => "task",
+    };
+    match error.from {
+        Status::Paused => Some(format!("`ekstrack {what} resume`")),
+        Status::Failed if what == "task" => Some("`ekstrack task retry`".to_owned()),
+        Status::Failed => Some("`ekstrack upgrade start`".to_owned()),
+        Status::NotStarted => Some(format!("`ekstrack {what} start`")),
+        Status::InProgress | Status::Completed | Status::Cancelled => None,
+    }
+}

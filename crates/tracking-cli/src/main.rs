@@ -1,0 +1,86 @@
+//! The command `ekstrack`: follows upgrades of EKS clusters, keeps what they produce, and loses none of it.
+//!
+//! [`args`] says what can be asked, [`commands`] does it, [`render`] and [`output`] show the result, [`exit`] decides
+//! how it ends.
+
+mod args;
+mod commands;
+mod exit;
+mod failure;
+mod output;
+mod process;
+mod render;
+mod settings;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Cli, Command};
+use crate::exit::{Failure, Kind};
+use crate::settings::Settings;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(not_understood(&error, &arguments)),
+    };
+    log_to_stderr(cli.global.verbose);
+    let json = cli.global.json;
+    let runs = matches!(cli.command, Command::Run(_));
+    let ended = Settings::resolve(cli.global).and_then(|settings| commands::dispatch(cli.command, &settings));
+    ExitCode::from(ended.unwrap_or_else(|failure| {
+        failure.print(json);
+        if runs {
+            commands::run::REFUSED
+        } else {
+            failure.code()
+        }
+    }))
+}
+
+/// Says what is wrong with the command line, or prints the help that was asked for.
+fn not_understood(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if !help && arguments.iter().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let cause = first.strip_prefix("error: ").unwrap_or(first);
+        Failure::new(Kind::Usage, "read the command line", cause)
+            .hint("try --help")
+            .print(true);
+    } else if error.print().is_err() {
+        // Nobody is left to tell; the exit code still says it.
+    }
+    match (help, subcommand(arguments).as_deref()) {
+        (true, _) => 0,
+        (false, Some("run")) => commands::run::REFUSED,
+        (false, _) => Kind::Usage.code(),
+    }
+}
+
+/// The command that a command line names, though the rest of it is wrong.
+fn subcommand(arguments: &[OsString]) -> Option<String> {
+    let matches = Cli::command()
+        .ignore_errors(true)
+        .try_get_matches_from(arguments)
+        .ok()?;
+    matches.subcommand_name().map(str::to_owned)
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+}

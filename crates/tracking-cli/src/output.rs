@@ -1,0 +1,77 @@
+//! What a command prints on stdout.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::exit::Failure;
+use crate::render::Palette;
+
+/// Where results go, and in which form.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether scripts read it.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// The colours for stdout.
+    pub(crate) fn palette(self) -> Palette {
+        Palette::for_stdout()
+    }
+
+    /// Whether a person watches stdout live.
+    pub(crate) fn is_live(self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
+    /// Prints a result: `document` for scripts, else what `text` makes.
+    pub(crate) fn result<T: Serialize>(
+        self,
+        document: &T,
+        text: impl FnOnce(Palette) -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            self.document(document)
+        } else {
+            self.text(&text(self.palette()))
+        }
+    }
+
+    /// Prints one JSON document on one line.
+    pub(crate) fn document<T: Serialize>(self, document: &T) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(document)
+            .map_err(|error| Failure::of(crate::exit::Kind::Failed, "write the result as JSON", &error))?;
+        line.push(b'\n');
+        self.bytes(&line)
+    }
+
+    /// Prints text as it is.
+    pub(crate) fn text(self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        stdout
+            .write_all(bytes)
+            .and_then(|()| stdout.flush())
+            .map_err(|error| Failure::output(&error))
+    }
+}
+
+/// Prints a warning or note to stderr.
+pub(crate) fn note(head: &str, text: &str) {
+    let palette = Palette::for_stderr();
+    let line = format!("{} {text}\n", palette.warn(&format!("ekstrack: {head}:")));
+    // Nobody is left to tell if stderr is closed, and a note decides nothing.
+    if io::stderr().write_all(line.as_bytes()).is_err() {}
+}

@@ -1,0 +1,97 @@
+//! One pipe of a command: read it, pass it on, keep it.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+const BUFFER: usize = 64 * 1024;
+
+/// Which of our own streams a pipe is passed on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PassTo {
+    Stdout,
+    Stderr,
+}
+
+/// What became of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Pumped {
+    /// Bytes that the command wrote.
+    pub(crate) bytes: u64,
+    /// Why not all of it was kept.
+    pub(crate) not_kept: Option<String>,
+    /// Whether the pipe was still open when we stopped reading.
+    pub(crate) cut_off: bool,
+}
+
+/// A thread that empties a pipe: a slow reader of ours slows the command as it would without us; one that is gone
+/// does not stop it.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    done: Receiver<()>,
+    so_far: Arc<Mutex<Pumped>>,
+}
+
+impl Pump {
+    pub(crate) fn start(from: impl Read + Send + 'static, to: PassTo, keep: Option<File>) -> Self {
+        let so_far = Arc::new(Mutex::new(Pumped::default()));
+        let (ended, done) = mpsc::channel();
+        let shared = Arc::clone(&so_far);
+        thread::spawn(move || {
+            pump(from, to, keep, &shared);
+            // Nobody waits any more if the receiver is gone.
+            if ended.send(()).is_err() {}
+        });
+        Self { done, so_far }
+    }
+
+    /// Waits for the end of the stream, until `deadline` at most.
+    pub(crate) fn finish(self, deadline: Instant) -> Pumped {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let cut_off = matches!(self.done.recv_timeout(left), Err(mpsc::RecvTimeoutError::Timeout));
+        let mut pumped = std::mem::take(&mut *self.so_far.lock().unwrap_or_else(PoisonError::into_inner));
+        pumped.cut_off = cut_off;
+        pumped
+    }
+}
+
+fn pump(mut from: impl Read, to: PassTo, keep: Option<File>, so_far: &Mutex<Pumped>) {
+    let update =
+        |change: &dyn Fn(&mut Pumped)| change(&mut so_far.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut pass = own_stream(to).ok();
+    let mut keep = keep;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                return update(&|pumped| {
+                    pumped.not_kept = Some(format!("cannot read the command's output: {error}"))
+                });
+            }
+        };
+        let bytes = &buffer[..read];
+        // Whoever read our output has gone; the command goes on, and what it writes is still kept.
+        pass = pass.filter(|mut stream| stream.write_all(bytes).is_ok());
+        if let Some(Err(error)) = keep.as_mut().map(|file| file.write_all(bytes)) {
+            keep = None;
+            update(&|pumped| pumped.not_kept = Some(format!("cannot write the log: {error}")));
+        }
+        update(&|pumped| pumped.bytes += read as u64);
+    }
+}
+
+/// Our own stream without a buffer of ours, so that nothing is delayed.
+fn own_stream(to: PassTo) -> io::Result<File> {
+    let fd = match to {
+        PassTo::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
+        PassTo::Stderr => io::stderr().as_fd().try_clone_to_owned()?,
+    };
+    Ok(File::from(fd))
+}

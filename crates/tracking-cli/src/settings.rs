@@ -1,0 +1,137 @@
+//! Flags, environment and configuration file, resolved once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tracking_facade::{
+    Archive, DataDir, ProgressError, ProgressTracker, ProgressTrackerOptions, TrackingError, UpgradeId,
+};
+use tracking_model::check_name;
+
+use crate::args::GlobalArgs;
+use crate::exit::{Failure, Kind, chain};
+use crate::output::{Output, note};
+
+const DEFAULT_DATA_DIR: &str = "ekstrack-data";
+const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What every command works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) actor: Arc<str>,
+    pub(crate) lock_timeout: Duration,
+    pub(crate) output: Output,
+}
+
+/// The configuration file: TOML, every key optional.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data_dir: Option<PathBuf>,
+    actor: Option<String>,
+    lock_timeout: Option<f64>,
+}
+
+impl Settings {
+    /// Flags win over the environment, that over the configuration file, that over the defaults.
+    pub(crate) fn resolve(global: GlobalArgs) -> Result<Self, Failure> {
+        let file = global
+            .config
+            .as_deref()
+            .map(File::read)
+            .transpose()?
+            .unwrap_or_default();
+        let lock_timeout = match (global.lock_timeout, file.lock_timeout) {
+            (Some(timeout), _) => timeout,
+            (None, Some(seconds)) => Duration::try_from_secs_f64(seconds).map_err(|error| {
+                Failure::of(
+                    Kind::Usage,
+                    "use `lock_timeout` of the configuration file",
+                    &error,
+                )
+            })?,
+            (None, None) => DEFAULT_LOCK_TIMEOUT,
+        };
+        let actor = global.actor.or(file.actor).unwrap_or_else(default_actor);
+        check_name("actor", &actor)
+            .map_err(|error| Failure::of(Kind::Usage, "record who makes this change", &error))?;
+        let data_dir = global.data_dir.filter(|path| !path.as_os_str().is_empty());
+        Ok(Self {
+            data_dir: data_dir
+                .or(file.data_dir)
+                .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)),
+            actor: actor.into(),
+            lock_timeout,
+            output: Output::new(global.json),
+        })
+    }
+}
+
+/// Opening what the settings name.
+impl Settings {
+    /// The data directory, created where it is missing.
+    pub(crate) fn create_data_dir(&self) -> Result<DataDir, TrackingError> {
+        Ok(DataDir::open(&self.data_dir)?)
+    }
+
+    /// What is in the data directory, which must exist.
+    pub(crate) fn archive(&self) -> Result<Archive, TrackingError> {
+        Archive::open(&self.data_dir)
+    }
+
+    /// An upgrade that exists, to write a command or two.
+    pub(crate) fn tracker(&self, upgrade: &UpgradeId) -> Result<ProgressTracker, ProgressError> {
+        let dir = DataDir::existing(&self.data_dir)?;
+        ProgressTracker::open(&dir, upgrade, self.tracker_options())
+    }
+
+    /// An upgrade that exists, to stay with it: it counts as alive meanwhile.
+    pub(crate) fn long_lived_tracker(&self, upgrade: &UpgradeId) -> Result<ProgressTracker, ProgressError> {
+        let dir = DataDir::existing(&self.data_dir)?;
+        ProgressTracker::open(&dir, upgrade, self.tracker_options().with_long_lived(true))
+    }
+
+    /// For a command or two.
+    pub(crate) fn tracker_options(&self) -> ProgressTrackerOptions {
+        ProgressTrackerOptions::default()
+            .with_actor(Arc::clone(&self.actor))
+            .with_lock_timeout(self.lock_timeout)
+            .with_long_lived(false)
+    }
+
+    /// Closes a tracker. What it was asked to do is done; at most the snapshot is behind, which is worth a warning.
+    pub(crate) fn close(&self, tracker: &ProgressTracker) {
+        if let Err(error) = tracker.close_blocking() {
+            note("warning", &chain(&error).join(": "));
+        }
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let attempted = || format!("read the configuration file {}", path.display());
+        let text = fs::read_to_string(path).map_err(|error| Failure::of(Kind::Usage, attempted(), &error))?;
+        toml::from_str(&text).map_err(|error| {
+            Failure::new(Kind::Usage, attempted(), error.message())
+                .hint("its keys are data_dir, actor and lock_timeout (seconds)")
+        })
+    }
+}
+
+/// `user@host`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command is where the environment is read"
+)]
+fn default_actor() -> String {
+    let user = ["USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{user}@{host}")
+}
