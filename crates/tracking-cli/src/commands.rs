@@ -2,7 +2,6 @@
 
 pub(crate) mod run;
 mod show;
-mod summary;
 mod task;
 mod upgrade;
 

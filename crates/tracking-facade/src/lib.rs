@@ -15,7 +15,8 @@ pub use tracking_journal::{
     SubmitError, Subscription, SubscriptionError, SystemClock,
 };
 pub use tracking_model::{
-    CollectionId, CommandError, DEFAULT_HEARTBEAT_SECONDS, Details, NewTask, Percent, PlanId, ProgressEvent,
-    Rollup, SessionId, Span, Status, StreamEvent, StreamId, Subject, TaskAction, TaskId, TaskProgress,
-    TaskType, Timestamp, TransitionError, UpgradeCommand, UpgradeEvent, UpgradeId, UpgradeProgress,
+    CollectionId, CommandError, CurrentTask, DEFAULT_HEARTBEAT_SECONDS, Details, EventHistory, NewTask,
+    Percent, PlanId, ProgressEvent, ProgressEventMessage, Rollup, SessionId, Snapshot, Span, Status,
+    StreamEvent, StreamId, Subject, Summary, TaskAction, TaskId, TaskProgress, TaskTree, TaskType, Timestamp,
+    TransitionError, TreeRow, UpgradeCommand, UpgradeEvent, UpgradeId, UpgradeProgress,
 };

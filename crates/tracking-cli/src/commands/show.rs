@@ -1,16 +1,14 @@
 //! What is shown of upgrades and tasks: `upgrade list`, `upgrade show`, `task show`.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracking_facade::{
-    Head, PlanId, ProgressError, ProgressEvent, Status, TaskId, TaskReport, Timestamp, UpgradeId,
+    Head, ProgressError, ProgressEvent, Status, Summary, TaskId, TaskReport, Timestamp, UpgradeId,
     UpgradeProgress, UpgradeView,
 };
 
-use super::summary::Summary;
 use crate::args::TaskName;
 use crate::exit::{Failure, chain};
 use crate::failure::cannot;
@@ -24,12 +22,6 @@ const HEAD_BAR: usize = 30;
 pub(crate) struct UpgradeDocument {
     #[serde(flatten)]
     summary: Summary,
-    plan_id: Option<PlanId>,
-    error_message: Option<Arc<str>>,
-    reason: Option<Arc<str>>,
-    completed_with_failures: bool,
-    retry_count: u32,
-    last_report_at: Option<Timestamp>,
     metadata: Map<String, Value>,
     epoch: String,
     seq: u64,
@@ -41,15 +33,9 @@ pub(crate) struct UpgradeDocument {
 
 impl UpgradeDocument {
     /// Without its tasks.
-    pub(crate) fn brief(progress: &UpgradeProgress, head: &Head) -> Self {
+    pub(crate) fn brief(progress: &UpgradeProgress, head: &Head, now: Timestamp) -> Self {
         Self {
-            summary: Summary::of(progress),
-            plan_id: progress.plan_id.clone(),
-            error_message: progress.error_message.clone(),
-            reason: progress.reason.clone(),
-            completed_with_failures: progress.completed_with_failures,
-            retry_count: progress.retry_count,
-            last_report_at: progress.last_report_at,
+            summary: Summary::of(progress, now),
             metadata: progress.metadata.clone(),
             epoch: head.epoch.to_string(),
             seq: head.seq,
@@ -65,7 +51,7 @@ impl UpgradeDocument {
             .collect();
         Self {
             tasks: Some(reports),
-            ..Self::brief(&view.progress, &view.head)
+            ..Self::brief(&view.progress, &view.head, view.at)
         }
     }
 }
@@ -124,7 +110,7 @@ pub(crate) fn list(settings: &Settings, status: Option<Status>) -> Result<(), Fa
     let document = ListDocument {
         upgrades: views
             .iter()
-            .map(|view| UpgradeDocument::brief(&view.progress, &view.head))
+            .map(|view| UpgradeDocument::brief(&view.progress, &view.head, view.at))
             .collect(),
         unreadable,
     };

@@ -97,7 +97,9 @@ fn change(
 
 /// Tells what was done, with the upgrade's summary for scripts.
 fn say(settings: &Settings, tracker: &ProgressTracker, said: &str) -> Result<(), Failure> {
-    let document = tracker.journal().read(show::UpgradeDocument::brief);
+    let document = tracker
+        .journal()
+        .read(|state, head| show::UpgradeDocument::brief(state, head, tracker.now()));
     settings.close(tracker);
     settings.output.result(&document, |_| format!("{said}\n"))
 }
