@@ -38,6 +38,8 @@ mod callbacks;
 mod commands;
 mod control;
 mod error;
+mod eta;
+mod history;
 mod import;
 mod observer;
 mod options;
@@ -48,6 +50,8 @@ mod tracker;
 
 pub use callbacks::{CallbackGuard, CallbackInfo, DEFAULT_CALLBACK_QUEUE};
 pub use error::ProgressError;
+pub use eta::{Estimate, EstimateBasis, estimate_task, estimate_upgrade};
+pub use history::History;
 pub use options::{CompleteOptions, NewUpgrade, ProgressTrackerOptions, Unfinished};
 pub use report::{RecentEvent, StorageInfo, SystemInfo, TaskReport};
 pub use snapshot::SnapshotInfo;

@@ -18,6 +18,7 @@ use tracking_model::{
 
 use crate::callbacks::{CallbackGuard, Callbacks, TaskNotice};
 use crate::control::{Control, Life};
+use crate::history::LearnedHistory;
 use crate::observer::Observer;
 use crate::options::{NewUpgrade, ProgressTrackerOptions};
 use crate::snapshot::{self, FileSystem, ReplaceFile, SnapshotWriter};
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) callbacks: Arc<Callbacks>,
     control: Arc<Control>,
     pub(crate) snapshots: Option<Arc<SnapshotWriter>>,
+    pub(crate) history: LearnedHistory,
     observer: Mutex<Option<JoinHandle<()>>>,
     callback_patience: Duration,
 }
@@ -168,6 +170,7 @@ impl ProgressTracker {
             callbacks,
             control,
             snapshots,
+            history: LearnedHistory::default(),
             observer: Mutex::new(Some(observer)),
             callback_patience: options.callback_patience,
         };

@@ -1,0 +1,128 @@
+//! How long tasks took before: the completed runs of other upgrades in the data directory.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracking_journal::{DataDir, JournalError, load};
+use tracking_model::{Span, Status, StreamId, TaskProgress, TaskType, Timestamp, UpgradeId, UpgradeProgress};
+
+use crate::ProgressError;
+
+/// How many upgrades are learned from: those that were written last.
+const UPGRADES: usize = 20;
+/// How many runs of a task count: those that ended last.
+const RUNS: usize = 20;
+/// Fewer runs than this say nothing.
+const FEWEST_RUNS: usize = 3;
+
+/// Completed runs of tasks, by type and name.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    runs: HashMap<TaskType, HashMap<Arc<str>, Vec<Run>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    ended: Timestamp,
+    took: Span,
+}
+
+impl History {
+    /// Learns from the upgrades of `dir` that were written last, at most 20, except `except`. What cannot be read is
+    /// passed over: an estimate is no place to fail for another upgrade's damage.
+    ///
+    /// # Errors
+    /// [`ProgressError::DataDir`] if the directory cannot be listed.
+    pub fn learn(dir: &DataDir, except: &UpgradeId) -> Result<Self, ProgressError> {
+        let mut newest = Vec::new();
+        for stream in dir.streams()? {
+            let StreamId::Upgrade(id) = &stream else { continue };
+            // A journal that has just been removed has nothing to teach.
+            if id != except
+                && let Ok(written) = fs::metadata(dir.journal_path(&stream)).and_then(|file| file.modified())
+            {
+                newest.push((written, stream));
+            }
+        }
+        newest.sort_by(|one, other| other.cmp(one));
+        let mut history = Self::default();
+        for (_, stream) in newest.into_iter().take(UPGRADES) {
+            match load::<UpgradeProgress>(dir, &stream) {
+                Ok(loaded) => history.add(&loaded.state),
+                Err(JournalError::NoSuchStream { .. }) => {}
+                Err(error) => {
+                    tracing::warn!(%stream, %error, "estimates do without an upgrade that cannot be read")
+                }
+            }
+        }
+        Ok(history)
+    }
+
+    /// Adds the completed runs of an upgrade.
+    pub fn add(&mut self, state: &UpgradeProgress) {
+        for task in state.tasks_by_status(Status::Completed) {
+            // Without a start nobody knows how long it took; and the reference's files hold negative times.
+            if let (Some(ended), Some(took)) = (task.completed_at, task.duration)
+                && task.started_at.is_some()
+                && took >= Span::ZERO
+            {
+                let names = self.runs.entry(task.task_type).or_default();
+                names
+                    .entry(Arc::clone(&task.task_name))
+                    .or_default()
+                    .push(Run { ended, took });
+            }
+        }
+    }
+
+    fn of(&self, task: &TaskProgress) -> &[Run] {
+        let names = self.runs.get(&task.task_type);
+        names
+            .and_then(|names| names.get(&task.task_name))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// How long the last runs of a task of this type and name took, shortest first: those known here and those in
+    /// `more`. Empty if there are fewer than three.
+    pub(crate) fn durations(&self, more: &Self, task: &TaskProgress) -> Vec<Span> {
+        let mut runs = [self.of(task), more.of(task)].concat();
+        if runs.len() < FEWEST_RUNS {
+            return Vec::new();
+        }
+        runs.sort_by_key(|run| std::cmp::Reverse(run.ended));
+        let mut durations: Vec<Span> = runs.into_iter().take(RUNS).map(|run| run.took).collect();
+        durations.sort_unstable();
+        durations
+    }
+}
+
+/// For how long what was learned is good.
+const GOOD_FOR: Span = Span::from_secs(600);
+
+/// What was learned last.
+#[derive(Debug, Default)]
+pub(crate) struct LearnedHistory {
+    learned: Mutex<Option<(Timestamp, Arc<History>)>>,
+}
+
+impl LearnedHistory {
+    /// What other upgrades of `dir` teach, learned again after ten minutes.
+    pub(crate) fn get(
+        &self,
+        dir: &DataDir,
+        except: &UpgradeId,
+        now: Timestamp,
+    ) -> Result<Arc<History>, ProgressError> {
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*learned {
+            // A clock that went back makes it as old as one that went on.
+            Some((at, history)) if now.since(*at).max(at.since(now)) <= GOOD_FOR => Ok(Arc::clone(history)),
+            _ => {
+                let history = Arc::new(History::learn(dir, except)?);
+                *learned = Some((now, Arc::clone(&history)));
+                Ok(history)
+            }
+        }
+    }
+}
