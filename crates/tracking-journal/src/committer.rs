@@ -4,11 +4,13 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use notify::RecommendedWatcher;
 use tracking_model::{Fold, RecordMeta};
 use uuid::Uuid;
 
+use crate::checkpoint::Checkpoints;
 use crate::journal::Shared;
 use crate::line::{LineHead, LineWriter, MAX_LINE_BYTES};
 use crate::loading::State;
@@ -16,10 +18,13 @@ use crate::log::{AppendError, Log, LogFiles, LogLock};
 use crate::pending::Answer;
 use crate::published::Published;
 use crate::queue::{Submission, Wake};
+use crate::watch::watch;
 use crate::{ChainHash, Commit, Committed, Head, JournalError, Receipt, SubmitError};
 
 /// A commit grows no further than this; what waits beyond it is the next commit.
 const MAX_COMMIT_BYTES: usize = 4 << 20;
+/// How long a writer must be idle before it asks to be told of other writers: being told of its own commits is work.
+const SETTLE: Duration = Duration::from_millis(20);
 /// How often an idle writer looks for records of other processes, where nothing tells it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -32,8 +37,13 @@ pub(crate) struct Committer<F: Fold> {
     working: State<F>,
     /// Why nothing can be written any more.
     broken: Option<JournalError>,
+    /// Whether the end of the file has been looked at under the lock.
+    settled: bool,
     lines: Option<LineWriter>,
     buffer: Vec<u8>,
+    checkpoints: Checkpoints<F>,
+    watcher: Option<RecommendedWatcher>,
+    last_commit: Instant,
 }
 
 /// What the commands of one commit come to, before it is written.
@@ -51,13 +61,22 @@ enum Verdict<F: Fold> {
 
 impl<F: Fold> Committer<F> {
     pub(crate) fn new(shared: Arc<Shared<F>>, log: Log, working: State<F>) -> Self {
+        let (seq, offset) = match working.report.checkpoint_seq {
+            0 => (0, 0),
+            seq => (seq, working.chain.offset),
+        };
+        let checkpoints = Checkpoints::new(log.place.clone(), shared.options.checkpoint, seq, offset);
         Self {
             shared,
             log,
             working,
             broken: None,
+            settled: false,
             lines: None,
             buffer: Vec::new(),
+            checkpoints,
+            watcher: None,
+            last_commit: Instant::now(),
         }
     }
 
@@ -67,15 +86,43 @@ impl<F: Fold> Committer<F> {
         let _closed = CloseOnExit(&shared);
         let mut batch = VecDeque::new();
         loop {
-            match shared.queue.take(&mut batch, LOOK_AGAIN) {
+            let settling = self.watcher.is_none() && self.follows();
+            let patience = if settling { SETTLE } else { LOOK_AGAIN };
+            match shared.queue.take(&mut batch, patience) {
                 Wake::Work => {
+                    if self.last_commit.elapsed() < SETTLE {
+                        self.watcher = None;
+                    }
                     while !batch.is_empty() {
                         self.commit(&mut batch);
                     }
+                    self.last_commit = Instant::now();
+                    self.checkpoints.consider(&self.working);
                 }
-                Wake::Look => self.look(),
-                Wake::Close => return,
+                Wake::Look => {
+                    if settling {
+                        self.watch();
+                    }
+                    self.look();
+                }
+                Wake::Close => break,
             }
+        }
+        if self.broken.is_none() {
+            self.checkpoints.finish(&self.working);
+        }
+    }
+
+    /// Whether what other processes write is of interest before this one writes again.
+    fn follows(&self) -> bool {
+        self.log.place.shared && (self.shared.options.long_lived || self.published().has_subscribers())
+    }
+
+    fn watch(&mut self) {
+        let queue = Arc::clone(&self.shared);
+        match watch(&self.log.place.sidecar, move || queue.queue.nudge()) {
+            Ok(watcher) => self.watcher = Some(watcher),
+            Err(error) => tracing::debug!(%error, "no notification of other writers; looking every second"),
         }
     }
 
@@ -146,11 +193,18 @@ impl<F: Fold> Committer<F> {
                 self.broken = Some(error.clone());
             }
         })?;
-        if before.is_some() && before != self.log.file_id() {
-            self.start_over()?;
-        }
         if let Some(files) = &lock.files {
-            self.catch_up(files)?;
+            let replaced = before.is_some() && before != Some(files.id);
+            let caught_up = if replaced {
+                self.start_over(files)
+            } else {
+                self.catch_up(files)
+            };
+            caught_up.inspect_err(|error| {
+                if matches!(error, JournalError::Damaged(_) | JournalError::Undecodable { .. }) {
+                    self.broken = Some(error.clone());
+                }
+            })?;
         }
         if let Some(found) = self.working.newer_version() {
             return Err(JournalError::NewerVersion {
@@ -162,38 +216,41 @@ impl<F: Fold> Committer<F> {
     }
 
     /// The path names another file: a repaired journal took the place of the one known so far.
-    fn start_over(&mut self) -> Result<(), JournalError> {
-        tracing::warn!(path = %self.log.place.journal.display(), "the journal was replaced; reading it anew");
-        self.working = State::empty(&self.log.place);
+    fn start_over(&mut self, files: &LogFiles) -> Result<(), JournalError> {
+        let place = &self.log.place;
+        tracing::warn!(path = %place.journal.display(), "the journal was replaced; reading it anew");
+        let size = files
+            .journal
+            .size()
+            .map_err(|error| JournalError::io("look at", &place.journal, error))?;
+        self.working = State::load(place, &files.journal, size)?;
         self.lines = None;
-        self.published().reset(self.working.fold.clone(), Head::EMPTY);
-        Ok(())
+        self.settled = false;
+        self.checkpoints.start_over();
+        self.published()
+            .reset(self.working.fold.clone(), self.working.chain.head);
+        self.catch_up(files)
     }
 
+    /// Under the lock: reads what other writers appended, cuts off what one of them did not finish, and makes sure
+    /// that the rest is durable.
     fn catch_up(&mut self, files: &LogFiles) -> Result<(), JournalError> {
         let place = &self.log.place;
-        let io = |operation, error| JournalError::io(operation, &place.journal, error);
-        let size = files.journal.size().map_err(|error| io("look at", error))?;
-        if size == self.working.chain.offset {
+        let size = files
+            .journal
+            .size()
+            .map_err(|error| JournalError::io("look at", &place.journal, error))?;
+        if self.settled && size == self.working.chain.offset {
             return Ok(());
         }
         let mut records = Vec::new();
         let torn = self
             .working
-            .advance(place, &files.journal, size, |record| records.push(record));
-        let torn = torn.inspect_err(|error| self.broken = Some(error.clone()))?;
-        if torn > 0 {
-            let offset = self.working.chain.offset;
-            files
-                .journal
-                .set_size(offset)
-                .map_err(|error| io("cut the torn tail of", error))?;
-            tracing::warn!(path = %place.journal.display(), offset, torn, "cut off an unfinished commit");
-        }
-        // A writer that died may have left records that it never synced.
-        files.journal.sync_data().map_err(|error| io("sync", error))?;
+            .advance(place, &files.journal, size, |record| records.push(record))?;
         let head = self.working.chain.head;
-        self.log.announce(files, head.epoch, self.working.chain.offset);
+        self.log
+            .settle(files, head.epoch, self.working.chain.offset, torn)?;
+        self.settled = true;
         if !records.is_empty() {
             self.published().apply(&Arc::new(Commit { records, head }));
         }

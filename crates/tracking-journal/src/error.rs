@@ -80,6 +80,12 @@ pub enum JournalError {
         /// The journal.
         path: PathBuf,
     },
+    /// Another file took the place of the journal while it was read: what was known of it is void.
+    #[error("{} was replaced by another journal; read it anew", path.display())]
+    Replaced {
+        /// The journal.
+        path: PathBuf,
+    },
     /// The journal has bytes in its middle that are no record.
     #[error(transparent)]
     Damaged(#[from] Damage),

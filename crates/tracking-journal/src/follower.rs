@@ -1,10 +1,9 @@
 //! A stream's state kept up to date from its journal, whoever writes it.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::RecommendedWatcher;
 use tokio::sync::Notify;
 use tracking_model::{Fold, StreamId};
 
@@ -12,7 +11,8 @@ use crate::durable::DurableEnd;
 use crate::io::IoFile;
 use crate::loading::State;
 use crate::place::Place;
-use crate::reader::open_journal;
+use crate::reader::{open_journal, read_steadily, same_file};
+use crate::watch::watch;
 use crate::{Commit, DataDir, Head, JournalError, RecoveryReport};
 
 /// How often a follower looks where nothing tells it, as on network file systems.
@@ -65,8 +65,7 @@ impl<F: Fold> Follower<F> {
         let place = Place::on_disk(dir, stream);
         let file = open_journal(&place)?;
         let mut durable = DurableEnd::new(&place, Arc::clone(&file));
-        let end = durable.end()?;
-        let state = State::load(&place, &file, end)?;
+        let state = read_steadily(|| State::load(&place, &file, durable.end()?))?;
         Ok(Self {
             place,
             file,
@@ -122,15 +121,19 @@ impl<F: Fold> Follower<F> {
     /// What has become durable since the last call, if anything.
     ///
     /// # Errors
-    /// As [`load`].
+    /// As [`load`]; [`JournalError::Removed`] and [`JournalError::Replaced`] if the path names no file or another one.
     pub fn try_next(&mut self) -> Result<Option<Commit<F::Event>>, JournalError> {
-        let end = self.durable.end()?;
-        if end <= self.state.chain.offset {
-            return Ok(None);
-        }
+        same_file(&self.place, &*self.file)?;
         let mut records = Vec::new();
-        self.state
-            .advance(&self.place, &self.file, end, |record| records.push(record))?;
+        read_steadily(|| {
+            let end = self.durable.end()?;
+            if end == self.state.chain.offset {
+                return Ok(());
+            }
+            self.state
+                .advance(&self.place, &self.file, end, |record| records.push(record))
+                .map(drop)
+        })?;
         Ok((!records.is_empty()).then(|| Commit {
             records,
             head: self.state.chain.head,
@@ -139,21 +142,11 @@ impl<F: Fold> Follower<F> {
 
     fn watch(&mut self) {
         if self.watcher.is_none() {
-            match watcher(&self.place.sidecar, &self.changed) {
+            let changed = Arc::clone(&self.changed);
+            match watch(&self.place.sidecar, move || changed.notify_one()) {
                 Ok(watcher) => self.watcher = Some(watcher),
                 Err(error) => tracing::debug!(%error, "no notification of changes; looking every second"),
             }
         }
     }
-}
-
-fn watcher(path: &Path, changed: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    let changed = Arc::clone(changed);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if !event.is_ok_and(|event| event.kind.is_access()) {
-            changed.notify_one();
-        }
-    })?;
-    watcher.watch(path, RecursiveMode::NonRecursive)?;
-    Ok(watcher)
 }

@@ -60,6 +60,12 @@ pub trait JournalIo: Debug + Send + Sync + 'static {
     /// As the system says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name, which must be free.
+    ///
+    /// # Errors
+    /// As the system says; `AlreadyExists` if the name is taken.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a name; a missing one is no error.
     ///
     /// # Errors

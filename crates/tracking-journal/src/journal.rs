@@ -1,21 +1,22 @@
 //! The writer of one stream, as its users see it.
 
 use std::fmt;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use tracking_model::{Fold, StreamId};
 
 use crate::committer::Committer;
-use crate::io::OpenMode;
+use crate::durable::DurableEnd;
+use crate::liveness::AliveMarker;
 use crate::loading::State;
 use crate::log::Log;
 use crate::pending::Pending;
 use crate::place::Place;
 use crate::published::Published;
 use crate::queue::{Queue, Submission};
-use crate::{DataDir, Head, JournalError, JournalOptions, RecoveryReport, Subscription};
+use crate::reader::{open_journal, read_steadily};
+use crate::{CheckpointPolicy, DataDir, Head, JournalError, JournalOptions, RecoveryReport, Subscription};
 
 /// What callers and the committer share.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ struct Inner<F: Fold> {
     shared: Arc<Shared<F>>,
     recovery: RecoveryReport,
     committer: Mutex<Option<JoinHandle<()>>>,
+    marker: Mutex<Option<AliveMarker>>,
 }
 
 impl<F: Fold> Journal<F> {
@@ -52,12 +54,20 @@ impl<F: Fold> Journal<F> {
     #[must_use]
     pub fn in_memory(stream: StreamId, options: JournalOptions) -> Self {
         let place = Place::in_memory(&stream);
+        let options = JournalOptions {
+            checkpoint: CheckpointPolicy::NEVER,
+            ..options
+        };
         Self::start(place, stream, options).expect("an empty stream in memory has nothing that could fail")
     }
 
     fn start(place: Place, stream: StreamId, options: JournalOptions) -> Result<Self, JournalError> {
         let state = load::<F>(&place)?;
         let recovery = state.report;
+        let marker = match options.long_lived {
+            true => Some(AliveMarker::hold(&place, options.lock_timeout)?),
+            false => None,
+        };
         let published = Published::new(state.fold.clone(), state.chain.head);
         let log = Log::new(place, options.lock_timeout);
         let queue = Queue::new(options.max_waiting);
@@ -76,11 +86,13 @@ impl<F: Fold> Journal<F> {
             path: shared.stream.file_stem().into(),
             source: Arc::new(error),
         })?;
+        let (committer, marker) = (Mutex::new(Some(thread)), Mutex::new(marker));
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
                 recovery,
-                committer: Mutex::new(Some(thread)),
+                committer,
+                marker,
             }),
         })
     }
@@ -184,6 +196,10 @@ impl<F: Fold> Inner<F> {
         {
             tracing::error!(stream = %self.shared.stream, "the committer panicked; what waited was answered `Closed`");
         }
+        let marker = self.marker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(marker) = marker {
+            marker.release();
+        }
     }
 }
 
@@ -213,13 +229,12 @@ impl<F: Fold> fmt::Debug for Journal<F> {
 
 /// Reads the stream's present state, empty where there is no journal.
 fn load<F: Fold>(place: &Place) -> Result<State<F>, JournalError> {
-    let file = match place.io.open(&place.journal, OpenMode::Read) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::empty(place)),
-        Err(error) => return Err(JournalError::io("open", &place.journal, error)),
-    };
-    let end = file
-        .size()
-        .map_err(|error| JournalError::io("look at", &place.journal, error))?;
-    State::load(place, &file, end)
+    match open_journal(place) {
+        Ok(file) => {
+            let mut durable = DurableEnd::new(place, Arc::clone(&file));
+            read_steadily(|| State::load(place, &file, durable.end()?))
+        }
+        Err(JournalError::NoSuchStream { .. }) => Ok(State::empty(place)),
+        Err(error) => Err(error),
+    }
 }

@@ -1,6 +1,8 @@
 //! The append-only log of upgrade tracking.
 
+mod bulk;
 mod chain;
+mod checkpoint;
 mod clock;
 mod commit;
 mod committer;
@@ -14,6 +16,7 @@ mod io;
 mod journal;
 mod line;
 mod lines;
+mod liveness;
 mod loading;
 mod lock_owner;
 mod log;
@@ -25,9 +28,13 @@ mod queue;
 mod reader;
 mod record;
 mod remove;
+mod repair;
 mod replay;
+mod seek;
 mod sidecar;
 mod subscription;
+mod verify;
+mod watch;
 
 #[cfg(any(test, feature = "test-util"))]
 pub use clock::ManualClock;
@@ -40,10 +47,13 @@ pub use hash::{ChainHash, HashError};
 pub use head::Head;
 pub use journal::Journal;
 pub use line::{FORMAT_VERSION, LineError, MAX_LINE_BYTES};
+pub use liveness::Liveness;
 pub use loading::RecoveryReport;
 pub use options::{CheckpointPolicy, JournalOptions};
 pub use pending::Pending;
 pub use reader::{JournalReader, Position};
 pub use record::{Record, RecordError};
 pub use remove::remove;
+pub use repair::{RepairReport, Salvage, repair};
 pub use subscription::{Subscription, SubscriptionError};
+pub use verify::{ExpectedHead, Verification, verify};

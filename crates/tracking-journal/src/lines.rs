@@ -31,9 +31,9 @@ impl Lines {
         }
     }
 
-    /// Where the next line begins in the file.
-    pub(crate) const fn offset(&self) -> u64 {
-        self.next - (self.buffer.len() - self.start) as u64
+    /// Whether everything up to the end has been returned.
+    pub(crate) const fn at_end(&self) -> bool {
+        self.start == self.buffer.len() && self.next >= self.end
     }
 
     /// Lets the reader go on to a new, later end.

@@ -4,15 +4,18 @@ use std::io;
 use std::sync::Arc;
 
 use tracking_model::Fold;
+use uuid::Uuid;
 
+use crate::bulk;
 use crate::chain::{Chain, LinkError};
+use crate::checkpoint;
 use crate::io::{IoFile, OpenMode};
 use crate::line::{FORMAT_VERSION, Line};
 use crate::lines::Lines;
 use crate::place::Place;
 use crate::replay::replay;
 use crate::sidecar::DurableLength;
-use crate::{Committed, Damage, JournalError};
+use crate::{Committed, Damage, Head, JournalError};
 
 /// What reading a journal found besides its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,9 +51,10 @@ impl<F: Fold> State<F> {
         (self.chain.newest > FORMAT_VERSION).then_some(self.chain.newest)
     }
 
-    /// Reads the whole journal up to `end`; what comes after the last record is a torn tail or an error.
+    /// Reads the journal up to `end`, from its checkpoint on where there is one. What comes after the last record is
+    /// a torn tail or an error.
     pub(crate) fn load(place: &Place, file: &Arc<dyn IoFile>, end: u64) -> Result<Self, JournalError> {
-        let mut state = Self::empty(place);
+        let mut state = checkpoint::read(place, file, end).unwrap_or_else(|| Self::empty(place));
         let torn = state.advance(place, file, end, |_| {})?;
         state.report.torn_bytes = torn;
         Ok(state)
@@ -64,28 +68,61 @@ impl<F: Fold> State<F> {
         end: u64,
         mut each: impl FnMut(Committed<F::Event>),
     ) -> Result<u64, JournalError> {
+        // What is vouched for is asked before reading: bytes that are durable never change again, so what is wrong in
+        // them cannot be a writer at work.
+        let vouched = Vouched::read(place)?;
         let fold = &mut self.fold;
         let replayed = &mut self.report.replayed;
-        let stop = replay(
-            place,
-            file,
-            &mut self.chain,
-            end,
-            |record: Committed<F::Event>| {
-                fold.apply(&record.meta, &record.event);
-                *replayed += 1;
-                each(record);
-            },
-        )?;
-        match stop {
-            None => Ok(0),
-            Some(reason) => torn_tail(place, file, &self.chain, end, &reason),
+        let mut apply = |record: Committed<F::Event>| {
+            fold.apply(&record.meta, &record.event);
+            *replayed += 1;
+            each(record);
+        };
+        if end.saturating_sub(self.chain.offset) >= bulk::WORTH_IT {
+            bulk::read_ahead(place, file, &mut self.chain, end, &mut apply);
         }
+        let stop = replay(place, file, &mut self.chain, end, apply)?;
+        torn_tail(place, file, &self.chain, end, stop, &vouched)
     }
 }
 
-/// Decides what the bytes from `chain` to `end` are that begin with something that is no record: the rest of a commit
-/// that never finished, or damage.
+/// How much of a journal was durable once, as others say.
+#[derive(Debug)]
+struct Vouched {
+    announced: Option<DurableLength>,
+    checkpoint: Option<checkpoint::Header>,
+}
+
+impl Vouched {
+    fn read(place: &Place) -> Result<Self, JournalError> {
+        let file = place.io.open(&place.sidecar, OpenMode::Read);
+        let announced = match file.and_then(|file| DurableLength::read(&*file)) {
+            Ok(durable) => durable,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(JournalError::io("read", &place.sidecar, error)),
+        };
+        Ok(Self {
+            announced,
+            checkpoint: checkpoint::read_header(place),
+        })
+    }
+
+    /// The length that was durable of the journal in which `head` is.
+    fn length(&self, head: &Head) -> u64 {
+        let same = |epoch: Uuid| head.is_empty() || epoch == head.epoch;
+        let announced = self
+            .announced
+            .filter(|durable| same(durable.epoch))
+            .map(|durable| durable.length);
+        let checkpoint = self.checkpoint.as_ref().filter(|header| same(header.head.epoch));
+        announced
+            .unwrap_or(0)
+            .max(checkpoint.map_or(0, |header| header.offset))
+    }
+}
+
+/// Decides what comes between the last record and `end`: nothing, the rest of a commit that never finished, or damage.
+/// Returns how many bytes of an unfinished commit there are.
 ///
 /// Commit N+1 is written only after commit N is durable, so a record of a later commit proves that what is here was
 /// once intact; so does a durable length beyond it.
@@ -94,7 +131,8 @@ fn torn_tail(
     file: &Arc<dyn IoFile>,
     chain: &Chain,
     end: u64,
-    reason: &LinkError,
+    stop: Option<LinkError>,
+    vouched: &Vouched,
 ) -> Result<u64, JournalError> {
     let damage = |reason: String| {
         Err(JournalError::from(Damage {
@@ -104,11 +142,21 @@ fn torn_tail(
             reason,
         }))
     };
-    if let Some(durable) = durable_length(place)?
-        && durable.length > chain.offset
-        && (chain.head.is_empty() || durable.epoch == chain.head.epoch)
-    {
-        return damage(reason.to_string());
+    let durable = vouched.length(&chain.head);
+    let Some(reason) = stop else {
+        // Others may have written on since `end` was determined; a file that is too short is what matters.
+        let size = file
+            .size()
+            .map_err(|error| JournalError::io("look at", &place.journal, error))?;
+        if size < durable {
+            return damage(format!(
+                "the file ends here, and was durable up to byte {durable}"
+            ));
+        }
+        return Ok(0);
+    };
+    if durable > chain.offset {
+        return damage(format!("{reason}, and the file was durable up to byte {durable}"));
     }
     let mut lines = Lines::new(Arc::clone(file), chain.offset, end);
     let read = |error: io::Error| JournalError::io("read", &place.journal, error);
@@ -127,18 +175,23 @@ fn torn_tail(
             ));
         }
     }
-    Ok(end - chain.offset)
+    Ok(end.saturating_sub(chain.offset))
 }
 
-/// What the sidecar says is durable, if there is one.
-pub(crate) fn durable_length(place: &Place) -> Result<Option<DurableLength>, JournalError> {
-    let read = place
-        .io
-        .open(&place.sidecar, OpenMode::Read)
-        .and_then(|file| DurableLength::read(&*file));
-    match read {
-        Ok(durable) => Ok(durable),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(JournalError::io("read", &place.sidecar, error)),
-    }
+/// Tells damage from an unfinished commit at `chain`, where a reader found something that is no record; or finds that
+/// all is well, because a writer has meanwhile put it right.
+pub(crate) fn check_tail(
+    place: &Place,
+    file: &Arc<dyn IoFile>,
+    chain: &Chain,
+    end: u64,
+) -> Result<(), JournalError> {
+    let vouched = Vouched::read(place)?;
+    let mut lines = Lines::new(Arc::clone(file), chain.offset, end);
+    let read = |error: io::Error| JournalError::io("read", &place.journal, error);
+    let stop = match lines.next_line().map_err(read)? {
+        Some(line) => chain.clone().follow(line, &place.stream).err(),
+        None => None,
+    };
+    torn_tail(place, file, chain, end, stop, &vouched).map(drop)
 }

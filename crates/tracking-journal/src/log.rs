@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::io::{FileId, IoFile, OpenMode, write_full};
+use crate::io::{FileId, IoFile, OpenMode, read_full, write_full};
 use crate::place::Place;
 use crate::sidecar::DurableLength;
 use crate::{JournalError, lock_owner};
@@ -217,6 +217,61 @@ impl Log {
                 error: self.error("sync", error),
                 reason,
             });
+        }
+        Ok(())
+    }
+
+    /// Brings the file to a known end at `length`: cuts the `torn` bytes after it, and makes what is before it durable,
+    /// as a writer that died may not have come to that. What no writer announced as durable is written again, for
+    /// the system may have given up on it after a failed sync, and another sync alone would not notice.
+    pub(crate) fn settle(
+        &self,
+        files: &LogFiles,
+        epoch: Uuid,
+        length: u64,
+        torn: u64,
+    ) -> Result<(), JournalError> {
+        if torn > 0 {
+            files
+                .journal
+                .set_size(length)
+                .map_err(|error| self.error("cut the torn tail of", error))?;
+            tracing::warn!(path = %self.place.journal.display(), length, torn, "cut off an unfinished commit");
+        }
+        let announced =
+            DurableLength::read(&*files.sidecar).map_err(|error| self.error("look beside", error))?;
+        let announced = announced
+            .filter(|durable| durable.epoch == epoch)
+            .map(|durable| durable.length);
+        if torn == 0 && announced == Some(length) {
+            return Ok(());
+        }
+        if let Some(from) = announced.filter(|announced| *announced < length) {
+            self.write_again(files, from, length)?;
+        }
+        files
+            .journal
+            .sync_data()
+            .map_err(|error| self.error("sync", error))?;
+        self.announce(files, epoch, length);
+        Ok(())
+    }
+
+    fn write_again(&self, files: &LogFiles, from: u64, to: u64) -> Result<(), JournalError> {
+        let mut buffer = vec![0; 1 << 20];
+        let mut offset = from;
+        while offset < to {
+            let wanted = usize::try_from(to - offset)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            let read = read_full(&*files.journal, &mut buffer[..wanted], offset);
+            let read = read.map_err(|error| self.error("read", error))?;
+            if read == 0 {
+                break;
+            }
+            let written = write_full(&*files.journal, &buffer[..read], offset);
+            written.map_err(|error| self.error("write", error))?;
+            offset += read as u64;
         }
         Ok(())
     }

@@ -36,16 +36,6 @@ impl<F: Fold> Pending<F> {
         )
     }
 
-    pub(crate) fn failed(error: JournalError) -> Self {
-        let state = Mutex::new(State::Done(Err(error.into())));
-        Self {
-            slot: Arc::new(Slot {
-                state,
-                ready: Condvar::new(),
-            }),
-        }
-    }
-
     /// Waits for the receipt, blocking the thread. For callers outside of async code.
     ///
     /// # Errors

@@ -31,6 +31,13 @@ impl<F: Fold> Published<F> {
         Subscription::new(receiver)
     }
 
+    /// Whether anybody follows.
+    pub(crate) fn has_subscribers(&self) -> bool {
+        self.subscribers
+            .iter()
+            .any(|subscriber| subscriber.receiver_count() > 0)
+    }
+
     /// Applies a durable commit and hands it to subscribers.
     pub(crate) fn apply(&mut self, commit: &Arc<Commit<F::Event>>) {
         for record in &commit.records {

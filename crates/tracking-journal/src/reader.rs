@@ -3,14 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tracking_model::StreamId;
 
 use crate::chain::Chain;
+use crate::checkpoint::hash_before;
 use crate::durable::DurableEnd;
 use crate::io::{IoFile, OpenMode};
 use crate::line::ActorCache;
 use crate::lines::Lines;
+use crate::loading::check_tail;
 use crate::place::Place;
+use crate::seek::seek;
 use crate::{Damage, DataDir, Head, JournalError, Record};
 
 /// Reads the durable records of a stream in order, verifying the chain. Reading goes on where it stopped when more
@@ -25,8 +29,8 @@ pub struct JournalReader {
     actors: ActorCache,
 }
 
-/// Where a reader or follower stands, to go on from there later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a reader stands, to go on from there later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The last record that was read.
     pub head: Head,
@@ -46,7 +50,7 @@ impl JournalReader {
     /// Opens a stream after the record at `position`, as [`Self::position`] gave it.
     ///
     /// # Errors
-    /// As [`Self::open`]. That the journal still has that record is seen by the next record's hash.
+    /// As [`Self::open`]; [`JournalError::Replaced`] if the journal does not have that record there.
     pub fn resume(dir: &DataDir, stream: &StreamId, position: Position) -> Result<Self, JournalError> {
         Self::begin(Place::on_disk(dir, stream), Some(position))
     }
@@ -55,6 +59,9 @@ impl JournalReader {
         let file = open_journal(&place)?;
         let durable = DurableEnd::new(&place, Arc::clone(&file));
         let chain = match position {
+            Some(position) if hash_before(&*file, position.offset) != Some(position.head.hash) => {
+                return Err(JournalError::Replaced { path: place.journal });
+            }
             Some(position) => Chain::resume(&place.stream, position.head, position.offset),
             None => Chain::new(&place.stream),
         };
@@ -69,13 +76,28 @@ impl JournalReader {
         })
     }
 
-    /// Passes over records until the next one is `seq`.
+    /// Opens a stream so that the next record is `seq`, found by searching the file, not by reading up to it. What
+    /// is before it is not verified, except the record just before, whose hash must fit.
     ///
     /// # Errors
-    /// As [`Self::next_record`].
-    pub fn skip_to(&mut self, seq: u64) -> Result<(), JournalError> {
-        while self.chain.head.seq + 1 < seq && self.next_record()?.is_some() {}
-        Ok(())
+    /// As [`Self::open`] and [`Self::next_record`].
+    pub fn open_at(dir: &DataDir, stream: &StreamId, seq: u64) -> Result<Self, JournalError> {
+        let mut reader = Self::open(dir, stream)?;
+        let end = reader.durable.end()?;
+        if let Some(position) = seek(&reader.place, &*reader.file, seq, end)? {
+            reader.rest_at(Chain::resume(
+                &reader.place.stream,
+                position.head,
+                position.offset,
+            ));
+        }
+        while reader.chain.line_number() < seq && reader.next_record()?.is_some() {}
+        Ok(reader)
+    }
+
+    fn rest_at(&mut self, chain: Chain) {
+        self.lines = Lines::new(Arc::clone(&self.file), chain.offset, chain.offset);
+        self.chain = chain;
     }
 
     /// Where reading stands.
@@ -87,42 +109,63 @@ impl JournalReader {
         }
     }
 
+    /// The position after the last durable record as of now, found without reading up to it. `None` while there is
+    /// no record.
+    ///
+    /// # Errors
+    /// As [`Self::next_record`].
+    pub fn last_position(&mut self) -> Result<Option<Position>, JournalError> {
+        let end = self.durable.end()?;
+        let position = seek(&self.place, &*self.file, u64::MAX, end)?;
+        let mut tail = Self::begin(self.place.clone(), position)?;
+        while tail.next_record()?.is_some() {}
+        Ok((!tail.chain.head.is_empty()).then(|| tail.position()))
+    }
+
     /// The next durable record, `None` if there is none yet.
     ///
     /// # Errors
-    /// [`JournalError::Damaged`] if what is there is not the next record, else as the system says.
+    /// [`JournalError::Damaged`] if what is there is not the next record; [`JournalError::Removed`] and
+    /// [`JournalError::Replaced`] if at the end the path names no file or another one; else as the system says.
     pub fn next_record(&mut self) -> Result<Option<Record>, JournalError> {
         let read = |error| JournalError::io("read", &self.place.journal, error);
-        let mut line = self.lines.next_line().map_err(read)?;
-        if line.is_none() {
+        if self.lines.at_end() {
+            same_file(&self.place, &*self.file)?;
             self.lines.extend(self.durable.end()?);
-            line = self.lines.next_line().map_err(read)?;
         }
-        let Some(line) = line else { return Ok(None) };
-        let damage = |chain: &Chain, reason: String| Damage {
-            path: self.place.journal.clone(),
-            line: chain.line_number(),
-            offset: chain.offset,
-            reason,
-        };
-        if !line.ends_with(b"\n") {
-            // The tail of a commit whose writer died; the next writer cuts it off.
+        let Some(line) = self.lines.next_line().map_err(read)? else {
             return Ok(None);
-        }
-        match self.chain.follow(line, &self.place.stream) {
-            Ok(line) => {
-                let record = Record::from_line(self.place.stream.clone(), &line, &mut self.actors);
-                record
-                    .map(Some)
-                    .map_err(|error| damage(&self.chain, error.to_string()).into())
+        };
+        let Ok(line) = self.chain.follow(line, &self.place.stream) else {
+            return self.look_closer().map(|()| None);
+        };
+        let record = Record::from_line(self.place.stream.clone(), &line, &mut self.actors);
+        record.map(Some).map_err(|error| {
+            let Chain { head, offset, .. } = &self.chain;
+            let path = self.place.journal.clone();
+            Damage {
+                path,
+                line: head.seq,
+                offset: *offset,
+                reason: error.to_string(),
             }
-            Err(error) => Err(damage(&self.chain, error.to_string()).into()),
-        }
+            .into()
+        })
     }
 
-    /// The file that is read.
-    pub(crate) const fn file(&self) -> &Arc<dyn IoFile> {
-        &self.file
+    /// Bytes after the last record that are the rest of an unfinished commit; call it at the end.
+    pub(crate) fn tail_bytes(&mut self) -> Result<u64, JournalError> {
+        Ok(self.durable.end()?.saturating_sub(self.chain.offset))
+    }
+
+    /// What comes next is no record: the tail of a commit whose writer died, which the next writer cuts off, or an
+    /// error. Either way the next call reads it again.
+    fn look_closer(&mut self) -> Result<(), JournalError> {
+        self.rest_at(self.chain.clone());
+        read_steadily(|| {
+            let end = self.durable.end()?;
+            check_tail(&self.place, &self.file, &self.chain, end)
+        })
     }
 }
 
@@ -131,6 +174,29 @@ impl Iterator for JournalReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_record().transpose()
+    }
+}
+
+/// Repeats a look at a file that a writer may be changing: it may cut off an unfinished commit and write another in
+/// its place while the reader is between the two. Damage is what is still there when looked at again.
+pub(crate) fn read_steadily<T>(mut look: impl FnMut() -> Result<T, JournalError>) -> Result<T, JournalError> {
+    for _ in 0..2 {
+        match look() {
+            Err(JournalError::Damaged(_)) => {}
+            other => return other,
+        }
+    }
+    look()
+}
+
+/// Makes sure that the path still names the file that is open.
+pub(crate) fn same_file(place: &Place, file: &dyn IoFile) -> Result<(), JournalError> {
+    let look = |error| JournalError::io("look at", &place.journal, error);
+    let path = || place.journal.clone();
+    match place.io.identity(&place.journal).map_err(look)? {
+        None => Err(JournalError::Removed { path: path() }),
+        Some(id) if id == file.identity().map_err(look)? => Ok(()),
+        Some(_) => Err(JournalError::Replaced { path: path() }),
     }
 }
 

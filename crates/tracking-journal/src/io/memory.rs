@@ -82,6 +82,16 @@ impl JournalIo for MemoryIo {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = self.files();
+        let inode = Arc::clone(files.get(from).ok_or(io::ErrorKind::NotFound)?);
+        if files.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        files.insert(to.to_owned(), inode);
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.files().remove(path);
         Ok(())

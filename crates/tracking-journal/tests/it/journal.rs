@@ -1,13 +1,9 @@
 //! Writing and reading back.
 
 use tracking_journal::{DataDir, Follower, Journal, JournalOptions, JournalReader, SubmitError, load};
-use tracking_model::StreamId;
 
 use crate::counter::{Command, Counter, TooLarge};
-
-fn stream() -> StreamId {
-    "upgrade:u-1".parse().unwrap()
-}
+use crate::setup::stream;
 
 #[test]
 fn what_was_written_is_read_back() {

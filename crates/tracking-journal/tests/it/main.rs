@@ -1,3 +1,7 @@
 //! The journal's integration tests.
+
 mod counter;
+mod history;
 mod journal;
+mod processes;
+mod setup;

@@ -1,0 +1,230 @@
+//! Checkpoints: a stream's state at one record, so that opening need not read what came before. Derived; may be
+//! deleted at any time.
+//!
+//! Two lines of JSON: a header, and the state as the model serialises it. A checkpoint counts only if its own
+//! checksum is right and the journal has its hash at its offset.
+
+use std::io::{self, BufRead};
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tracking_model::Fold;
+
+use crate::chain::Chain;
+use crate::io::{IoFile, OpenMode, read_full, write_full};
+use crate::line::{HASH_SUFFIX, trailing_hash};
+use crate::loading::{RecoveryReport, State};
+use crate::place::Place;
+use crate::{ChainHash, CheckpointPolicy, Head, JournalError};
+
+const VERSION: u32 = 1;
+/// Writing checkpoints takes at most this share of the time: 1/20.
+const REST_PER_COST: u32 = 20;
+
+/// The first line of a checkpoint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Header {
+    v: u32,
+    fold: u32,
+    stream: String,
+    pub(crate) head: Head,
+    batch: u64,
+    pub(crate) offset: u64,
+    newest: u32,
+    /// Length of the state in bytes, and its SHA-256 (after 32 zero bytes, as a first link of a chain).
+    bytes: u64,
+    sum: ChainHash,
+}
+
+/// Replaces the stream's checkpoint by one of `fold` at `chain`.
+pub(crate) fn write<F: Fold>(place: &Place, fold: &F, chain: &Chain) -> Result<(), JournalError> {
+    let error = |operation, error| JournalError::io(operation, &place.checkpoint, error);
+    let state = serde_json::to_vec(fold).map_err(|cause| error("encode", io::Error::other(cause)))?;
+    let header = Header {
+        v: VERSION,
+        fold: F::CHECKPOINT_VERSION,
+        stream: place.stream.to_string(),
+        head: chain.head,
+        batch: chain.batch,
+        offset: chain.offset,
+        newest: chain.newest,
+        bytes: state.len() as u64,
+        sum: ChainHash::ZERO.next(&state),
+    };
+    let mut content =
+        serde_json::to_vec(&header).map_err(|cause| error("encode", io::Error::other(cause)))?;
+    content.push(b'\n');
+    content.extend_from_slice(&state);
+    content.push(b'\n');
+
+    let new = temporary(place);
+    let file = place
+        .io
+        .open(&new, OpenMode::Replace)
+        .map_err(|cause| error("create", cause))?;
+    let written = write_full(&*file, &content, 0).and_then(|()| file.sync_data());
+    let replaced = written.and_then(|()| place.io.rename(&new, &place.checkpoint));
+    if let Err(cause) = replaced {
+        if let Err(left) = place.io.remove(&new) {
+            tracing::warn!(error = %left, path = %new.display(), "cannot remove an unfinished checkpoint");
+        }
+        return Err(error("write", cause));
+    }
+    Ok(())
+}
+
+fn temporary(place: &Place) -> PathBuf {
+    place
+        .checkpoint
+        .with_extension(format!("checkpoint-{}", std::process::id()))
+}
+
+/// Reads the header alone, `None` if there is no usable checkpoint.
+pub(crate) fn read_header(place: &Place) -> Option<Header> {
+    let file = place.io.open(&place.checkpoint, OpenMode::Read).ok()?;
+    let mut buffer = [0; 1024];
+    let read = read_full(&*file, &mut buffer, 0).ok()?;
+    parse_header(place, &buffer[..read]).map(|(header, _)| header)
+}
+
+/// The header and the length of its line.
+fn parse_header(place: &Place, content: &[u8]) -> Option<(Header, usize)> {
+    let mut rest = content;
+    let length = rest.skip_until(b'\n').ok()?;
+    let header: Header = serde_json::from_slice(&content[..length]).ok()?;
+    (header.v == VERSION && header.stream == place.stream.to_string()).then_some((header, length))
+}
+
+/// The state of the stream's checkpoint, if there is one that belongs to this journal and model.
+pub(crate) fn read<F: Fold>(place: &Place, journal: &Arc<dyn IoFile>, end: u64) -> Option<State<F>> {
+    let file = place.io.open(&place.checkpoint, OpenMode::Read).ok()?;
+    let size = usize::try_from(file.size().ok()?).ok()?;
+    let mut content = vec![0; size];
+    let read = read_full(&*file, &mut content, 0).ok()?;
+    let (header, length) = parse_header(place, &content[..read])?;
+    let state = content.get(length..read)?.strip_suffix(b"\n")?;
+    let intact = state.len() as u64 == header.bytes && ChainHash::ZERO.next(state) == header.sum;
+    if !intact || header.fold != F::CHECKPOINT_VERSION || header.offset > end {
+        tracing::debug!(path = %place.checkpoint.display(), intact, "passing over a checkpoint");
+        return None;
+    }
+    if hash_before(&**journal, header.offset) != Some(header.head.hash) {
+        tracing::warn!(path = %place.checkpoint.display(), "the checkpoint is not of this journal");
+        return None;
+    }
+    let fold = serde_json::from_slice(state)
+        .inspect_err(
+            |error| tracing::warn!(%error, path = %place.checkpoint.display(), "unreadable checkpoint"),
+        )
+        .ok()?;
+    let mut chain = Chain::resume(&place.stream, header.head, header.offset);
+    chain.batch = header.batch;
+    chain.newest = header.newest;
+    let report = RecoveryReport {
+        checkpoint_seq: header.head.seq,
+        ..RecoveryReport::default()
+    };
+    Some(State { fold, chain, report })
+}
+
+/// The hash of the record that ends before `offset`.
+pub(crate) fn hash_before(journal: &dyn IoFile, offset: u64) -> Option<ChainHash> {
+    let mut buffer = [0; HASH_SUFFIX + 1];
+    let start = offset.checked_sub(buffer.len() as u64)?;
+    let read = read_full(journal, &mut buffer, start).ok()?;
+    trailing_hash(buffer[..read].strip_suffix(b"\n")?)
+}
+
+/// Decides when checkpoints are due and has them written on a thread of their own.
+#[derive(Debug)]
+pub(crate) struct Checkpoints<F> {
+    place: Place,
+    policy: CheckpointPolicy,
+    /// Sequence and offset of the last checkpoint, or of where this writer began.
+    last: (u64, u64),
+    not_before: Instant,
+    running: Option<JoinHandle<Duration>>,
+    fold: PhantomData<fn(F)>,
+}
+
+impl<F: Fold> Checkpoints<F> {
+    pub(crate) fn new(place: Place, policy: CheckpointPolicy, checkpoint_seq: u64, offset: u64) -> Self {
+        let last = (checkpoint_seq, offset);
+        Self {
+            place,
+            policy,
+            last,
+            not_before: Instant::now(),
+            running: None,
+            fold: PhantomData,
+        }
+    }
+
+    /// Begins a checkpoint if one is due; `state` is cloned only then.
+    pub(crate) fn consider(&mut self, state: &State<F>) {
+        let (seq, offset) = self.last;
+        let records = state.chain.head.seq.saturating_sub(seq);
+        let bytes = state.chain.offset.saturating_sub(offset);
+        if records < self.policy.records && bytes < self.policy.bytes {
+            return;
+        }
+        self.collect();
+        if self.running.is_some() || Instant::now() < self.not_before {
+            return;
+        }
+        let (place, fold, chain) = (self.place.clone(), state.fold.clone(), state.chain.clone());
+        let thread = thread::Builder::new()
+            .name("journal-checkpoint".to_owned())
+            .spawn(move || {
+                let start = Instant::now();
+                write_or_warn(&place, &fold, &chain);
+                start.elapsed()
+            });
+        match thread {
+            Ok(thread) => self.running = Some(thread),
+            Err(error) => tracing::warn!(%error, "cannot start a checkpoint"),
+        }
+        self.last = (state.chain.head.seq, state.chain.offset);
+    }
+
+    fn collect(&mut self) {
+        if let Some(thread) = self.running.take_if(|thread| thread.is_finished()) {
+            self.join(thread);
+        }
+    }
+
+    fn join(&mut self, thread: JoinHandle<Duration>) {
+        match thread.join() {
+            Ok(cost) => self.not_before = Instant::now() + cost * REST_PER_COST,
+            Err(_) => {
+                tracing::error!(path = %self.place.checkpoint.display(), "writing a checkpoint panicked")
+            }
+        }
+    }
+
+    /// The state was read anew from a replaced journal.
+    pub(crate) fn start_over(&mut self) {
+        self.last = (0, 0);
+    }
+
+    /// Waits for a checkpoint that is being written, and writes a last one if it is worth it.
+    pub(crate) fn finish(&mut self, state: &State<F>) {
+        if let Some(thread) = self.running.take() {
+            self.join(thread);
+        }
+        if state.chain.head.seq.saturating_sub(self.last.0) >= self.policy.records_at_close {
+            write_or_warn(&self.place, &state.fold, &state.chain);
+        }
+    }
+}
+
+fn write_or_warn<F: Fold>(place: &Place, fold: &F, chain: &Chain) {
+    if let Err(error) = write(place, fold, chain) {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(%error, cause, "a checkpoint was not written; opening takes longer");
+    }
+}

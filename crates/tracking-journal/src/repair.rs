@@ -1,0 +1,306 @@
+//! Salvage of a damaged journal into a new one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracking_model::StreamId;
+use uuid::Uuid;
+
+use crate::chain::{Chain, LinkError};
+use crate::io::{IoFile, OpenMode, parent, write_full};
+use crate::line::{FORMAT_VERSION, Line, seal_line};
+use crate::lines::Lines;
+use crate::log::{Log, LogFiles, LogLock};
+use crate::place::Place;
+use crate::sidecar::DurableLength;
+use crate::{ChainHash, Clock, DataDir, Head, JournalError, Record};
+
+/// What was kept of a damaged journal and what was not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RepairReport {
+    /// Records in the new journal.
+    pub kept: u64,
+    /// Of these, records after damage whose own hash could not be verified, because their predecessor is lost.
+    pub unverified: u64,
+    /// Lines that were no records of the stream, or repeated one.
+    pub dropped_lines: u64,
+    /// Bytes of these lines.
+    pub dropped_bytes: u64,
+    /// Records that are missing between those that were kept.
+    pub missing: u64,
+    /// Where the damaged file is now.
+    pub damaged_file: PathBuf,
+    /// The new journal's head, in a new epoch: cursors and viewers begin anew, and records keep their ids.
+    pub head: Head,
+}
+
+/// What repairing found to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Salvage {
+    /// The journal is in order; nothing was done. A torn tail is for the next writer to cut.
+    Intact(Head),
+    /// The journal was replaced by one of what could be salvaged.
+    Repaired(RepairReport),
+}
+
+/// Replaces a damaged journal by one with all of its records that can still be read, in order, under a new epoch and
+/// chain. The damaged file stays beside it as `<name>.damaged-<time>`. Running writers go on with the new one.
+///
+/// # Errors
+/// [`JournalError::Locked`] if a writer does not let go within `lock_timeout`, [`JournalError::NewerVersion`] if the
+/// journal is of a newer version, [`JournalError::NoSuchStream`], else as the system says. Nothing is replaced
+/// then.
+pub fn repair(
+    dir: &DataDir,
+    stream: &StreamId,
+    lock_timeout: Duration,
+    clock: &dyn Clock,
+) -> Result<Salvage, JournalError> {
+    let place = Place::on_disk(dir, stream);
+    let mut log = Log::new(place.clone(), lock_timeout);
+    let lock = log.lock()?;
+    let Some(files) = lock.files.clone() else {
+        return Err(JournalError::NoSuchStream {
+            stream: stream.clone(),
+            path: place.journal,
+        });
+    };
+    if let Some(head) = intact(&place, &files)? {
+        return Ok(Salvage::Intact(head));
+    }
+    let stamp: String = clock
+        .now()
+        .to_rfc3339()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    let beside = |suffix: &str| {
+        let mut name = place.journal.clone().into_os_string();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let (new, damaged_file) = (beside(".repaired"), beside(&format!(".damaged-{stamp}")));
+    let mut salvager = Salvager::new(&place, &new)?;
+    salvager.read(&files.journal)?;
+    let report = salvager.finish(damaged_file)?;
+    replace(&place, &new, &report, &lock)?;
+    Ok(Salvage::Repaired(report))
+}
+
+/// The head, if the journal can be read to its end.
+fn intact(place: &Place, files: &LogFiles) -> Result<Option<Head>, JournalError> {
+    let mut chain = Chain::new(&place.stream);
+    let io = |error| JournalError::io("read", &place.journal, error);
+    let end = files.journal.size().map_err(io)?;
+    let mut lines = Lines::new(Arc::clone(&files.journal), 0, end);
+    while let Some(line) = lines.next_line().map_err(io)? {
+        if chain.follow(line, &place.stream).is_err() {
+            break;
+        }
+    }
+    match crate::loading::check_tail(place, &files.journal, &chain, end) {
+        Ok(()) => Ok(Some(chain.head)),
+        Err(JournalError::Damaged(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts the new file in the place of the damaged one. Whatever step is the last before a crash, the path names one of
+/// the two, and repairing again completes it.
+fn replace(
+    place: &Place,
+    new: &std::path::Path,
+    report: &RepairReport,
+    lock: &LogLock,
+) -> Result<(), JournalError> {
+    let io = |operation, error| JournalError::io(operation, &place.journal, error);
+    place
+        .io
+        .remove(&place.checkpoint)
+        .map_err(|error| io("remove the checkpoint of", error))?;
+    if let Some(files) = &lock.files {
+        let length = place.io.open(new, OpenMode::Read).and_then(|file| file.size());
+        let length = length.map_err(|error| io("look at the repaired", error))?;
+        let durable = DurableLength {
+            epoch: report.head.epoch,
+            length,
+        };
+        durable
+            .write(&*files.sidecar)
+            .map_err(|error| io("announce the length of", error))?;
+    }
+    place
+        .io
+        .link(&place.journal, &report.damaged_file)
+        .map_err(|error| io("keep the damaged", error))?;
+    place
+        .io
+        .rename(new, &place.journal)
+        .map_err(|error| io("replace", error))?;
+    place
+        .io
+        .sync_dir(&parent(&place.journal))
+        .map_err(|error| io("sync the directory of", error))
+}
+
+struct Salvager<'a> {
+    place: &'a Place,
+    new: Arc<dyn IoFile>,
+    new_path: PathBuf,
+    /// The damaged journal as far as it could be followed.
+    old: Chain,
+    epoch: Uuid,
+    batch: (u64, u64),
+    head: Head,
+    written: u64,
+    buffer: Vec<u8>,
+    last_old_seq: u64,
+    report: RepairReport,
+}
+
+const WRITE_AT: usize = 1 << 20;
+
+impl<'a> Salvager<'a> {
+    fn new(place: &'a Place, path: &std::path::Path) -> Result<Self, JournalError> {
+        let new = place.io.open(path, OpenMode::Replace);
+        let new = new.map_err(|error| JournalError::io("create", path, error))?;
+        let epoch = Uuid::now_v7();
+        let report = RepairReport {
+            kept: 0,
+            unverified: 0,
+            dropped_lines: 0,
+            dropped_bytes: 0,
+            missing: 0,
+            damaged_file: PathBuf::new(),
+            head: Head::EMPTY,
+        };
+        let head = Head {
+            epoch,
+            seq: 0,
+            hash: ChainHash::genesis(&place.stream, epoch),
+        };
+        Ok(Self {
+            place,
+            new,
+            new_path: path.to_owned(),
+            old: Chain::new(&place.stream),
+            epoch,
+            batch: (0, 0),
+            head,
+            written: 0,
+            buffer: Vec::new(),
+            last_old_seq: 0,
+            report,
+        })
+    }
+
+    fn read(&mut self, file: &Arc<dyn IoFile>) -> Result<(), JournalError> {
+        let io = |error| JournalError::io("read", &self.place.journal, error);
+        let end = file.size().map_err(io)?;
+        let mut lines = Lines::new(Arc::clone(file), 0, end);
+        while let Some(line) = lines.next_line().map_err(io)? {
+            if !line.ends_with(b"\n") {
+                self.drop_line(line.len());
+                break;
+            }
+            self.take(line)?;
+        }
+        Ok(())
+    }
+
+    fn drop_line(&mut self, bytes: usize) {
+        self.report.dropped_lines += 1;
+        self.report.dropped_bytes += bytes as u64;
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<(), JournalError> {
+        let verified = match self.old.follow(line, &self.place.stream) {
+            Ok(_) => true,
+            Err(LinkError::Line(_)) => {
+                self.drop_line(line.len());
+                return Ok(());
+            }
+            Err(_) => false,
+        };
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let Ok(record) = Record::parse(text) else {
+            self.drop_line(line.len());
+            return Ok(());
+        };
+        let same_life = self.old.head.is_empty() || record.epoch == self.old.head.epoch;
+        if record.stream != self.place.stream || !same_life || record.seq <= self.last_old_seq {
+            self.drop_line(line.len());
+            return Ok(());
+        }
+        if record.v > FORMAT_VERSION {
+            return Err(JournalError::NewerVersion {
+                path: self.place.journal.clone(),
+                found: record.v,
+            });
+        }
+        if !verified {
+            self.rejoin(text, &record);
+        }
+        self.write(record)
+    }
+
+    /// Goes on after a gap. A record that follows a damaged or missing one cannot be verified, but the next can be.
+    fn rejoin(&mut self, text: &[u8], record: &Record) {
+        self.report.unverified += 1;
+        self.report.missing += record.seq - self.last_old_seq - 1;
+        if let Ok(line) = Line::parse(text) {
+            self.old = Chain::resume(&self.place.stream, record.head(), 0);
+            self.old.batch = line.batch;
+        }
+    }
+
+    fn write(&mut self, mut record: Record) -> Result<(), JournalError> {
+        self.last_old_seq = record.seq;
+        let seq = self.head.seq + 1;
+        // Commits stay commits, under their new numbers.
+        if self.batch.0 != record.batch {
+            self.batch = (record.batch, seq);
+        }
+        record.epoch = self.epoch;
+        record.seq = seq;
+        record.batch = self.batch.1;
+        let start = self.buffer.len();
+        record.write_body(&mut self.buffer);
+        let hash = seal_line(start, &self.head.hash, &mut self.buffer);
+        self.head = Head {
+            epoch: self.epoch,
+            seq,
+            hash,
+        };
+        self.report.kept += 1;
+        if self.buffer.len() >= WRITE_AT {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), JournalError> {
+        let written = write_full(&*self.new, &self.buffer, self.written);
+        written.map_err(|error| JournalError::io("write", &self.new_path, error))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self, damaged_file: PathBuf) -> Result<RepairReport, JournalError> {
+        self.flush()?;
+        self.new
+            .sync_data()
+            .map_err(|error| JournalError::io("sync", &self.new_path, error))?;
+        self.report.damaged_file = damaged_file;
+        self.report.head = if self.head.seq == 0 {
+            Head::EMPTY
+        } else {
+            self.head
+        };
+        Ok(self.report)
+    }
+}

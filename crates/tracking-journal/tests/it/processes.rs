@@ -1,0 +1,192 @@
+//! Several writers and readers of one stream, as they would be in several processes: locks belong to open files, so
+//! two journals in one process contend like two processes.
+
+use std::fs::{self, File};
+use std::time::{Duration, Instant};
+
+use tracking_journal::{
+    DataDir, DataDirError, Follower, JournalError, JournalOptions, JournalReader, Liveness, SubmitError,
+    SubscriptionError,
+};
+
+use crate::counter::{Command, Counter};
+use crate::setup::{Setup, stream};
+
+#[test]
+fn a_lock_that_is_not_freed_names_its_holder() {
+    let setup = Setup::new();
+    setup.fill(1, 1);
+    let holder = File::open(setup.journal_file()).unwrap();
+    holder.lock().unwrap();
+    let options = JournalOptions::default().with_lock_timeout(Duration::from_millis(50));
+    let journal = setup.open_with(options).unwrap();
+    let error = journal.submit(Command::Add(1)).wait().unwrap_err();
+    let SubmitError::Journal(JournalError::Locked {
+        holder: pid, waited, ..
+    }) = error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(pid, Some(std::process::id()));
+    assert_eq!(waited, Duration::from_millis(50));
+    drop(holder);
+    assert_eq!(
+        journal.submit(Command::Add(1)).wait().unwrap().first_seq(),
+        Some(2)
+    );
+}
+
+#[tokio::test]
+async fn an_idle_writer_hears_of_others_at_once() {
+    let setup = Setup::new();
+    setup.fill(1, 1);
+    let idle = setup
+        .open_with(JournalOptions::default().with_long_lived(true))
+        .unwrap();
+    let mut heard = idle.subscribe(16);
+    let other = setup.open();
+    for value in 1..=20 {
+        let start = Instant::now();
+        other.submit(Command::Add(value)).await.unwrap();
+        let commit = heard.next().await.unwrap();
+        assert_eq!(commit.records[0].event.value, value);
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "heard after {:?}",
+            start.elapsed()
+        );
+    }
+    assert_eq!(idle.read(|state, _| state.sum), 210);
+    idle.close().await;
+    assert_eq!(heard.next().await.unwrap_err(), SubscriptionError::Closed);
+}
+
+#[tokio::test]
+async fn a_follower_waits_for_what_is_written() {
+    let setup = Setup::new();
+    setup.fill(1, 1);
+    let mut follower = Follower::<Counter>::open(&setup.dir, &stream()).unwrap();
+    let journal = setup.open();
+    let writer = async {
+        for value in 0..50 {
+            journal.submit(Command::Add(value)).await.unwrap();
+        }
+    };
+    let reader = async {
+        while follower.head().seq < 51 {
+            follower.next().await.unwrap();
+        }
+        follower.state().sum
+    };
+    assert_eq!(tokio::join!(writer, reader).1, (0..50).sum());
+}
+
+#[test]
+fn the_marker_tells_the_living_from_the_dead() {
+    let setup = Setup::new();
+    let liveness = || Liveness::of(&setup.dir, &stream()).unwrap();
+    assert_eq!(liveness(), Liveness::Unmarked);
+    let long = JournalOptions::default().with_long_lived(true);
+    let one = setup.open_with(long.clone()).unwrap();
+    let two = setup.open_with(long).unwrap();
+    assert_eq!(liveness(), Liveness::Live);
+    one.close_blocking();
+    assert_eq!(liveness(), Liveness::Live);
+    two.close_blocking();
+    assert_eq!(liveness(), Liveness::Unmarked);
+    // What a writer leaves that was killed: a marker that nobody holds.
+    fs::write(setup.dir.agent_path(&stream()), "").unwrap();
+    assert_eq!(liveness(), Liveness::Gone);
+}
+
+#[test]
+fn a_journal_that_was_removed_takes_nothing_more() {
+    let setup = Setup::new();
+    let journal = setup.open();
+    journal.submit(Command::Add(1)).wait().unwrap();
+    let mut reader = JournalReader::open(&setup.dir, &stream()).unwrap();
+    reader.next_record().unwrap().unwrap();
+    fs::remove_file(setup.journal_file()).unwrap();
+    for _ in 0..2 {
+        let error = journal.submit(Command::Add(1)).wait().unwrap_err();
+        assert!(
+            matches!(error, SubmitError::Journal(JournalError::Removed { .. })),
+            "{error}"
+        );
+    }
+    assert!(matches!(reader.next_record(), Err(JournalError::Removed { .. })));
+    assert!(!setup.journal_file().exists());
+    // Beginning anew is not confused by what the old life left beside it.
+    let journal = setup.open();
+    assert_eq!(
+        journal.submit(Command::Add(1)).wait().unwrap().first_seq(),
+        Some(1)
+    );
+}
+
+#[test]
+fn what_was_closed_says_so() {
+    let setup = Setup::new();
+    let journal = setup.open();
+    journal.close_blocking();
+    let error = journal.submit(Command::Add(1)).wait().unwrap_err();
+    assert!(matches!(error, SubmitError::Journal(JournalError::Closed)));
+    let journal = setup
+        .open_with(JournalOptions::default().with_max_waiting(0))
+        .unwrap();
+    let error = journal.submit(Command::Add(1)).wait().unwrap_err();
+    assert!(matches!(
+        error,
+        SubmitError::Journal(JournalError::Overloaded { .. })
+    ));
+}
+
+#[test]
+fn a_slow_subscriber_is_told_what_it_missed() {
+    let setup = Setup::new();
+    let journal = setup.open();
+    let mut slow = journal.subscribe(2);
+    for value in 0..5 {
+        journal.submit(Command::Add(value)).wait().unwrap();
+    }
+    assert!(matches!(
+        slow.try_next(),
+        Err(SubscriptionError::Lagged { missed: 3 })
+    ));
+    assert_eq!(slow.next_blocking().unwrap().records[0].event.value, 3);
+    assert_eq!(slow.next_blocking().unwrap().records[0].event.value, 4);
+    assert!(slow.try_next().unwrap().is_none());
+}
+
+#[test]
+fn places_that_are_no_data_directory_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(
+        DataDir::open(&file),
+        Err(DataDirError::NotADirectory { .. })
+    ));
+    assert!(matches!(
+        DataDir::open(file.join("below")),
+        Err(DataDirError::NotADirectory { .. })
+    ));
+    assert!(matches!(
+        DataDir::existing(folder.path().join("none")),
+        Err(DataDirError::Missing { .. })
+    ));
+    let root = folder.path().join("root");
+    fs::create_dir(&root).unwrap();
+    std::os::unix::fs::symlink(folder.path(), root.join("progress")).unwrap();
+    assert!(matches!(DataDir::open(&root), Err(DataDirError::Symlink { .. })));
+
+    let setup = Setup::new();
+    std::os::unix::fs::symlink("/dev/null", setup.journal_file()).unwrap();
+    assert!(matches!(
+        setup.try_open(),
+        Err(JournalError::Io {
+            operation: "open",
+            ..
+        })
+    ));
+}
