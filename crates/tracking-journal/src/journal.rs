@@ -8,6 +8,7 @@ use tracking_model::{Fold, StreamId};
 
 use crate::committer::Committer;
 use crate::durable::DurableEnd;
+use crate::io::FileId;
 use crate::liveness::AliveMarker;
 use crate::loading::State;
 use crate::log::Log;
@@ -62,14 +63,14 @@ impl<F: Fold> Journal<F> {
     }
 
     fn start(place: Place, stream: StreamId, options: JournalOptions) -> Result<Self, JournalError> {
-        let state = load::<F>(&place)?;
+        let (state, file) = load::<F>(&place)?;
         let recovery = state.report;
         let marker = match options.long_lived {
             true => Some(AliveMarker::hold(&place, options.lock_timeout)?),
             false => None,
         };
         let published = Published::new(state.fold.clone(), state.chain.head);
-        let log = Log::new(place, options.lock_timeout);
+        let log = Log::new(place, options.lock_timeout, file);
         let queue = Queue::new(options.max_waiting);
         let shared = Arc::new(Shared {
             stream,
@@ -227,14 +228,18 @@ impl<F: Fold> fmt::Debug for Journal<F> {
     }
 }
 
-/// Reads the stream's present state, empty where there is no journal.
-fn load<F: Fold>(place: &Place) -> Result<State<F>, JournalError> {
+/// Reads the stream's present state, empty where there is no journal, and tells from which file.
+fn load<F: Fold>(place: &Place) -> Result<(State<F>, Option<FileId>), JournalError> {
     match open_journal(place) {
         Ok(file) => {
             let mut durable = DurableEnd::new(place, Arc::clone(&file));
-            read_steadily(|| State::load(place, &file, durable.end()?))
+            let id = file
+                .identity()
+                .map_err(|error| JournalError::io("look at", &place.journal, error))?;
+            let state = read_steadily(|| State::load(place, &file, durable.end()?))?;
+            Ok((state, Some(id)))
         }
-        Err(JournalError::NoSuchStream { .. }) => Ok(State::empty(place)),
+        Err(JournalError::NoSuchStream { .. }) => Ok((State::empty(place), None)),
         Err(error) => Err(error),
     }
 }

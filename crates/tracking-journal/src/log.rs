@@ -42,14 +42,18 @@ pub(crate) struct Log {
     pub(crate) place: Place,
     lock_timeout: Duration,
     files: Option<LogFiles>,
+    /// The file that the writer's state was read from, `None` if there was none.
+    known: Option<FileId>,
 }
 
 impl Log {
-    pub(crate) const fn new(place: Place, lock_timeout: Duration) -> Self {
+    /// Works on the file `known`, `None` if the stream has none as far as the caller knows.
+    pub(crate) const fn new(place: Place, lock_timeout: Duration, known: Option<FileId>) -> Self {
         Self {
             place,
             lock_timeout,
             files: None,
+            known,
         }
     }
 
@@ -57,20 +61,17 @@ impl Log {
         JournalError::io(operation, &self.place.journal, error)
     }
 
-    /// Which file this log has open, if any.
-    pub(crate) fn file_id(&self) -> Option<FileId> {
-        self.files.as_ref().map(|files| files.id)
+    /// The file that this log works on, if any.
+    pub(crate) const fn file_id(&self) -> Option<FileId> {
+        self.known
     }
 
     /// Whether the journal may be longer than `offset`, or another file; errors are met when it is locked.
     pub(crate) fn grown(&self, offset: u64) -> bool {
         let named = self.place.io.identity(&self.place.journal).ok().flatten();
-        match (&self.files, named) {
-            (_, None) => false,
-            (Some(files), Some(id)) if files.id == id => {
-                files.journal.size().is_ok_and(|size| size != offset)
-            }
-            (_, Some(_)) => true,
+        match &self.files {
+            Some(files) if named == Some(files.id) => files.journal.size().is_ok_and(|size| size != offset),
+            _ => named.is_some(),
         }
     }
 
@@ -81,7 +82,7 @@ impl Log {
         loop {
             let found = self.place.io.identity(&self.place.journal);
             match found.map_err(|error| self.error("look at", error))? {
-                None if self.files.is_some() => {
+                None if self.known.is_some() => {
                     return Err(JournalError::Removed {
                         path: self.place.journal.clone(),
                     });
@@ -135,6 +136,7 @@ impl Log {
         if found.map_err(|error| self.error("look at", error))? != Some(files.id) {
             return Ok(None);
         }
+        self.known = Some(files.id);
         self.files = Some(files);
         Ok(Some(lock))
     }
@@ -191,6 +193,7 @@ impl Log {
         };
         let synced = self.place.io.sync_dir(&self.place.directory());
         synced.map_err(|error| self.error("sync the directory of", error))?;
+        self.known = Some(files.id);
         self.files = Some(files.clone());
         Ok(files)
     }

@@ -58,7 +58,7 @@ impl JournalReader {
     pub(crate) fn begin(place: Place, position: Option<Position>) -> Result<Self, JournalError> {
         let file = open_journal(&place)?;
         let durable = DurableEnd::new(&place, Arc::clone(&file));
-        let chain = match position {
+        let chain = match position.filter(|position| !position.head.is_empty()) {
             Some(position) if hash_before(&*file, position.offset) != Some(position.head.hash) => {
                 return Err(JournalError::Replaced { path: place.journal });
             }

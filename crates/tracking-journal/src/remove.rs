@@ -21,7 +21,7 @@ use crate::{DataDir, JournalError};
 /// system says; called again, it goes on where it failed.
 pub fn remove(dir: &DataDir, stream: &StreamId, lock_timeout: Duration) -> Result<(), JournalError> {
     let place = Place::on_disk(dir, stream);
-    let mut log = Log::new(place.clone(), lock_timeout);
+    let mut log = Log::new(place.clone(), lock_timeout, None);
     let found = place.io.identity(&place.journal);
     if found
         .map_err(|error| JournalError::io("look at", &place.journal, error))?

@@ -59,7 +59,7 @@ pub fn repair(
     clock: &dyn Clock,
 ) -> Result<Salvage, JournalError> {
     let place = Place::on_disk(dir, stream);
-    let mut log = Log::new(place.clone(), lock_timeout);
+    let mut log = Log::new(place.clone(), lock_timeout, None);
     let lock = log.lock()?;
     let Some(files) = lock.files.clone() else {
         return Err(JournalError::NoSuchStream {

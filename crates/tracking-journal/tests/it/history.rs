@@ -24,7 +24,10 @@ fn much_history_is_read_in_parallel_and_in_order() {
     let journal = setup.open();
     assert_eq!(journal.recovery().replayed, COMMITS * EACH);
     assert_eq!(journal.recovery().checkpoint_seq, 0);
-    assert_eq!(journal.read(|state, _| state.sum), (0..COMMITS * EACH).sum());
+    assert_eq!(
+        journal.read(|state, _| state.sum),
+        (0..COMMITS * EACH).sum::<u64>()
+    );
 }
 
 #[test]
@@ -73,7 +76,7 @@ fn opening_from_a_checkpoint_reads_only_what_came_after_it() {
     let recovery = journal.recovery().clone();
     assert!(recovery.checkpoint_seq >= 100, "{recovery:?}");
     assert_eq!(recovery.checkpoint_seq + recovery.replayed, 150);
-    assert_eq!(journal.read(|state, _| state.sum), (0..150).sum());
+    assert_eq!(journal.read(|state, _| state.sum), (0..150).sum::<u64>());
     journal.submit(Command::Add(1)).wait().unwrap();
     assert_eq!(load::<Counter>(&setup.dir, &stream()).unwrap().state.records, 151);
 }

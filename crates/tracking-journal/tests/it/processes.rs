@@ -78,7 +78,7 @@ async fn a_follower_waits_for_what_is_written() {
         }
         follower.state().sum
     };
-    assert_eq!(tokio::join!(writer, reader).1, (0..50).sum());
+    assert_eq!(tokio::join!(writer, reader).1, (0..50).sum::<u64>());
 }
 
 #[test]
