@@ -102,10 +102,17 @@ impl Archive {
     /// [`ProgressError::UnknownUpgrade`] if there is none of this id; [`TrackingError::Journal`] if another process keeps it locked for longer than
     /// `lock_timeout`, or as the system says.
     pub fn remove_upgrade(&self, id: &UpgradeId, lock_timeout: Duration) -> Result<(), TrackingError> {
-        Ok(tracking_journal::remove(
-            &self.dir,
-            &StreamId::Upgrade(id.clone()),
-            lock_timeout,
-        )?)
+        let stream = StreamId::Upgrade(id.clone());
+        tracking_journal::remove(&self.dir, &stream, lock_timeout).map_err(|error| self.or_unknown(id, error))
+    }
+
+    fn or_unknown(&self, id: &UpgradeId, error: JournalError) -> TrackingError {
+        match error {
+            JournalError::NoSuchStream { .. } => TrackingError::Progress(ProgressError::UnknownUpgrade {
+                upgrade_id: id.clone(),
+                data_dir: self.dir.path().to_owned(),
+            }),
+            error => error.into(),
+        }
     }
 }
