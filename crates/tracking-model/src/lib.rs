@@ -1,4 +1,5 @@
-//! The model of upgrade tracking: ids, statuses, events, the state machine and the folds. No I/O, no async, no clock.
+#![doc = include_str!("../README.md")]
+
 mod artifact;
 mod check;
 mod command;

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod import;
+mod machine;
+mod naive;
 mod refusals;
 mod upgrades;
 mod wire;
