@@ -25,7 +25,8 @@ pub(crate) fn reached<'a>(
         }
         for module in modules(text) {
             match module {
-                Module::Named(name) => {
+                Module::Named { within, name } => {
+                    let dir = dir.join(within);
                     waiting.push((dir.join(format!("{name}.rs")), false));
                     waiting.push((dir.join(name).join("mod.rs"), true));
                 }
@@ -38,26 +39,35 @@ pub(crate) fn reached<'a>(
 
 /// A `mod` line without a body.
 enum Module<'a> {
-    Named(&'a str),
+    /// In the folder that the modules around the line give, from that of the file.
+    Named { within: Utf8PathBuf, name: &'a str },
+    /// Where `#[path]` says.
     AtPath(&'a str),
 }
 
+/// The `mod` lines of a file, which must be formatted: a module's brace closes at the indentation of its `mod`.
 fn modules(text: &str) -> Vec<Module<'_>> {
     let mut modules = Vec::new();
     let mut path = None;
-    for line in text.lines().map(str::trim) {
-        if let Some(rest) = line.strip_prefix("#[path = \"") {
+    let mut around: Vec<(usize, &str)> = Vec::new();
+    for line in text.lines() {
+        let (trimmed, indent) = (line.trim(), line.len() - line.trim_start().len());
+        if let Some(rest) = trimmed.strip_prefix("#[path = \"") {
             path = rest.strip_suffix("\"]");
-        } else if let Some(name) = declared_module(line) {
-            modules.push(path.take().map_or(Module::Named(name), Module::AtPath));
+        } else if let Some(name) = trimmed.strip_suffix(';').and_then(declared_module) {
+            let within = around.iter().map(|(_, name)| *name).collect();
+            modules.push(path.take().map_or(Module::Named { within, name }, Module::AtPath));
+        } else if let Some(name) = trimmed.strip_suffix(" {").and_then(declared_module) {
+            around.push((indent, name));
+        } else if trimmed == "}" && around.last().is_some_and(|(opened, _)| *opened == indent) {
+            around.pop();
         }
     }
     modules
 }
 
-/// The name in `mod name;` or `pub(crate) mod name;`.
-fn declared_module(line: &str) -> Option<&str> {
-    let declaration = line.strip_suffix(';')?;
+/// The name in `mod name` or `pub(crate) mod name`.
+fn declared_module(declaration: &str) -> Option<&str> {
     let (visibility, name) = declaration.rsplit_once("mod ")?;
     let visibility = visibility.trim();
     let fine = visibility.is_empty() || visibility.starts_with("pub");
@@ -118,5 +128,22 @@ mod tests {
             ("src/a.rs", ""),
         ];
         assert_eq!(reached_in(&files), ["src/lib.rs"]);
+    }
+
+    #[test]
+    fn modules_in_braces_are_folders() {
+        let files = [
+            (
+                "src/lib.rs",
+                "mod a {\n    pub(crate) mod inner;\n    fn f() {\n    }\n}\nmod b;",
+            ),
+            ("src/a/inner.rs", ""),
+            ("src/b.rs", "mod c {\n    mod deep;\n}"),
+            ("src/b/c/deep.rs", ""),
+        ];
+        assert_eq!(
+            reached_in(&files),
+            ["src/a/inner.rs", "src/b/c/deep.rs", "src/b.rs", "src/lib.rs"]
+        );
     }
 }
