@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 use super::ReferenceError;
 
@@ -84,17 +84,12 @@ impl Json {
             Self::Number(number) => Value::Number(number.clone()),
             Self::Text(text) => Value::String(text.clone()),
             Self::Array(items) => Value::Array(items.iter().map(Self::to_value).collect()),
-            Self::Object(entries) => Value::Object(to_map(entries)),
+            Self::Object(entries) => entries
+                .iter()
+                .map(|(key, value)| (key.clone(), value.to_value()))
+                .collect(),
         }
     }
-}
-
-/// As a map of `serde_json`; of a repeated key the last counts.
-pub(crate) fn to_map(entries: &[(String, Json)]) -> Map<String, Value> {
-    entries
-        .iter()
-        .map(|(key, value)| (key.clone(), value.to_value()))
-        .collect()
 }
 
 impl Serialize for Json {

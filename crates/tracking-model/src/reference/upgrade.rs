@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::ReferenceError;
-use super::json::{Json, to_map};
+use super::json::Json;
 use super::read::{Fields, Findings, valid_id};
 use super::task::{read_tasks, with_recent};
 use super::tree::arrange;
@@ -87,7 +87,12 @@ fn read_upgrade(upgrade_id: UpgradeId, entries: &[(String, Json)]) -> (UpgradePr
     let mut fields = Fields::new("", entries, &mut found);
     let mut metadata = fields
         .object("metadata", &mut found)
-        .map_or_else(Map::new, to_map);
+        .map_or_else(Map::new, |entries| {
+            let own = Fields::new("metadata", entries, &mut found).into_left();
+            own.into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_value()))
+                .collect()
+        });
     let mut progress = UpgradeProgress::new(upgrade_id);
 
     if let Some(original) = fields.id("upgrade_id", &mut found)

@@ -5,7 +5,7 @@ use tracking_model::{
     UpgradeProgress,
 };
 
-use crate::upgrades::meta;
+use crate::upgrades::{half_done, meta};
 
 pub(crate) const FAILED: &[u8] = include_bytes!("../fixtures/reference/upgrade_failed.json");
 const IMPOSSIBLE: &[u8] = include_bytes!("../fixtures/reference/upgrade_impossible.json");
@@ -141,4 +141,31 @@ fn kinds_are_told_apart() {
         ReferenceKind::of(b"{}"),
         Err(ReferenceError::NoId { .. })
     ));
+}
+
+/// What the reference made of a snapshot of ours when it read it and wrote it again: its own fields, unchanged.
+#[test]
+fn a_snapshot_that_the_reference_rewrote_is_the_same_but_for_what_it_does_not_know() {
+    let rewritten = include_bytes!("../fixtures/reference/upgrade_rewritten.json");
+    let (again, warnings) = import(rewritten);
+    assert_eq!(warnings, Vec::<String>::new());
+    let ours = half_done().progress;
+    assert!(ours.tasks().keys().eq(again.tasks().keys()));
+    for (task, ours) in again.tasks().values().zip(ours.tasks().values()) {
+        assert_eq!(task.status, ours.status);
+        assert_eq!(task.children, ours.children);
+        assert_eq!(task.events, ours.events);
+        assert_eq!(
+            (task.started_at, task.completed_at, task.duration),
+            (ours.started_at, ours.completed_at, ours.duration)
+        );
+        assert_eq!(
+            (&task.error_message, task.retry_count),
+            (&ours.error_message, ours.retry_count)
+        );
+    }
+    assert_eq!(
+        (again.status, again.started_at, again.metadata),
+        (ours.status, ours.started_at, ours.metadata)
+    );
 }
