@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracking_journal::{DataDirError, JournalError, SubmitError};
-use tracking_model::{CommandError, IdError, PlanId, TaskId, TextError, UpgradeId};
+use tracking_model::{CommandError, IdError, PlanId, ReferenceError, TaskId, TextError, UpgradeId};
 
 /// Why something about an upgrade's progress could not be done. Nothing was written, unless a variant says otherwise.
 ///
@@ -82,6 +82,15 @@ pub enum ProgressError {
         /// What the system said.
         #[source]
         source: Arc<io::Error>,
+    },
+    /// A file that was to be imported is none of the reference's.
+    #[error("cannot import {}: it is not a file of an upgrade's progress", path.display())]
+    NotReference {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ReferenceError,
     },
     /// A file or thread of the tracker's own failed.
     #[error("cannot {operation}{}", path.as_ref().map(|path| format!(" {}", path.display())).unwrap_or_default())]

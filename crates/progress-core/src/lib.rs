@@ -52,6 +52,7 @@ pub use callbacks::{CallbackGuard, CallbackInfo, DEFAULT_CALLBACK_QUEUE};
 pub use error::ProgressError;
 pub use eta::{Estimate, EstimateBasis, estimate_task, estimate_upgrade};
 pub use history::History;
+pub use import::{ImportReport, ImportedUpgrade, SkipReason, SkippedFile, import_reference};
 pub use options::{CompleteOptions, NewUpgrade, ProgressTrackerOptions, Unfinished};
 pub use report::{RecentEvent, StorageInfo, SystemInfo, TaskReport};
 pub use snapshot::SnapshotInfo;

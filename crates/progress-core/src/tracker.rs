@@ -234,17 +234,20 @@ fn snapshots(
     let path = dir.snapshot_path(stream);
     snapshot::remove_leftovers(&path)
         .map_err(|source| ProgressError::io("remove old temporary files of", path.clone(), source))?;
-    let missing = !path.exists();
+    let journal_path = dir.journal_path(stream);
     let render = Box::new(move || {
+        // A snapshot without its journal would look like a file of the reference, to be taken over.
+        if !journal_path.exists() {
+            return None;
+        }
         // Cloned under the lock and rendered outside of it, so that commits wait for the copy alone.
         let (state, head) = journal.read(|state, head| (state.clone(), *head));
         state.exists().then(|| snapshot::render(&state, &head))
     });
     let writer = SnapshotWriter::start(path, files, render)
         .map_err(|source| ProgressError::io("start the thread that writes snapshots", None, source))?;
-    if missing {
-        writer.mark_dirty();
-    }
+    // The file may be missing, older than the journal, or the reference's.
+    writer.mark_dirty();
     Ok(writer)
 }
 
