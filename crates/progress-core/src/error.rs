@@ -44,6 +44,12 @@ pub enum ProgressError {
         /// The cluster that it upgrades.
         cluster_name: Arc<str>,
     },
+    /// The upgrade is open in a process that means to stay.
+    #[error("an agent is at work on upgrade {upgrade_id}: stop it first")]
+    AgentAtWork {
+        /// The upgrade.
+        upgrade_id: UpgradeId,
+    },
     /// The upgrade has no such task.
     #[error("upgrade {upgrade_id} has no task {task_id}: add it first")]
     UnknownTask {

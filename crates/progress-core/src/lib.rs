@@ -47,6 +47,7 @@ mod report;
 mod snapshot;
 mod stall;
 mod tracker;
+mod upgrades;
 
 pub use callbacks::{CallbackGuard, CallbackInfo, DEFAULT_CALLBACK_QUEUE};
 pub use error::ProgressError;
@@ -58,3 +59,4 @@ pub use report::{RecentEvent, StorageInfo, SystemInfo, TaskReport};
 pub use snapshot::SnapshotInfo;
 pub use stall::stalled_tasks;
 pub use tracker::{PendingCommand, ProgressTracker, UpgradeCommit};
+pub use upgrades::{Agent, UpgradeEntry, UpgradeHeader, remove_upgrade, upgrades};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tracking_model::{
-    Percent, PlanId, ProgressEvent, Span, Status, TaskId, TaskProgress, TaskType, Timestamp, UpgradeId,
-    UpgradeProgress, Waiting,
+    Percent, PlanId, ProgressEvent, Span, Status, Summary, TaskId, TaskProgress, TaskType, Timestamp,
+    UpgradeId, UpgradeProgress, Waiting,
 };
 
 use crate::callbacks::CallbackInfo;
@@ -152,6 +152,13 @@ pub struct StorageInfo {
 
 /// Reports.
 impl ProgressTracker {
+    /// The upgrade in a few lines.
+    #[must_use]
+    pub fn progress_summary(&self) -> Summary {
+        let now = self.now();
+        self.read(|state| Summary::of(state, now))
+    }
+
     /// How a task stands, with its last five events.
     ///
     /// # Errors

@@ -15,8 +15,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tracking_journal::Head;
-use tracking_model::UpgradeProgress;
 
 /// Shortest time from a change to the snapshot that shows it, unless the tracker is closed earlier.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -151,13 +149,6 @@ pub(crate) fn remove_leftovers(target: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The snapshot of a state.
-pub(crate) fn render(state: &UpgradeProgress, head: &Head) -> Vec<u8> {
-    let mut value = serde_json::to_value(state).expect("a state in memory always serialises");
-    value["seq"] = head.seq.into();
-    value.to_string().into_bytes()
 }
 
 /// Writes snapshots of one upgrade.

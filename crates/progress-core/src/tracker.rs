@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracking_journal::{Clock, Commit, DataDir, Head, Journal, Receipt, Subscription};
 use tracking_model::{
-    CommandError, ProgressEvent, Status, StreamId, TaskChange, Timestamp, UpgradeCommand, UpgradeEvent,
-    UpgradeId, UpgradeProgress,
+    CommandError, ProgressEvent, Snapshot, Status, StreamId, TaskChange, Timestamp, UpgradeCommand,
+    UpgradeEvent, UpgradeId, UpgradeProgress,
 };
 
 use crate::callbacks::{CallbackGuard, Callbacks, TaskNotice};
@@ -241,8 +241,10 @@ fn snapshots(
             return None;
         }
         // Cloned under the lock and rendered outside of it, so that commits wait for the copy alone.
-        let (state, head) = journal.read(|state, head| (state.clone(), *head));
-        state.exists().then(|| snapshot::render(&state, &head))
+        let state = journal.read(|state, _| state.clone());
+        state
+            .exists()
+            .then(|| Snapshot::of(&state).to_json().into_bytes())
     });
     let writer = SnapshotWriter::start(path, files, render)
         .map_err(|source| ProgressError::io("start the thread that writes snapshots", None, source))?;

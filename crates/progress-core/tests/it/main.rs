@@ -4,7 +4,11 @@
     reason = "a test that cannot go on panics, in its fixtures too"
 )]
 
+mod callbacks;
+mod directory;
 mod fixture;
+mod import;
 mod lifecycle;
 mod operator;
+mod reporting;
 mod tasks;

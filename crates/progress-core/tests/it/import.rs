@@ -1,0 +1,233 @@
+//! Taking over what the reference left.
+
+use std::fs;
+use std::path::Path;
+
+use progress_core::{
+    ImportReport, NewUpgrade, ProgressError, ProgressTracker, ProgressTrackerOptions, SkipReason,
+    import_reference,
+};
+use tracking_journal::DataDir;
+use tracking_model::{PlanId, Status, TaskId, UpgradeId};
+
+use crate::fixture::data_dir;
+
+/// An upgrade half way through, as the reference writes it.
+fn reference(id: &str) -> String {
+    format!(
+        r#"{{
+  "upgrade_id": "{id}", "plan_id": "plan-1", "cluster_name": "prod", "status": "in_progress",
+  "started_at": "2025-01-31 05:25:01.056236+00:00", "completed_at": null, "duration": null,
+  "overall_percentage": 75.0, "current_phase": "Nodes",
+  "tasks": {{
+    "t1": {{"task_id": "t1", "task_name": "Control plane", "task_type": "upgrade_step", "parent_task_id": null,
+      "status": "completed", "started_at": "2025-01-31 05:25:02+00:00", "completed_at": "2025-01-31 05:35:02+00:00",
+      "duration": "0:10:00", "percentage": 100.0, "current_step": null, "total_steps": null, "completed_steps": 0,
+      "error_message": null, "retry_count": 0, "events": []}},
+    "t2": {{"task_id": "t2", "task_name": "Nodes", "task_type": "upgrade_step", "parent_task_id": null,
+      "status": "in_progress", "started_at": "2025-01-31 05:35:03+00:00", "completed_at": null, "duration": null,
+      "percentage": 50.0, "current_step": null, "total_steps": null, "completed_steps": 0, "error_message": null,
+      "retry_count": 0, "events": []}}
+  }},
+  "metadata": {{"owner": "team"}}
+}}"#
+    )
+}
+
+fn open(dir: &DataDir, id: &str) -> Result<ProgressTracker, ProgressError> {
+    ProgressTracker::open(
+        dir,
+        &UpgradeId::new(id).unwrap(),
+        ProgressTrackerOptions::default(),
+    )
+}
+
+fn import(dir: &DataDir, source: &Path) -> ImportReport {
+    import_reference(dir, &[source.to_owned()], &ProgressTrackerOptions::default()).unwrap()
+}
+
+fn ids(report: &ImportReport) -> Vec<&str> {
+    report
+        .imported
+        .iter()
+        .map(|upgrade| upgrade.upgrade_id.as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_directory_of_the_reference_is_opened_as_it_is() {
+    for file in ["progress/upgrade_old.json", "upgrade_old.json"] {
+        let (temporary, dir) = data_dir();
+        let path = temporary.path().join(file);
+        fs::write(&path, reference("old")).unwrap();
+        let tracker = open(&dir, "old").unwrap();
+        assert_eq!(tracker.head().seq, 1);
+        let state = tracker.state();
+        assert_eq!((state.status, &*state.cluster_name), (Status::InProgress, "prod"));
+        assert_eq!(state.overall_percentage().value(), 75.0);
+        tracker.complete_task(TaskId::new("t2").unwrap()).await.unwrap();
+        tracker.close().await.unwrap();
+        let again = open(&dir, "old").unwrap();
+        assert_eq!((again.head().seq, again.state()), (2, tracker.state()));
+        again.close().await.unwrap();
+        let snapshot = fs::read_to_string(temporary.path().join("progress/upgrade_old.json")).unwrap();
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&snapshot).unwrap()["overall_percentage"],
+            100.0
+        );
+        let kept = if file.starts_with("progress") {
+            format!("{file}.reference")
+        } else {
+            file.to_owned()
+        };
+        assert_eq!(
+            fs::read_to_string(temporary.path().join(kept)).unwrap(),
+            reference("old")
+        );
+    }
+}
+
+#[test]
+fn creating_what_the_reference_left_goes_on_with_it() {
+    let (temporary, dir) = data_dir();
+    fs::write(
+        temporary.path().join("progress/upgrade_old.json"),
+        reference("old"),
+    )
+    .unwrap();
+    let create = |cluster: &str| {
+        let upgrade = NewUpgrade::new(
+            UpgradeId::new("old").unwrap(),
+            PlanId::new("plan-1").unwrap(),
+            cluster,
+        );
+        ProgressTracker::open_or_create(&dir, upgrade, ProgressTrackerOptions::default())
+    };
+    let error = create("another").unwrap_err();
+    assert!(matches!(error, ProgressError::OtherUpgrade { .. }), "{error}");
+    assert_eq!(create("prod").unwrap().state().tasks().len(), 2);
+}
+
+#[test]
+fn both_layouts_are_imported_once() {
+    let (_temporary, dir) = data_dir();
+    let old = tempfile::tempdir().unwrap();
+    fs::create_dir(old.path().join("progress")).unwrap();
+    fs::write(
+        old.path().join("progress/upgrade_new-layout.json"),
+        reference("new-layout"),
+    )
+    .unwrap();
+    fs::write(
+        old.path().join("upgrade_old-layout.json"),
+        reference("old-layout"),
+    )
+    .unwrap();
+    fs::write(old.path().join("session_s.json"), "{}").unwrap();
+    let report = import(&dir, old.path());
+    assert_eq!(ids(&report), ["new-layout", "old-layout"]);
+    assert!(report.skipped.is_empty());
+    assert_eq!(open(&dir, "old-layout").unwrap().state().tasks().len(), 2);
+    let again = import(&dir, old.path());
+    assert!(again.imported.is_empty());
+    assert!(
+        again
+            .skipped
+            .iter()
+            .all(|file| matches!(file.reason, SkipReason::Exists(_)))
+    );
+    assert_eq!(
+        fs::read_to_string(old.path().join("upgrade_old-layout.json")).unwrap(),
+        reference("old-layout")
+    );
+}
+
+#[test]
+fn what_is_no_file_of_the_reference_is_skipped_with_the_reason() {
+    let (temporary, dir) = data_dir();
+    let old = tempfile::tempdir().unwrap();
+    fs::write(
+        old.path().join("upgrade_cut.json"),
+        &reference("cut").as_bytes()[..40],
+    )
+    .unwrap();
+    fs::write(old.path().join("upgrade_fine.json"), reference("fine")).unwrap();
+    fs::create_dir(old.path().join("upgrade_directory.json")).unwrap();
+    std::os::unix::fs::symlink("upgrade_fine.json", old.path().join("upgrade_link.json")).unwrap();
+    fs::write(old.path().join("upgrade_ours.json"), reference("ours")).unwrap();
+    fs::write(old.path().join("upgrade_ours.jsonl"), "").unwrap();
+    let report = import(&dir, old.path());
+    assert_eq!(ids(&report), ["fine"]);
+    let reasons: Vec<String> = report
+        .skipped
+        .iter()
+        .map(|file| format!("{}: {}", file.source.file_name().unwrap().display(), file.reason))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "upgrade_cut.json: it cannot be imported",
+            "upgrade_directory.json: it is not a regular file",
+            "upgrade_link.json: it is not a regular file",
+            "upgrade_ours.json: it is a snapshot: the journal beside it is the truth",
+        ]
+    );
+    assert!(!temporary.path().join("progress/upgrade_cut.jsonl").exists());
+    let missing = [old.path().join("nothing")];
+    let error = import_reference(&dir, &missing, &ProgressTrackerOptions::default()).unwrap_err();
+    assert!(matches!(error, ProgressError::Io { .. }), "{error}");
+}
+
+#[test]
+fn invalid_ids_are_mapped_and_impossible_values_reported() {
+    let (_temporary, dir) = data_dir();
+    let old = tempfile::tempdir().unwrap();
+    let file = reference("my upgrade").replace("\"0:10:00\"", "\"soon\"");
+    fs::write(old.path().join("upgrade_my upgrade.json"), file).unwrap();
+    let report = import(&dir, old.path());
+    let [imported] = report.imported.as_slice() else {
+        panic!("{report:?}")
+    };
+    assert!(
+        imported
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("my upgrade")),
+        "{:?}",
+        imported.warnings
+    );
+    assert!(
+        imported.warnings.iter().any(|warning| warning.contains("soon")),
+        "{:?}",
+        imported.warnings
+    );
+    let tracker = open(&dir, imported.upgrade_id.as_str()).unwrap();
+    assert_eq!(tracker.state().metadata["original_id"], "my upgrade");
+}
+
+#[test]
+fn fault_13_an_import_cut_short_is_taken_up_again() {
+    let (temporary, dir) = data_dir();
+    let path = temporary.path().join("progress/upgrade_old.json");
+    // Killed after the copy was made and before the record was written.
+    fs::write(&path, reference("old")).unwrap();
+    fs::write(
+        temporary.path().join("progress/upgrade_old.json.reference"),
+        reference("old"),
+    )
+    .unwrap();
+    open(&dir, "old").unwrap().close_blocking().unwrap();
+    // Another file under the same name, whose earlier copy stays.
+    fs::remove_file(temporary.path().join("progress/upgrade_old.jsonl")).unwrap();
+    fs::remove_file(temporary.path().join("progress/upgrade_old.lock")).unwrap();
+    let other = reference("old").replace("prod", "test");
+    fs::write(&path, &other).unwrap();
+    let tracker = open(&dir, "old").unwrap();
+    assert_eq!(&*tracker.state().cluster_name, "test");
+    let kept = |suffix: &str| fs::read_to_string(format!("{}{suffix}", path.display())).unwrap();
+    assert_eq!(
+        (kept(".reference"), kept(".reference-2")),
+        (reference("old"), other)
+    );
+    println!("fault 13: an import cut after its first step is done again; 2 originals kept");
+}
