@@ -1,0 +1,295 @@
+//! The sessions of a data directory, as a manager knows them: their journals, opened on demand, their headers, and the
+//! index of their artifacts, both brought up to date from the journals before they are looked at.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracking_journal::{
+    Committed, DataDir, Journal, JournalError, JournalOptions, JournalReader, Position, Receipt,
+};
+use tracking_model::{Fold, Session, SessionCommand, SessionEvent, SessionId, StreamId};
+
+use crate::store::Vault;
+use crate::{ArtifactError, ArtifactIndex, IndexBatch};
+
+/// Records that go to the index at a time.
+const INDEX_BATCH: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    home: Option<DataDir>,
+    vault: Vault,
+    index: Arc<dyn ArtifactIndex>,
+    journal_options: JournalOptions,
+    sessions: Mutex<HashMap<SessionId, Arc<SessionEntry>>>,
+}
+
+/// A session, as far as this process has read it.
+#[derive(Debug)]
+pub(crate) struct SessionEntry {
+    id: SessionId,
+    journal: Mutex<Option<Journal<Session>>>,
+    view: Mutex<View>,
+}
+
+#[derive(Debug)]
+struct View {
+    session: Session,
+    position: Option<Position>,
+}
+
+impl SessionEntry {
+    fn new(id: SessionId) -> Arc<Self> {
+        let session = Session::empty(&StreamId::Session(id.clone()));
+        Arc::new(Self {
+            id,
+            journal: Mutex::new(None),
+            view: Mutex::new(View {
+                session,
+                position: None,
+            }),
+        })
+    }
+
+    fn stream(&self) -> StreamId {
+        StreamId::Session(self.id.clone())
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Catalogue {
+    pub(crate) fn new(
+        home: Option<DataDir>,
+        vault: Vault,
+        index: Arc<dyn ArtifactIndex>,
+        journal_options: JournalOptions,
+    ) -> Self {
+        Self {
+            home,
+            vault,
+            index,
+            journal_options,
+            sessions: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The data directory, `None` in memory.
+    pub(crate) const fn home(&self) -> Option<&DataDir> {
+        self.home.as_ref()
+    }
+
+    pub(crate) const fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    pub(crate) fn index(&self) -> &dyn ArtifactIndex {
+        &*self.index
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<SessionEntry>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session that may be new.
+    pub(crate) fn entry(&self, id: &SessionId) -> Arc<SessionEntry> {
+        let mut sessions = self.lock();
+        let entry = sessions
+            .entry(id.clone())
+            .or_insert_with(|| SessionEntry::new(id.clone()));
+        Arc::clone(entry)
+    }
+
+    /// A session that exists.
+    fn existing(&self, id: &SessionId) -> Result<Arc<SessionEntry>, ArtifactError> {
+        if let Some(entry) = self.lock().get(id) {
+            return Ok(Arc::clone(entry));
+        }
+        let stream = StreamId::Session(id.clone());
+        match &self.home {
+            Some(home) if home.journal_path(&stream).is_file() => Ok(self.entry(id)),
+            _ => Err(ArtifactError::UnknownSession(id.clone())),
+        }
+    }
+
+    /// The ids of all sessions, in the order of ids.
+    pub(crate) fn ids(&self) -> Result<Vec<SessionId>, ArtifactError> {
+        let Some(home) = &self.home else {
+            let mut ids: Vec<SessionId> = self.lock().keys().cloned().collect();
+            ids.sort();
+            return Ok(ids);
+        };
+        let streams = home.streams()?.into_iter();
+        Ok(streams
+            .filter_map(|stream| match stream {
+                StreamId::Session(id) => Some(id),
+                StreamId::Upgrade(_) => None,
+            })
+            .collect())
+    }
+
+    /// The session's header, as of now.
+    pub(crate) fn session(&self, id: &SessionId) -> Result<Session, ArtifactError> {
+        self.look(id, Session::clone)
+    }
+
+    /// Looks at the session's header, as of now.
+    pub(crate) fn look<R>(
+        &self,
+        id: &SessionId,
+        look: impl FnOnce(&Session) -> R,
+    ) -> Result<R, ArtifactError> {
+        let entry = self.existing(id)?;
+        let mut view = entry.view();
+        self.catch_up(&entry, &mut view)?;
+        if !view.session.exists() {
+            return Err(ArtifactError::UnknownSession(id.clone()));
+        }
+        Ok(look(&view.session))
+    }
+
+    /// Brings the index up to date with one session; tells the last sequence that it then knows.
+    pub(crate) fn refresh(&self, id: &SessionId) -> Result<u64, ArtifactError> {
+        let entry = self.existing(id)?;
+        let mut view = entry.view();
+        self.catch_up(&entry, &mut view)?;
+        // In memory no one else writes, so nothing can have changed since the caller looked.
+        Ok(view.position.map_or(u64::MAX, |position| position.head.seq))
+    }
+
+    /// Brings a view up to date with what is durable, whoever wrote it.
+    fn catch_up(&self, entry: &SessionEntry, view: &mut View) -> Result<(), ArtifactError> {
+        let Some(home) = &self.home else { return Ok(()) };
+        let path = home.journal_path(&entry.stream());
+        match (fs::metadata(&path), view.position) {
+            (Ok(metadata), Some(position)) if metadata.len() == position.offset => return Ok(()),
+            (Ok(_), _) => {}
+            (Err(error), None) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            (Err(error), Some(_)) if error.kind() == io::ErrorKind::NotFound => {
+                return self.reset(entry, view);
+            }
+            (Err(error), _) => return Err(ArtifactError::io("look at", path, error)),
+        }
+        match self.read_on(home, entry, view) {
+            // A journal that was replaced, by a repair or by hand, does not go on where the old one ended.
+            Err(ArtifactError::Journal(JournalError::Damaged(_))) if view.position.is_some() => {
+                self.reset(entry, view)?;
+                self.read_on(home, entry, view)
+            }
+            read => read,
+        }
+    }
+
+    fn reset(&self, entry: &SessionEntry, view: &mut View) -> Result<(), ArtifactError> {
+        self.index.forget(&entry.id)?;
+        view.session = Session::empty(&entry.stream());
+        view.position = None;
+        Ok(())
+    }
+
+    fn read_on(&self, home: &DataDir, entry: &SessionEntry, view: &mut View) -> Result<(), ArtifactError> {
+        let mut reader = match view.position {
+            Some(position) => JournalReader::resume(home, &entry.stream(), position)?,
+            None => JournalReader::open(home, &entry.stream())?,
+        };
+        loop {
+            let mut records = Vec::new();
+            while records.len() < INDEX_BATCH {
+                let Some(record) = reader.next_record()? else {
+                    break;
+                };
+                let event = record.decode().map_err(|source| ArtifactError::Undecodable {
+                    session_id: entry.id.clone(),
+                    seq: record.seq,
+                    source,
+                })?;
+                records.push(Committed {
+                    meta: record.meta(),
+                    event,
+                });
+            }
+            if records.is_empty() {
+                return Ok(());
+            }
+            self.take(entry, view, records, Some(reader.position()))?;
+        }
+    }
+
+    /// Adds records to the index and to the header, in this order: an index that fails is fed again.
+    fn take(
+        &self,
+        entry: &SessionEntry,
+        view: &mut View,
+        records: Vec<Committed<SessionEvent>>,
+        position: Option<Position>,
+    ) -> Result<(), ArtifactError> {
+        let batch = IndexBatch {
+            session_id: entry.id.clone(),
+            records,
+            position,
+        };
+        self.index.apply(&batch)?;
+        for record in &batch.records {
+            view.session.apply(&record.meta, &record.event);
+        }
+        view.position = position;
+        Ok(())
+    }
+
+    /// Has a command committed: durable when this returns.
+    pub(crate) fn submit(
+        &self,
+        entry: &SessionEntry,
+        command: SessionCommand,
+    ) -> Result<Receipt<Session>, ArtifactError> {
+        let journal = self.journal(entry)?;
+        if self.home.is_some() {
+            return Ok(journal.submit(command).wait()?);
+        }
+        // Without a file to read again from, records must reach the view in order: one command at a time.
+        let mut view = entry.view();
+        let receipt = journal.submit(command).wait()?;
+        self.take(entry, &mut view, receipt.records().to_vec(), None)?;
+        Ok(receipt)
+    }
+
+    /// The session's journal, opened by the first who needs it.
+    fn journal(&self, entry: &SessionEntry) -> Result<Journal<Session>, ArtifactError> {
+        let mut open = entry.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(journal) = &*open {
+            return Ok(journal.clone());
+        }
+        let options = self.journal_options.clone();
+        let journal = match &self.home {
+            Some(home) => Journal::open(home, entry.stream(), options)?,
+            None => Journal::in_memory(entry.stream(), options),
+        };
+        let swept = self.vault.sweep(&entry.id)?;
+        if swept > 0 {
+            tracing::info!(session = %entry.id, files = swept, "removed what writers that died had not finished");
+        }
+        *open = Some(journal.clone());
+        Ok(journal)
+    }
+
+    /// Commits what waits in all open journals and closes them. They open again on demand.
+    pub(crate) fn close_journals(&self) {
+        let entries: Vec<_> = self.lock().values().cloned().collect();
+        for entry in entries {
+            let journal = entry
+                .journal
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if self.home.is_some()
+                && let Some(journal) = journal
+            {
+                journal.close_blocking();
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Getting artifacts out again: a file appears under its name only when it is whole and hashes to what was added.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tracking_model::{Artifact, ArtifactId, FileHash, stored_file_name};
+
+use crate::manager::Inner;
+use crate::store::CHUNK_BYTES;
+use crate::{ArtifactError, ArtifactReader, TestArtifactsManager};
+
+impl TestArtifactsManager {
+    /// Opens an artifact's bytes to read; they are not compared with the record.
+    ///
+    /// # Errors
+    /// [`ArtifactError::UnknownArtifact`]; [`ArtifactError::BytesMissing`] and [`ArtifactError::Store`] if they are not
+    /// here.
+    pub async fn open_artifact(&self, id: &ArtifactId) -> Result<ArtifactReader, ArtifactError> {
+        let id = id.clone();
+        self.run(move |inner| {
+            let artifact = inner.artifact(&id)?;
+            let (reader, size) = inner.read_artifact(&artifact)?;
+            Ok(ArtifactReader { reader, size })
+        })
+        .await
+    }
+
+    /// Copies an artifact to `destination`: a new file, or a directory in which it gets its own name. Returns the file,
+    /// whose bytes are those that were added.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Altered`] if they are not, and [`ArtifactError::Io`] if the file exists or cannot be written;
+    /// nothing is left at the destination then. Else as [`Self::open_artifact`].
+    ///
+    /// # Cancellation
+    /// Copying that has begun goes on when the future is dropped.
+    pub async fn download_artifact(
+        &self,
+        id: &ArtifactId,
+        destination: impl Into<PathBuf>,
+    ) -> Result<PathBuf, ArtifactError> {
+        let (id, destination) = (id.clone(), destination.into());
+        self.run(move |inner| {
+            let artifact = inner.artifact(&id)?;
+            inner.copy_out(&artifact, &destination)
+        })
+        .await
+    }
+}
+
+/// The name that an artifact gets in a directory: its own if that names a file there, else that under which it is stored.
+fn file_name(artifact: &Artifact) -> PathBuf {
+    let name = artifact.exact_name();
+    let path = Path::new(OsStr::from_bytes(&name));
+    let mut components = path.components();
+    let plain = matches!(components.next(), Some(Component::Normal(only)) if only == path.as_os_str())
+        && components.next().is_none()
+        && !name.contains(&0)
+        && name.len() <= 255;
+    if plain {
+        path.to_owned()
+    } else {
+        stored_file_name(&name).into()
+    }
+}
+
+impl Inner {
+    fn copy_out(&self, artifact: &Arc<Artifact>, destination: &Path) -> Result<PathBuf, ArtifactError> {
+        let target = if destination.is_dir() {
+            destination.join(file_name(artifact))
+        } else {
+            destination.to_owned()
+        };
+        let (mut reader, _) = self.read_artifact(artifact)?;
+        let directory = match target.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let part = Part::create(directory)?;
+        let found = part.fill(&mut reader)?;
+        if let Some(expected) = artifact.file_hash
+            && found != expected
+        {
+            return Err(ArtifactError::Altered {
+                artifact_id: artifact.artifact_id.clone(),
+                name: Arc::clone(&artifact.name),
+                expected,
+                found,
+            });
+        }
+        part.publish(&target)?;
+        Ok(target)
+    }
+}
+
+/// A file that has no name of its own yet; dropped, it is removed.
+struct Part {
+    path: PathBuf,
+    file: File,
+}
+
+impl Part {
+    fn create(directory: &Path) -> Result<Self, ArtifactError> {
+        let path = directory.join(format!(".{}.part", uuid::Uuid::now_v7()));
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = file.map_err(|error| ArtifactError::io("create", &path, error))?;
+        Ok(Self { path, file })
+    }
+
+    fn fill(&self, reader: &mut dyn Read) -> Result<FileHash, ArtifactError> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            let read = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(ArtifactError::io("read the bytes for", &self.path, error)),
+            };
+            let bytes = buffer.get(..read).unwrap_or_default();
+            hasher.update(bytes);
+            (&self.file)
+                .write_all(bytes)
+                .map_err(|error| ArtifactError::io("write", &self.path, error))?;
+        }
+        self.file
+            .sync_all()
+            .map_err(|error| ArtifactError::io("sync", &self.path, error))?;
+        Ok(FileHash::new(hasher.finalize().into()))
+    }
+
+    /// Gives it a name that is free.
+    fn publish(self, target: &Path) -> Result<(), ArtifactError> {
+        fs::hard_link(&self.path, target).map_err(|error| ArtifactError::io("create", target, error))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a temporary file");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Why a manager did not do what was asked.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracking_journal::{DataDirError, JournalError, SubmitError};
+use tracking_model::{ArtifactId, CollectionId, DecodeError, FileHash, SessionCommandError, SessionId};
+
+use crate::{IndexError, KeyError, PatternError, SourceError, StoreError};
+
+/// Why a manager did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArtifactError {
+    /// There is no such session.
+    #[error("unknown session {0}; list the sessions that there are, or create it")]
+    UnknownSession(SessionId),
+    /// The session has no such collection.
+    #[error("session {session_id} has no collection {collection_id}; create it first")]
+    UnknownCollection {
+        /// The session.
+        session_id: SessionId,
+        /// The collection.
+        collection_id: CollectionId,
+    },
+    /// There is no such artifact.
+    #[error("unknown artifact {0}; search for it by its name")]
+    UnknownArtifact(ArtifactId),
+    /// The session does not allow it in its present state.
+    #[error(transparent)]
+    Refused(SessionCommandError),
+    /// The session's journal could not be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A record of the session's journal has data that this version cannot read.
+    #[error("cannot read record {seq} of session {session_id}; use the program that wrote it")]
+    Undecodable {
+        /// The session.
+        session_id: SessionId,
+        /// The record.
+        seq: u64,
+        /// What is wrong with it.
+        #[source]
+        source: DecodeError,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The file or stream cannot become an artifact.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The bytes could not be stored or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// A name pattern cannot be read.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// A record points to where no artifact can be; nothing was read from there.
+    #[error(
+        "the record of artifact {artifact_id} points outside its session; it was tampered with or is damaged"
+    )]
+    UnsafePath {
+        /// The artifact.
+        artifact_id: ArtifactId,
+        /// What is wrong with its path.
+        #[source]
+        source: KeyError,
+    },
+    /// The artifact's bytes are not in the data directory.
+    #[error("the bytes of artifact {artifact_id} ({name}) are not here: {reason}")]
+    BytesMissing {
+        /// The artifact.
+        artifact_id: ArtifactId,
+        /// Its name.
+        name: Arc<str>,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The artifact's bytes are not those that were added.
+    #[error(
+        "artifact {artifact_id} ({name}) was altered: its bytes hash to {found}, {expected} were added; nothing was copied"
+    )]
+    Altered {
+        /// The artifact.
+        artifact_id: ArtifactId,
+        /// Its name.
+        name: Arc<str>,
+        /// The SHA-256 that its record has.
+        expected: FileHash,
+        /// The SHA-256 of what is there.
+        found: FileHash,
+    },
+    /// A file could not be written or read.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was attempted.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ArtifactError {
+    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::Io {
+            operation,
+            path: path.into(),
+            source,
+        }
+    }
+}
+
+impl From<SessionCommandError> for ArtifactError {
+    fn from(refusal: SessionCommandError) -> Self {
+        match refusal {
+            SessionCommandError::UnknownSession(session_id) => Self::UnknownSession(session_id),
+            SessionCommandError::UnknownCollection {
+                session_id,
+                collection_id,
+            } => Self::UnknownCollection {
+                session_id,
+                collection_id,
+            },
+            refusal => Self::Refused(refusal),
+        }
+    }
+}
+
+impl From<SubmitError<SessionCommandError>> for ArtifactError {
+    fn from(error: SubmitError<SessionCommandError>) -> Self {
+        match error {
+            SubmitError::Refused(refusal) => refusal.into(),
+            SubmitError::Journal(error) => Self::Journal(error),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+
+mod catalogue;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+mod copy_out;
+mod error;
+mod executor;
+mod index;
+mod ingest;
+mod manager;
+mod query;
+mod source;
+mod store;
+mod verify;
+mod writer;
+
+pub use error::ArtifactError;
+#[cfg(any(test, feature = "test-util"))]
+pub use index::MockArtifactIndex;
+pub use index::{ArtifactIndex, IndexBatch, IndexError, Matches, MemoryIndex};
+pub use manager::{ManagerOptions, SearchResults, Sessions, TestArtifactsManager, Unreadable};
+pub use query::{ArtifactQuery, DEFAULT_LIMIT, NamePattern, PatternError, Sort};
+pub use source::{FileKind, SourceError};
+#[cfg(any(test, feature = "test-util"))]
+pub use store::MockArtifactStore;
+pub use store::{
+    ArtifactKey, ArtifactStore, ChunkSender, Chunks, KeyError, KeyPrefix, LocalStore, MemoryStore, Object,
+    ObjectMeta, PutBody, PutMode, PutOptions, PutOutcome, ReceiverGone, Retry, StoreError, StoreErrorKind,
+};
+pub use verify::{Finding, Problem, VerifyProgress, VerifyReport, VerifyScope};
+pub use writer::{ArtifactReader, ArtifactWriter};

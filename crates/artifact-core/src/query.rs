@@ -1,0 +1,326 @@
+//! What to look for: one type for all indexes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use globset::{GlobBuilder, GlobMatcher};
+use tracking_model::{
+    Artifact, ArtifactStatus, ArtifactType, CollectionId, SessionId, TaskId, Timestamp, UpgradeId,
+};
+
+/// Most artifacts that a query returns unless it says otherwise.
+pub const DEFAULT_LIMIT: usize = 100;
+
+/// A name pattern that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read the name pattern {pattern:?}: {reason}")]
+pub struct PatternError {
+    /// The pattern.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A pattern for names, without regard to case: a glob over the whole name if it has one of `*?[{`, else any part of it.
+#[derive(Clone)]
+pub struct NamePattern {
+    text: String,
+    glob: Option<GlobMatcher>,
+}
+
+impl NamePattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// [`PatternError`] for a glob that has no meaning, such as `[a`.
+    pub fn new(pattern: impl Into<String>) -> Result<Self, PatternError> {
+        let pattern = pattern.into();
+        let glob = if pattern.contains(['*', '?', '[', '{']) {
+            let glob = GlobBuilder::new(&pattern).case_insensitive(true).build();
+            let glob = glob.map_err(|error| PatternError {
+                pattern: pattern.clone(),
+                reason: error.kind().to_string(),
+            })?;
+            Some(glob.compile_matcher())
+        } else {
+            None
+        };
+        let text = pattern.to_lowercase();
+        Ok(Self { text, glob })
+    }
+
+    /// The pattern, in lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is a glob rather than a part of a name.
+    #[must_use]
+    pub const fn is_glob(&self) -> bool {
+        self.glob.is_some()
+    }
+
+    /// Whether it matches `name`.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match &self.glob {
+            Some(glob) => glob.is_match(name),
+            None => name.to_lowercase().contains(&self.text),
+        }
+    }
+}
+
+impl fmt::Debug for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NamePattern").field(&self.text).finish()
+    }
+}
+
+/// In which order artifacts are returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Sort {
+    /// Those added last first.
+    #[default]
+    Newest,
+    /// The largest first.
+    Size,
+    /// By name, without regard to case.
+    Name,
+}
+
+/// What to look for. All criteria that are given must hold; without any, everything matches but what was deleted.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ArtifactQuery {
+    /// Words, without regard to case, that must all occur in the name, the description or the tags.
+    pub text: Option<String>,
+    /// What the name must match.
+    pub name: Option<NamePattern>,
+    /// The types of which it must be one; any if empty.
+    pub types: Vec<ArtifactType>,
+    /// The statuses of which it must have one; if empty any but `deleted`.
+    pub statuses: Vec<ArtifactStatus>,
+    /// Tags that it must all have.
+    pub all_tags: Vec<Arc<str>>,
+    /// Tags of which it must have one; any if empty.
+    pub any_tags: Vec<Arc<str>>,
+    /// Tags of which it may have none.
+    pub no_tags: Vec<Arc<str>>,
+    /// The task that produced it.
+    pub task_id: Option<TaskId>,
+    /// The step that produced it.
+    pub step_id: Option<Arc<str>>,
+    /// The session that it belongs to.
+    pub session_id: Option<SessionId>,
+    /// The collection that it belongs to.
+    pub collection_id: Option<CollectionId>,
+    /// The upgrade that produced it.
+    pub upgrade_id: Option<UpgradeId>,
+    /// The cluster of that upgrade.
+    pub cluster_name: Option<Arc<str>>,
+    /// The fewest bytes that it may have.
+    pub min_size: Option<u64>,
+    /// The most bytes that it may have.
+    pub max_size: Option<u64>,
+    /// It was added then or later.
+    pub since: Option<Timestamp>,
+    /// It was added before then.
+    pub until: Option<Timestamp>,
+    /// In which order.
+    pub sort: Sort,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Default for ArtifactQuery {
+    fn default() -> Self {
+        Self {
+            text: None,
+            name: None,
+            types: Vec::new(),
+            statuses: Vec::new(),
+            all_tags: Vec::new(),
+            any_tags: Vec::new(),
+            no_tags: Vec::new(),
+            task_id: None,
+            step_id: None,
+            session_id: None,
+            collection_id: None,
+            upgrade_id: None,
+            cluster_name: None,
+            min_size: None,
+            max_size: None,
+            since: None,
+            until: None,
+            sort: Sort::default(),
+            limit: DEFAULT_LIMIT,
+        }
+    }
+}
+
+impl ArtifactQuery {
+    /// A query that everything matches but what was deleted.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Looks for words in names, descriptions and tags.
+    #[must_use]
+    pub fn with_text(mut self, text: impl Into<String>) -> Self {
+        self.text = Some(text.into());
+        self
+    }
+
+    /// Looks for names that match.
+    #[must_use]
+    pub fn with_name(mut self, pattern: NamePattern) -> Self {
+        self.name = Some(pattern);
+        self
+    }
+
+    /// Looks for this type, or one of several if called again.
+    #[must_use]
+    pub fn with_type(mut self, artifact_type: ArtifactType) -> Self {
+        self.types.push(artifact_type);
+        self
+    }
+
+    /// Looks for this status, or one of several if called again.
+    #[must_use]
+    pub fn with_status(mut self, status: ArtifactStatus) -> Self {
+        self.statuses.push(status);
+        self
+    }
+
+    /// Looks for this tag, or for all of several if called again.
+    #[must_use]
+    pub fn with_tag(mut self, tag: impl Into<Arc<str>>) -> Self {
+        self.all_tags.push(tag.into());
+        self
+    }
+
+    /// Looks in one session.
+    #[must_use]
+    pub fn in_session(mut self, session_id: SessionId) -> Self {
+        self.session_id = Some(session_id);
+        self
+    }
+
+    /// Looks in one collection.
+    #[must_use]
+    pub fn in_collection(mut self, collection_id: CollectionId) -> Self {
+        self.collection_id = Some(collection_id);
+        self
+    }
+
+    /// Looks for what one upgrade produced.
+    #[must_use]
+    pub fn of_upgrade(mut self, upgrade_id: UpgradeId) -> Self {
+        self.upgrade_id = Some(upgrade_id);
+        self
+    }
+
+    /// Looks for what one task produced.
+    #[must_use]
+    pub fn of_task(mut self, task_id: TaskId) -> Self {
+        self.task_id = Some(task_id);
+        self
+    }
+
+    /// Looks for what was added since.
+    #[must_use]
+    pub const fn with_since(mut self, since: Timestamp) -> Self {
+        self.since = Some(since);
+        self
+    }
+
+    /// Sets the order.
+    #[must_use]
+    pub const fn with_sort(mut self, sort: Sort) -> Self {
+        self.sort = sort;
+        self
+    }
+
+    /// Returns at most so many.
+    #[must_use]
+    pub const fn with_limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether an artifact of an upgrade of this cluster is what is looked for.
+    #[must_use]
+    pub fn matches(&self, artifact: &Artifact, cluster_name: &str) -> bool {
+        self.matches_place(artifact, cluster_name)
+            && self.matches_kind(artifact)
+            && self.matches_range(artifact)
+            && self.name.as_ref().is_none_or(|name| name.matches(&artifact.name))
+            && self.text.as_ref().is_none_or(|text| has_words(artifact, text))
+    }
+
+    fn matches_place(&self, artifact: &Artifact, cluster_name: &str) -> bool {
+        is_or_any(self.session_id.as_ref(), &artifact.session_id)
+            && is_or_any(self.collection_id.as_ref(), &artifact.collection_id)
+            && is_or_any(self.upgrade_id.as_ref(), &artifact.upgrade_id)
+            && self
+                .cluster_name
+                .as_deref()
+                .is_none_or(|name| name == cluster_name)
+            && (self.task_id.is_none() || self.task_id == artifact.task_id)
+            && (self.step_id.is_none() || self.step_id == artifact.step_id)
+    }
+
+    fn matches_kind(&self, artifact: &Artifact) -> bool {
+        let has = |tag: &Arc<str>| artifact.tags.contains(tag);
+        let status = match self.statuses.as_slice() {
+            [] => artifact.status != ArtifactStatus::Deleted,
+            statuses => statuses.contains(&artifact.status),
+        };
+        status
+            && (self.types.is_empty() || self.types.contains(&artifact.artifact_type))
+            && self.all_tags.iter().all(has)
+            && (self.any_tags.is_empty() || self.any_tags.iter().any(has))
+            && !self.no_tags.iter().any(has)
+    }
+
+    fn matches_range(&self, artifact: &Artifact) -> bool {
+        let large_enough = |min| artifact.file_size.is_some_and(|size| size >= min);
+        let small_enough = |max| artifact.file_size.is_some_and(|size| size <= max);
+        self.min_size.is_none_or(large_enough)
+            && self.max_size.is_none_or(small_enough)
+            && self.since.is_none_or(|since| artifact.created_at >= since)
+            && self.until.is_none_or(|until| artifact.created_at < until)
+    }
+}
+
+fn is_or_any<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
+    wanted.is_none_or(|wanted| wanted == found)
+}
+
+fn has_words(artifact: &Artifact, text: &str) -> bool {
+    let name = artifact.name.to_lowercase();
+    let description = artifact.description.as_deref().unwrap_or_default().to_lowercase();
+    let tags: Vec<String> = artifact.tags.iter().map(|tag| tag.to_lowercase()).collect();
+    text.to_lowercase().split_whitespace().all(|word| {
+        name.contains(word) || description.contains(word) || tags.iter().any(|tag| tag.contains(word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_parts_or_globs() {
+        let matches = |pattern: &str, name: &str| NamePattern::new(pattern).unwrap().matches(name);
+        assert!(matches("LOG", "build.log"));
+        assert!(matches("*.log", "Build.LOG"));
+        assert!(!matches("*.log", "build.log.gz"));
+        assert!(matches("node-[12].*", "node-2.yaml"));
+        let error = NamePattern::new("[a").unwrap_err();
+        assert!(error.to_string().contains("\"[a\""), "{error}");
+    }
+}

@@ -1,0 +1,229 @@
+//! Files that are to become artifacts: only regular ones, and only if they hold still while they are read.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+
+use crate::ArtifactError;
+use crate::store::{CHUNK_BYTES, Upload};
+
+/// What a path leads to, where that is no regular file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// A symbolic link.
+    Symlink,
+    /// A directory.
+    Directory,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A block or character device.
+    Device,
+    /// Something else.
+    Other,
+}
+
+impl FileKind {
+    fn of(stat: &Stat) -> Option<Self> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => None,
+            FileType::Symlink => Some(Self::Symlink),
+            FileType::Directory => Some(Self::Directory),
+            FileType::Fifo => Some(Self::Fifo),
+            FileType::Socket => Some(Self::Socket),
+            FileType::BlockDevice | FileType::CharacterDevice => Some(Self::Device),
+            _ => Some(Self::Other),
+        }
+    }
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Symlink => "a symbolic link",
+            Self::Directory => "a directory",
+            Self::Fifo => "a named pipe",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+            Self::Other => "no regular file",
+        })
+    }
+}
+
+/// Why a file cannot become an artifact.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// Nothing is there.
+    #[error("there is no file {}", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is no regular file.
+    #[error("{} is {kind}, and only regular files become artifacts{}", path.display(), hint(*kind))]
+    NotAFile {
+        /// What was given.
+        path: PathBuf,
+        /// What it is.
+        kind: FileKind,
+    },
+    /// It was written while it was read; nothing was kept.
+    #[error("{} changed while it was added: {change}; add it again once nothing writes it", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What changed.
+        change: String,
+    },
+    /// It cannot be read.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was attempted.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A stream failed before its end; nothing was kept.
+    #[error("reading a stream failed after {bytes} bytes; nothing of it was kept")]
+    Stream {
+        /// How many bytes had come.
+        bytes: u64,
+        /// What the stream said.
+        #[source]
+        source: io::Error,
+    },
+    /// A stream was longer than the caller allows; nothing was kept.
+    #[error("the stream is longer than the {limit} bytes that are allowed; nothing of it was kept")]
+    TooLong {
+        /// The most bytes that are allowed.
+        limit: u64,
+    },
+}
+
+const fn hint(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Symlink => ": give the file that it leads to",
+        FileKind::Directory => ": give the files in it",
+        FileKind::Fifo | FileKind::Socket | FileKind::Device => ": pass what it delivers as a stream",
+        FileKind::Other => "",
+    }
+}
+
+/// A regular file, opened to be read once.
+#[derive(Debug)]
+pub(crate) struct SourceFile {
+    path: PathBuf,
+    file: File,
+    before: Fingerprint,
+}
+
+/// What changes when a file is written or replaced.
+#[derive(Debug, PartialEq, Eq)]
+struct Fingerprint {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, u64),
+}
+
+impl Fingerprint {
+    fn of(file: &File) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = file.metadata()?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec().unsigned_abs()),
+        })
+    }
+}
+
+impl SourceFile {
+    /// Opens `path` if it is a regular file itself. Nothing else is ever opened: opening a pipe would block, and opening
+    /// a device can have effects.
+    pub(crate) fn open(path: &Path) -> Result<Self, SourceError> {
+        let io = |operation, source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => SourceError::Missing {
+                path: path.to_owned(),
+            },
+            _ => SourceError::Io {
+                operation,
+                path: path.to_owned(),
+                source,
+            },
+        };
+        let refuse = |kind| SourceError::NotAFile {
+            path: path.to_owned(),
+            kind,
+        };
+        let stat = rustix::fs::lstat(path).map_err(|error| io("look at", error.into()))?;
+        if let Some(kind) = FileKind::of(&stat) {
+            return Err(refuse(kind));
+        }
+        // What was a file a moment ago may be a pipe by now: do not wait for it, and look again.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(rustix::io::Errno::LOOP) => return Err(refuse(FileKind::Symlink)),
+            opened => File::from(opened.map_err(|error| io("open", error.into()))?),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|error| io("look at", error.into()))?;
+        if let Some(kind) = FileKind::of(&stat) {
+            return Err(refuse(kind));
+        }
+        let before = Fingerprint::of(&file).map_err(|error| io("look at", error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            before,
+        })
+    }
+
+    /// Copies it to its end, then makes sure that it held still.
+    pub(crate) fn copy_to(mut self, upload: &mut Upload) -> Result<(), ArtifactError> {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            match self.file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => upload.write(buffer.get(..read).unwrap_or_default())?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.io("read", error).into()),
+            }
+        }
+        Ok(self.check_unchanged(upload.size())?)
+    }
+
+    fn check_unchanged(&self, copied: u64) -> Result<(), SourceError> {
+        let after = Fingerprint::of(&self.file).map_err(|error| self.io("look at", error))?;
+        let change = if after.size != self.before.size {
+            format!("it had {} bytes and has {}", self.before.size, after.size)
+        } else if copied != after.size {
+            format!("it has {} bytes and {copied} were read", after.size)
+        } else if after != self.before {
+            "it was written".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(SourceError::Changed {
+            path: self.path.clone(),
+            change,
+        })
+    }
+
+    fn io(&self, operation: &'static str, source: io::Error) -> SourceError {
+        SourceError::Io {
+            operation,
+            path: self.path.clone(),
+            source,
+        }
+    }
+}

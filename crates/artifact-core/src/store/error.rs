@@ -1,0 +1,164 @@
+//! What a store says when it fails, the same for all of them.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// What kind of failure it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// Nothing is stored under that key.
+    NotFound,
+    /// Something is stored under that key already.
+    AlreadyExists,
+    /// The store does not let this program do that.
+    PermissionDenied,
+    /// There is no space left.
+    Full,
+    /// The body ended with an error, so nothing was stored.
+    Body,
+    /// The body is longer than the caller allows.
+    TooLarge,
+    /// A directory of the store was replaced by something that leads elsewhere.
+    UnsafePath,
+    /// What is stored is not what was put.
+    Corrupt,
+    /// The store cannot be reached now.
+    Unavailable,
+    /// Anything else.
+    Unexpected,
+}
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Retry {
+    /// The same call fails again.
+    Never,
+    /// The same call may succeed later.
+    Later,
+    /// It was tried again, as often as allowed.
+    Exhausted,
+}
+
+/// Why a store did not do what was asked.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    operation: &'static str,
+    key: String,
+    retry: Retry,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// A failure of `operation` (`put`, `get`, …) on `key`.
+    #[must_use]
+    pub fn new(kind: StoreErrorKind, operation: &'static str, key: impl fmt::Display) -> Self {
+        let retry = match kind {
+            StoreErrorKind::Unavailable | StoreErrorKind::Full => Retry::Later,
+            StoreErrorKind::NotFound
+            | StoreErrorKind::AlreadyExists
+            | StoreErrorKind::PermissionDenied
+            | StoreErrorKind::Body
+            | StoreErrorKind::TooLarge
+            | StoreErrorKind::UnsafePath
+            | StoreErrorKind::Corrupt
+            | StoreErrorKind::Unexpected => Retry::Never,
+        };
+        Self {
+            kind,
+            operation,
+            key: key.to_string(),
+            retry,
+            source: None,
+        }
+    }
+
+    /// Adds what caused it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Sets whether trying again can help.
+    #[must_use]
+    pub const fn with_retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// A failure of `operation` on `key` as the system reports it.
+    #[must_use]
+    pub fn io(operation: &'static str, key: impl fmt::Display, source: io::Error) -> Self {
+        let kind = match source.kind() {
+            io::ErrorKind::NotFound => StoreErrorKind::NotFound,
+            io::ErrorKind::AlreadyExists => StoreErrorKind::AlreadyExists,
+            io::ErrorKind::PermissionDenied => StoreErrorKind::PermissionDenied,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                StoreErrorKind::Full
+            }
+            // A component that is no directory, or a symbolic link where none may be.
+            io::ErrorKind::NotADirectory => StoreErrorKind::UnsafePath,
+            _ if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                StoreErrorKind::UnsafePath
+            }
+            _ => StoreErrorKind::Unexpected,
+        };
+        Self::new(kind, operation, key).with_source(source)
+    }
+
+    /// What kind of failure it was.
+    #[must_use]
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// What was attempted: `put`, `get`, `list`, `delete`.
+    #[must_use]
+    pub const fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    /// On what: a key or a prefix.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether trying again can help.
+    #[must_use]
+    pub const fn retry(&self) -> Retry {
+        self.retry
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.kind {
+            StoreErrorKind::NotFound => "it is not there",
+            StoreErrorKind::AlreadyExists => "something is there already",
+            StoreErrorKind::PermissionDenied => "permission denied",
+            StoreErrorKind::Full => "no space is left; free some and try again",
+            StoreErrorKind::Body => "reading what was to be stored failed; nothing was stored",
+            StoreErrorKind::TooLarge => "it is longer than allowed; nothing was stored",
+            StoreErrorKind::UnsafePath => {
+                "a directory on the way is a symbolic link or no directory, which could lead anywhere; put a real directory back"
+            }
+            StoreErrorKind::Corrupt => "what is stored is not what was put",
+            StoreErrorKind::Unavailable => "the store cannot be reached now",
+            StoreErrorKind::Unexpected => "the store failed",
+        };
+        write!(f, "cannot {} {}: {why}", self.operation, self.key)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_ref()
+            .map(|source| source.as_ref() as &(dyn Error + 'static))
+    }
+}

@@ -1,0 +1,109 @@
+//! Artifacts that are written bit by bit, and artifacts that are read.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use tracking_model::{Artifact, CollectionId, NewArtifact, SessionId};
+
+use crate::ArtifactError;
+use crate::executor::off_executor;
+use crate::manager::Inner;
+use crate::store::Upload;
+
+/// An artifact in the making: write it, then finish it. Writing blocks.
+///
+/// Nobody sees it before it is finished. Dropped without that, or when the process dies, nothing of it is kept: the next
+/// manager that writes to the session removes what is left.
+#[derive(Debug)]
+pub struct ArtifactWriter {
+    inner: Arc<Inner>,
+    session_id: SessionId,
+    collection_id: CollectionId,
+    artifact: NewArtifact,
+    upload: Upload,
+}
+
+impl ArtifactWriter {
+    pub(crate) const fn new(
+        inner: Arc<Inner>,
+        session_id: SessionId,
+        collection_id: CollectionId,
+        artifact: NewArtifact,
+        upload: Upload,
+    ) -> Self {
+        Self {
+            inner,
+            session_id,
+            collection_id,
+            artifact,
+            upload,
+        }
+    }
+
+    /// How many bytes were written so far.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.upload.size()
+    }
+
+    /// Makes it durable and records it.
+    ///
+    /// # Errors
+    /// As [`add_artifact`](crate::TestArtifactsManager::add_artifact).
+    ///
+    /// # Cancellation
+    /// Finishing that has begun goes on when the future is dropped.
+    pub async fn finish(self) -> Result<Arc<Artifact>, ArtifactError> {
+        off_executor(move || self.finish_blocking()).await
+    }
+
+    /// As [`Self::finish`], blocking the thread.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_blocking(self) -> Result<Arc<Artifact>, ArtifactError> {
+        self.inner
+            .finish(&self.session_id, &self.collection_id, self.artifact, self.upload)
+    }
+}
+
+impl Write for ArtifactWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.upload.write(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: nothing is held back, and durable it is made by [`ArtifactWriter::finish`].
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An artifact's bytes. Reading blocks.
+pub struct ArtifactReader {
+    pub(crate) reader: Box<dyn Read + Send>,
+    pub(crate) size: u64,
+}
+
+impl ArtifactReader {
+    /// How many bytes there are.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Read for ArtifactReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+impl fmt::Debug for ArtifactReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArtifactReader")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,89 @@
+//! What tests begin with.
+
+use std::sync::Arc;
+
+use artifact_core::{ManagerOptions, TestArtifactsManager};
+use tempfile::TempDir;
+use tracking_journal::{DataDir, JournalOptions, ManualClock};
+use tracking_model::{CollectionId, NewCollection, NewSession, SessionId, Timestamp, UpgradeId};
+
+/// A data directory with a session and a collection.
+pub(crate) struct Fixture {
+    pub(crate) dir: TempDir,
+    pub(crate) manager: TestArtifactsManager,
+    pub(crate) session: SessionId,
+    pub(crate) collection: CollectionId,
+}
+
+pub(crate) fn options() -> ManagerOptions {
+    let clock = ManualClock::new(Timestamp::parse("2025-01-31T05:25:01Z").unwrap());
+    let journal = JournalOptions::default()
+        .with_actor("test")
+        .with_clock(Arc::new(clock));
+    ManagerOptions::default().with_journal(journal)
+}
+
+pub(crate) fn open(dir: &TempDir) -> TestArtifactsManager {
+    let data = DataDir::open(dir.path().join("data")).unwrap();
+    TestArtifactsManager::new(data, options())
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let manager = open(&dir);
+        Self::fill(dir, manager).await
+    }
+
+    pub(crate) async fn in_memory() -> Self {
+        Self::fill(
+            TempDir::new().unwrap(),
+            TestArtifactsManager::in_memory(options()),
+        )
+        .await
+    }
+
+    async fn fill(dir: TempDir, manager: TestArtifactsManager) -> Self {
+        let session = SessionId::new("s").unwrap();
+        let new = NewSession::new(UpgradeId::new("up").unwrap(), "prod").with_name("Test Session");
+        manager.create_session_as(session.clone(), new).await.unwrap();
+        let collection = CollectionId::new("c").unwrap();
+        let new = NewCollection::new("Logs").with_id(collection.clone());
+        manager.create_collection(&session, new).await.unwrap();
+        Self {
+            dir,
+            manager,
+            session,
+            collection,
+        }
+    }
+
+    /// Writes a source file and tells its path.
+    pub(crate) fn source(&self, name: &str, content: &[u8]) -> std::path::PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Files below the session's directory, relative to it.
+    pub(crate) fn files(&self) -> Vec<String> {
+        fn walk(path: &std::path::Path, prefix: &str, files: &mut Vec<String>) {
+            let Ok(entries) = std::fs::read_dir(path) else {
+                return;
+            };
+            for entry in entries {
+                let entry = entry.unwrap();
+                let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+                if entry.file_type().unwrap().is_dir() {
+                    walk(&entry.path(), &format!("{name}/"), files);
+                } else {
+                    files.push(name);
+                }
+            }
+        }
+        let mut files = Vec::new();
+        walk(&self.dir.path().join("data/artifacts/s"), "", &mut files);
+        files.sort();
+        files
+    }
+}
