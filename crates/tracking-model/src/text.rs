@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -84,8 +85,8 @@ pub fn check_text(field: &'static str, text: &str) -> Result<(), TextError> {
 }
 
 /// Free-form details of an event: a JSON object, kept as the text it travels as. Cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Details(Option<Arc<str>>);
+#[derive(Clone)]
+pub struct Details(Option<Arc<RawValue>>);
 
 impl Details {
     /// No details: `{}`.
@@ -97,14 +98,15 @@ impl Details {
         if json == "{}" {
             Self::NONE
         } else {
-            Self(Some(json.into()))
+            let raw = RawValue::from_string(json).expect("callers pass JSON that was just written or read");
+            Self(Some(raw.into()))
         }
     }
 
     /// The details as compact JSON.
     #[must_use]
     pub fn as_json(&self) -> &str {
-        self.0.as_deref().unwrap_or("{}")
+        self.0.as_deref().map_or("{}", RawValue::get)
     }
 
     /// Whether there are none.
@@ -126,9 +128,18 @@ impl Details {
     pub(crate) fn read(&self) -> serde_json::Result<Map<String, Value>> {
         self.0
             .as_deref()
-            .map_or_else(|| Ok(Map::new()), serde_json::from_str)
+            .map_or_else(|| Ok(Map::new()), |raw| serde_json::from_str(raw.get()))
     }
 }
+
+/// Equal where the text is equal.
+impl PartialEq for Details {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_json() == other.as_json()
+    }
+}
+
+impl Eq for Details {}
 
 impl Default for Details {
     fn default() -> Self {
@@ -141,7 +152,7 @@ impl From<Map<String, Value>> for Details {
         if map.is_empty() {
             Self::NONE
         } else {
-            Self(Some(Value::Object(map).to_string().into()))
+            Self::from_object_text(Value::Object(map).to_string())
         }
     }
 }
@@ -154,9 +165,10 @@ impl fmt::Debug for Details {
 
 impl Serialize for Details {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(self.as_json())
-            .map_err(|error| serde::ser::Error::custom(error.to_string()))?;
-        raw.serialize(serializer)
+        match &self.0 {
+            Some(raw) => raw.serialize(serializer),
+            None => serializer.serialize_map(Some(0))?.end(),
+        }
     }
 }
 
@@ -164,9 +176,9 @@ impl<'de> Deserialize<'de> for Details {
     /// Takes an object; null stands for none.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        match raw.get().trim() {
+        match raw.get() {
             "null" | "{}" => Ok(Self::NONE),
-            json if json.starts_with('{') && !json.contains('\n') => Ok(Self(Some(json.into()))),
+            json if json.starts_with('{') && !json.contains('\n') => Ok(Self(Some(raw.into()))),
             json if json.starts_with('{') => {
                 let map: Map<String, Value> = serde_json::from_str(json).map_err(de::Error::custom)?;
                 Ok(map.into())
