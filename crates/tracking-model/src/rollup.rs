@@ -8,6 +8,8 @@ use crate::{Percent, Status, TaskId, TaskProgress, UpgradeProgress};
 
 /// What is shown instead of 100 while any work is incomplete.
 const ALMOST: f64 = 99.9;
+/// How far rounding may take a mean of hundreds from 100.
+const ROUNDING: f64 = 1e-9;
 
 /// The percentages that are shown for an upgrade and for all of its tasks.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,11 +85,10 @@ fn mean<'a>(parts: impl Iterator<Item = (&'a TaskProgress, Percent)>) -> Option<
     if weights == 0.0 {
         return None;
     }
-    let value = if all_complete { 100.0 } else { sum / weights };
-    let shown = if value >= 100.0 && !all_complete {
-        ALMOST
-    } else {
-        value
+    let shown = match sum / weights {
+        _ if all_complete => 100.0,
+        value if value > 100.0 - ROUNDING => ALMOST,
+        value => value,
     };
     Some(Percent::new(shown).expect("a mean of finite numbers with finite positive weights is finite"))
 }
@@ -97,4 +98,71 @@ fn overall(progress: &UpgradeProgress, mean: Option<Percent>) -> Percent {
         return Percent::FULL;
     }
     mean.unwrap_or(Percent::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Fold, NewTask, RecordMeta, StreamId, TaskAction, TaskType, Timestamp, UpgradeCommand};
+
+    /// An upgrade whose flat tasks have these weights and reported these percentages.
+    fn flat(tasks: &[(f64, f64)]) -> UpgradeProgress {
+        let stream: StreamId = "upgrade:u".parse().unwrap();
+        let mut progress = UpgradeProgress::empty(&stream);
+        let meta = RecordMeta {
+            seq: 1,
+            id: uuid::Uuid::nil(),
+            at: Timestamp::EPOCH,
+            actor: "a".into(),
+        };
+        let create = UpgradeCommand::Create {
+            plan_id: "p".parse().unwrap(),
+            cluster_name: "c".into(),
+            metadata: crate::Details::NONE,
+        };
+        let mut commands = vec![create];
+        for (place, (weight, percentage)) in tasks.iter().enumerate() {
+            let task_id: TaskId = format!("t{place}").parse().unwrap();
+            let task = NewTask::new(task_id.clone(), "Task", TaskType::UpgradeStep).with_weight(*weight);
+            let action = TaskAction::Progress {
+                percentage: *percentage,
+                message: "m".into(),
+                details: crate::Details::NONE,
+            };
+            commands.extend([
+                UpgradeCommand::AddTasks(vec![task]),
+                UpgradeCommand::Task { task_id, action },
+            ]);
+        }
+        for event in progress
+            .check(UpgradeCommand::All(commands), Timestamp::EPOCH)
+            .unwrap()
+        {
+            progress.apply(&meta, &event);
+        }
+        progress
+    }
+
+    #[test]
+    fn a_hundred_is_kept_for_complete_work() {
+        for weight in [1.0, 14.956_158_873_362_61, 1e-300, crate::MAX_WEIGHT] {
+            let progress = flat(&[(weight, 100.0), (weight, 100.0)]);
+            assert_eq!(progress.overall_percentage().value(), ALMOST, "{weight}");
+        }
+    }
+
+    #[test]
+    fn a_flat_list_has_the_mean() {
+        let reported = [10.0, 33.3, 71.25];
+        let progress = flat(&reported.map(|percentage| (1.0, percentage)));
+        assert_eq!(
+            progress.overall_percentage().value(),
+            reported.iter().sum::<f64>() / 3.0
+        );
+        assert_eq!(
+            flat(&[(3.0, 50.0), (1.0, 10.0)]).overall_percentage().value(),
+            40.0
+        );
+        assert_eq!(flat(&[]).overall_percentage(), Percent::ZERO);
+    }
 }
