@@ -5,14 +5,13 @@
 //! `upgrade_<id>.json.reference`, which nothing ever changes. A crash between these steps leaves a directory that the
 //! next opening takes over again, with the same result.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use tracking_journal::{DataDir, Journal};
-use tracking_model::{
-    CommandError, ReferenceError, StreamId, UpgradeCommand, UpgradeId, UpgradeImported, UpgradeProgress,
-};
+use tracking_model::{CommandError, StreamId, UpgradeCommand, UpgradeId, UpgradeImported, UpgradeProgress};
 
 use crate::snapshot::{FileSystem, ReplaceFile};
 use crate::{ProgressError, ProgressTracker, ProgressTrackerOptions};
@@ -238,7 +237,7 @@ fn keep(file: &Path, content: &[u8]) -> Result<(), ProgressError> {
         let mut name = file.as_os_str().to_owned();
         name.push(suffix);
         let copy = PathBuf::from(name);
-        match fs::read(&copy) {
+        match read_regular(&copy) {
             Ok(kept) if kept == content => return Ok(()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -252,6 +251,10 @@ fn keep(file: &Path, content: &[u8]) -> Result<(), ProgressError> {
     unreachable!("no directory holds four billion files")
 }
 
+/// The largest file that is read: indented, it may be twice the record that it makes.
+const MAX_FILE_BYTES: u64 = 2 * tracking_journal::MAX_LINE_BYTES as u64;
+
+/// Whether it is a file, and no link to one.
 fn is_regular(file: &Path) -> Result<bool, ProgressError> {
     let kind = fs::symlink_metadata(file);
     kind.map(|kind| kind.is_file())
@@ -259,12 +262,36 @@ fn is_regular(file: &Path) -> Result<bool, ProgressError> {
 }
 
 fn read(file: &Path) -> Result<(Vec<u8>, UpgradeImported), ProgressError> {
-    let content = fs::read(file).map_err(|error| ProgressError::io("read", file.to_owned(), error))?;
-    let imported = UpgradeImported::from_reference(&content).map_err(|source: ReferenceError| {
-        ProgressError::NotReference {
+    let content = read_regular(file).map_err(|error| ProgressError::io("read", file.to_owned(), error))?;
+    let imported =
+        UpgradeImported::from_reference(&content).map_err(|source| ProgressError::NotReference {
             path: file.to_owned(),
             source,
-        }
-    })?;
+        })?;
     Ok((content, imported))
+}
+
+/// Reads a file that is no link, even if it has become one since somebody looked, and does not wait on a FIFO.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    if found.len() > MAX_FILE_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!(
+                "it has {} bytes, at most {MAX_FILE_BYTES} can be imported",
+                found.len()
+            ),
+        ));
+    }
+    let mut content = Vec::new();
+    file.take(MAX_FILE_BYTES).read_to_end(&mut content)?;
+    Ok(content)
 }

@@ -398,6 +398,31 @@ mod tests {
         assert_eq!(left, [".upgrade_b.json.0192.tmp", "upgrade_a.json"]);
     }
 
+    /// Tells of each replacement.
+    #[derive(Debug)]
+    struct Tells(std::sync::mpsc::Sender<Vec<u8>>);
+
+    impl ReplaceFile for Tells {
+        fn replace(&self, _: &Path, content: &[u8]) -> io::Result<()> {
+            self.0.send(content.to_vec()).map_err(io::Error::other)
+        }
+    }
+
+    #[test]
+    fn a_change_is_written_after_the_pause_and_many_at_once() {
+        let (sender, written) = std::sync::mpsc::channel();
+        let render: Render = Box::new(|| Some(b"{}".to_vec()));
+        let writer = SnapshotWriter::start("s.json".into(), Box::new(Tells(sender)), render).unwrap();
+        let begun = Instant::now();
+        for _ in 0..1000 {
+            writer.mark_dirty();
+        }
+        assert_eq!(written.recv().unwrap(), b"{}");
+        assert!(begun.elapsed() >= SHORTEST_PAUSE);
+        writer.close().unwrap();
+        assert_eq!(writer.info().written, 1);
+    }
+
     #[test]
     fn closing_writes_what_is_missing_and_nothing_more() {
         let dir = tempfile::tempdir().unwrap();

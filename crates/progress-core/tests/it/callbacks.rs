@@ -1,7 +1,7 @@
 //! Callbacks, good and bad.
 
 use std::panic::resume_unwind;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,9 @@ async fn what_another_process_does_is_told_as_well() {
 
 /// A callback that waits until `release` is dropped.
 fn blocking(tracker: &ProgressTracker, release: Receiver<()>) -> CallbackGuard {
-    tracker.add_event_callback(move |_| drop(release.recv())).unwrap()
+    tracker
+        .add_event_callback(move |_| assert_eq!(release.recv(), Err(RecvError)))
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

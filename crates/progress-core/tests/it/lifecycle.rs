@@ -216,7 +216,7 @@ async fn a_closed_tracker_refuses_and_can_be_read() {
     tracker.close().await.unwrap();
     let error = clone.pause(None).await.unwrap_err();
     assert!(
-        matches!(error, ProgressError::Journal(JournalError::Closed { .. })),
+        matches!(error, ProgressError::Journal(JournalError::Closed)),
         "{error}"
     );
     assert_eq!(clone.state().status, Status::InProgress);
@@ -238,4 +238,15 @@ fn a_snapshot_is_exact_after_closing() {
     let snapshot: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     assert_eq!(snapshot["status"], "in_progress");
     assert_eq!(snapshot["current_phase"], "Initialization");
+}
+
+#[test]
+fn trackers_are_shared_between_tasks_and_threads() {
+    fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
+    fn sent<T: Send>(_: T) {}
+    let (tracker, _) = in_memory();
+    shared(&tracker);
+    sent(tracker.start_task("task-1"));
+    sent(tracker.wait_while_paused());
+    sent(tracker.close());
 }
