@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tracking_model::{ProgressEvent, RecordMeta, Status, TaskChange, TaskChangeKind};
 
+use crate::{ProgressError, ProgressTracker};
+
 /// How many calls may wait for one callback, unless the options say otherwise.
 pub const DEFAULT_CALLBACK_QUEUE: usize = 1024;
 
@@ -80,7 +82,7 @@ struct Counters {
     missed: AtomicU64,
 }
 
-pub(crate) type Callback = Box<dyn Fn(&TaskNotice) + Send + 'static>;
+type Callback = Box<dyn Fn(&TaskNotice) + Send + 'static>;
 
 struct Entry {
     /// `None` for every event.
@@ -355,6 +357,50 @@ impl Drop for RunningGuard {
     fn drop(&mut self) {
         *self.0.lock() -= 1;
         self.0.ended.notify_all();
+    }
+}
+
+/// Callbacks.
+impl ProgressTracker {
+    /// Calls `callback` with every event of a task, on a thread of its own, until the guard is dropped.
+    ///
+    /// Calls that do not fit the queue, since the callback is slow, are left out and counted; a panic is counted and
+    /// logged. See [`CallbackInfo`](crate::CallbackInfo).
+    ///
+    /// # Errors
+    /// [`ProgressError::Io`] if the thread cannot be started.
+    pub fn add_event_callback(
+        &self,
+        callback: impl Fn(&ProgressEvent) + Send + 'static,
+    ) -> Result<CallbackGuard, ProgressError> {
+        self.add_callback(None, Box::new(move |notice: &TaskNotice| callback(&notice.event)))
+    }
+
+    /// Calls `callback` with every task whose status is set to `status`, on a thread of its own, until the guard is
+    /// dropped. Reports within a status do not count.
+    ///
+    /// # Errors
+    /// [`ProgressError::Io`] if the thread cannot be started.
+    pub fn add_status_callback(
+        &self,
+        status: Status,
+        callback: impl Fn(&TaskChange) + Send + 'static,
+    ) -> Result<CallbackGuard, ProgressError> {
+        self.add_callback(
+            Some(status),
+            Box::new(move |notice: &TaskNotice| callback(&notice.task)),
+        )
+    }
+
+    fn add_callback(
+        &self,
+        status: Option<Status>,
+        callback: Callback,
+    ) -> Result<CallbackGuard, ProgressError> {
+        self.inner
+            .callbacks
+            .add(status, callback)
+            .map_err(|source| ProgressError::io("start a callback's thread", None, source))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracking_model::{Status, UpgradeChange};
+use tracking_model::{Status, UpgradeChange, UpgradeProgress};
+
+use crate::{ProgressError, ProgressTracker};
 
 /// Tells those who wait that the upgrade's status may have changed. What it is they read from the state.
 #[derive(Debug)]
@@ -51,5 +53,54 @@ impl Control {
 
     pub(crate) fn close(&self) {
         self.life.send_replace(Life::Closed);
+    }
+}
+
+/// Control.
+impl ProgressTracker {
+    /// A token that is cancelled when the upgrade is, by this process or another.
+    #[must_use]
+    pub fn cancellation_token(&self) -> CancellationToken {
+        self.inner.control.cancellation_token()
+    }
+
+    /// Returns when the upgrade is not paused: at once if it is not. For an agent to call between two steps.
+    ///
+    /// # Errors
+    /// [`ProgressError::Cancelled`] or [`ProgressError::Failed`] if there is nothing to go on with,
+    /// [`ProgressError::Closed`] if the tracker is closed while it is paused.
+    ///
+    /// # Cancellation
+    /// Nothing is lost when the future is dropped.
+    pub async fn wait_while_paused(&self) -> Result<(), ProgressError> {
+        let mut changes = self.inner.control.watch();
+        loop {
+            let life = *changes.borrow_and_update();
+            if let Some(outcome) = self.read(may_go_on) {
+                return outcome;
+            }
+            if life == Life::Closed || changes.changed().await.is_err() {
+                return Err(ProgressError::Closed {
+                    upgrade_id: self.inner.upgrade_id.clone(),
+                });
+            }
+        }
+    }
+}
+
+/// Whether work may go on; `None` while it is paused.
+fn may_go_on(state: &UpgradeProgress) -> Option<Result<(), ProgressError>> {
+    let upgrade_id = state.upgrade_id.clone();
+    match state.status {
+        Status::Paused => None,
+        Status::NotStarted | Status::InProgress | Status::Completed => Some(Ok(())),
+        Status::Cancelled => Some(Err(ProgressError::Cancelled {
+            upgrade_id,
+            reason: state.reason.clone(),
+        })),
+        Status::Failed => Some(Err(ProgressError::Failed {
+            upgrade_id,
+            reason: state.error_message.clone(),
+        })),
     }
 }

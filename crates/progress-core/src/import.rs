@@ -91,6 +91,22 @@ pub fn import_reference(
     Ok(report)
 }
 
+/// Takes over what the reference left in `dir` itself and nobody has opened yet, so that lists and views show it.
+/// Costs a look at the names in the directory where there is nothing to do. As [`import_reference`] otherwise.
+///
+/// # Errors
+/// As [`import_reference`].
+pub fn import_in_place(
+    dir: &DataDir,
+    options: &ProgressTrackerOptions,
+) -> Result<ImportReport, ProgressError> {
+    let mut report = import_reference(dir, &[dir.path().to_owned()], options)?;
+    report
+        .skipped
+        .retain(|file| !matches!(file.reason, SkipReason::Snapshot | SkipReason::Exists(_)));
+    Ok(report)
+}
+
 /// The files that a source names, in the order of their names.
 fn reference_files(source: &Path) -> Result<Vec<PathBuf>, ProgressError> {
     let cannot = |operation, path: &Path, error| ProgressError::io(operation, path.to_owned(), error);

@@ -1,4 +1,4 @@
-//! The tracker: opening, submitting, reading, following and closing.
+//! The tracker: submitting commands, reading the state, following it and closing.
 
 use std::fmt;
 use std::future::Future;
@@ -9,20 +9,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 use tracking_journal::{Clock, Commit, DataDir, Head, Journal, Receipt, Subscription};
-use tracking_model::{
-    CommandError, ProgressEvent, Snapshot, Status, StreamId, TaskChange, Timestamp, UpgradeCommand,
-    UpgradeEvent, UpgradeId, UpgradeProgress,
-};
+use tracking_model::{ProgressEvent, Timestamp, UpgradeCommand, UpgradeEvent, UpgradeId, UpgradeProgress};
 
-use crate::callbacks::{CallbackGuard, Callbacks, TaskNotice};
-use crate::control::{Control, Life};
+use crate::ProgressError;
+use crate::callbacks::Callbacks;
+use crate::control::Control;
 use crate::history::LearnedHistory;
-use crate::observer::Observer;
-use crate::options::{NewUpgrade, ProgressTrackerOptions};
-use crate::snapshot::{self, FileSystem, ReplaceFile, SnapshotWriter};
-use crate::{ProgressError, import};
+use crate::snapshot::SnapshotWriter;
 
 /// Tracks one upgrade: takes commands, keeps its state, and tells those who follow it.
 ///
@@ -45,11 +39,11 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) actor: Arc<str>,
     pub(crate) callbacks: Arc<Callbacks>,
-    control: Arc<Control>,
+    pub(crate) control: Arc<Control>,
     pub(crate) snapshots: Option<Arc<SnapshotWriter>>,
     pub(crate) history: LearnedHistory,
-    observer: Mutex<Option<JoinHandle<()>>>,
-    callback_patience: Duration,
+    pub(crate) observer: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) callback_patience: Duration,
 }
 
 impl fmt::Debug for ProgressTracker {
@@ -59,198 +53,6 @@ impl fmt::Debug for ProgressTracker {
             .field("data_dir", &self.inner.data_dir.as_ref().map(DataDir::path))
             .finish_non_exhaustive()
     }
-}
-
-/// Opening.
-impl ProgressTracker {
-    /// Opens an upgrade, creating it if it does not exist. Blocks while it reads what is there; in async code call it
-    /// on a blocking thread.
-    ///
-    /// A file that the reference left for this upgrade is taken over, see [`import_reference`](crate::import_reference).
-    ///
-    /// # Errors
-    /// [`ProgressError::OtherUpgrade`] if it exists for another plan or cluster; [`ProgressError::Refused`] for an
-    /// invalid cluster name or metadata; [`ProgressError::Journal`] if the journal cannot be opened or written.
-    pub fn open_or_create(
-        dir: &DataDir,
-        upgrade: NewUpgrade,
-        options: ProgressTrackerOptions,
-    ) -> Result<Self, ProgressError> {
-        Self::start(
-            Some(dir),
-            &upgrade.upgrade_id.clone(),
-            &options,
-            Box::new(FileSystem),
-            |journal| {
-                import::take_over(dir, journal, &upgrade.upgrade_id)?;
-                create(journal, upgrade)
-            },
-        )
-    }
-
-    /// Opens an upgrade that exists. Blocks while it reads what is there; in async code call it on a blocking thread.
-    ///
-    /// A file that the reference left for this upgrade is taken over, see [`import_reference`](crate::import_reference).
-    ///
-    /// # Errors
-    /// [`ProgressError::UnknownUpgrade`] if it does not exist, and then nothing is created; [`ProgressError::Journal`]
-    /// if its journal cannot be opened.
-    pub fn open(
-        dir: &DataDir,
-        upgrade_id: &UpgradeId,
-        options: ProgressTrackerOptions,
-    ) -> Result<Self, ProgressError> {
-        let unknown = || ProgressError::UnknownUpgrade {
-            upgrade_id: upgrade_id.clone(),
-            data_dir: dir.path().to_owned(),
-        };
-        if !import::is_known(dir, upgrade_id) {
-            return Err(unknown());
-        }
-        Self::start(Some(dir), upgrade_id, &options, Box::new(FileSystem), |journal| {
-            import::take_over(dir, journal, upgrade_id)?;
-            if journal.read(|state, _| state.exists()) {
-                Ok(())
-            } else {
-                Err(unknown())
-            }
-        })
-    }
-
-    /// Creates an upgrade that exists in memory alone and ends with the last clone; for tests and trials.
-    ///
-    /// # Errors
-    /// [`ProgressError::Refused`] for an invalid cluster name or metadata.
-    pub fn in_memory(upgrade: NewUpgrade, options: ProgressTrackerOptions) -> Result<Self, ProgressError> {
-        Self::start(
-            None,
-            &upgrade.upgrade_id.clone(),
-            &options,
-            Box::new(FileSystem),
-            |journal| create(journal, upgrade),
-        )
-    }
-
-    pub(crate) fn start(
-        dir: Option<&DataDir>,
-        upgrade_id: &UpgradeId,
-        options: &ProgressTrackerOptions,
-        files: Box<dyn ReplaceFile>,
-        prepare: impl FnOnce(&Journal<UpgradeProgress>) -> Result<(), ProgressError>,
-    ) -> Result<Self, ProgressError> {
-        let stream = StreamId::Upgrade(upgrade_id.clone());
-        let journal = match dir {
-            Some(dir) => Journal::open(dir, stream.clone(), options.journal())?,
-            None => Journal::in_memory(stream.clone(), options.journal()),
-        };
-        prepare(&journal)?;
-        let snapshots = dir
-            .map(|dir| snapshots(dir, &stream, journal.clone(), files))
-            .transpose()?
-            .map(Arc::new);
-        let control = Arc::new(Control::new(journal.read(|state, _| state.status)));
-        let callbacks = Callbacks::new(options.callback_queue);
-        let observer = Observer {
-            journal: journal.clone(),
-            control: Arc::clone(&control),
-            callbacks: Arc::clone(&callbacks),
-            snapshots: snapshots.clone(),
-        };
-        let observer = observer
-            .start()
-            .map_err(|source| ProgressError::io("start the tracker's thread", None, source))?;
-        // What happened between the first look at the status and the observer's subscription.
-        control.status_is(journal.read(|state, _| state.status));
-        let inner = Inner {
-            upgrade_id: upgrade_id.clone(),
-            data_dir: dir.cloned(),
-            journal,
-            clock: Arc::clone(&options.clock),
-            actor: Arc::clone(&options.actor),
-            callbacks,
-            control,
-            snapshots,
-            history: LearnedHistory::default(),
-            observer: Mutex::new(Some(observer)),
-            callback_patience: options.callback_patience,
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
-    }
-}
-
-/// Writes the first record, unless the upgrade exists for the same plan and cluster.
-fn create(journal: &Journal<UpgradeProgress>, upgrade: NewUpgrade) -> Result<(), ProgressError> {
-    let NewUpgrade {
-        upgrade_id,
-        plan_id,
-        cluster_name,
-        metadata,
-    } = upgrade;
-    let existing = journal.read(|state, _| {
-        state
-            .plan_id
-            .clone()
-            .map(|plan| (plan, Arc::clone(&state.cluster_name)))
-    });
-    let existing = match existing {
-        Some(existing) => existing,
-        None => {
-            let command = UpgradeCommand::Create {
-                plan_id: plan_id.clone(),
-                cluster_name: Arc::clone(&cluster_name),
-                metadata,
-            };
-            match journal.submit(command).wait().map_err(ProgressError::from) {
-                Ok(_) => return Ok(()),
-                // Another process was faster.
-                Err(ProgressError::Refused(CommandError::UpgradeExists {
-                    plan_id,
-                    cluster_name,
-                })) => (plan_id, cluster_name),
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    if existing == (plan_id, cluster_name) {
-        Ok(())
-    } else {
-        let (plan_id, cluster_name) = existing;
-        Err(ProgressError::OtherUpgrade {
-            upgrade_id,
-            plan_id,
-            cluster_name,
-        })
-    }
-}
-
-fn snapshots(
-    dir: &DataDir,
-    stream: &StreamId,
-    journal: Journal<UpgradeProgress>,
-    files: Box<dyn ReplaceFile>,
-) -> Result<SnapshotWriter, ProgressError> {
-    let path = dir.snapshot_path(stream);
-    snapshot::remove_leftovers(&path)
-        .map_err(|source| ProgressError::io("remove old temporary files of", path.clone(), source))?;
-    let journal_path = dir.journal_path(stream);
-    let render = Box::new(move || {
-        // A snapshot without its journal would look like a file of the reference, to be taken over.
-        if !journal_path.exists() {
-            return None;
-        }
-        // Cloned under the lock and rendered outside of it, so that commits wait for the copy alone.
-        let state = journal.read(|state, _| state.clone());
-        state
-            .exists()
-            .then(|| Snapshot::of(&state).to_json().into_bytes())
-    });
-    let writer = SnapshotWriter::start(path, files, render)
-        .map_err(|source| ProgressError::io("start the thread that writes snapshots", None, source))?;
-    // The file may be missing, older than the journal, or the reference's.
-    writer.mark_dirty();
-    Ok(writer)
 }
 
 /// Submitting.
@@ -352,93 +154,6 @@ impl ProgressTracker {
     #[must_use]
     pub fn subscribe(&self, capacity: usize) -> Subscription<UpgradeEvent> {
         self.inner.journal.subscribe(capacity)
-    }
-
-    /// Calls `callback` with every event of a task, on a thread of its own, until the guard is dropped.
-    ///
-    /// Calls that do not fit the queue, since the callback is slow, are left out and counted; a panic is counted and
-    /// logged. See [`CallbackInfo`](crate::CallbackInfo).
-    ///
-    /// # Errors
-    /// [`ProgressError::Io`] if the thread cannot be started.
-    pub fn add_event_callback(
-        &self,
-        callback: impl Fn(&ProgressEvent) + Send + 'static,
-    ) -> Result<CallbackGuard, ProgressError> {
-        self.add_callback(None, Box::new(move |notice: &TaskNotice| callback(&notice.event)))
-    }
-
-    /// Calls `callback` with every task whose status is set to `status`, on a thread of its own, until the guard is
-    /// dropped. Reports within a status do not count.
-    ///
-    /// # Errors
-    /// [`ProgressError::Io`] if the thread cannot be started.
-    pub fn add_status_callback(
-        &self,
-        status: Status,
-        callback: impl Fn(&TaskChange) + Send + 'static,
-    ) -> Result<CallbackGuard, ProgressError> {
-        self.add_callback(
-            Some(status),
-            Box::new(move |notice: &TaskNotice| callback(&notice.task)),
-        )
-    }
-
-    fn add_callback(
-        &self,
-        status: Option<Status>,
-        callback: Box<dyn Fn(&TaskNotice) + Send>,
-    ) -> Result<CallbackGuard, ProgressError> {
-        self.inner
-            .callbacks
-            .add(status, callback)
-            .map_err(|source| ProgressError::io("start a callback's thread", None, source))
-    }
-
-    /// A token that is cancelled when the upgrade is, by this process or another.
-    #[must_use]
-    pub fn cancellation_token(&self) -> CancellationToken {
-        self.inner.control.cancellation_token()
-    }
-
-    /// Returns when the upgrade is not paused: at once if it is not. For an agent to call between two steps.
-    ///
-    /// # Errors
-    /// [`ProgressError::Cancelled`] or [`ProgressError::Failed`] if there is nothing to go on with,
-    /// [`ProgressError::Closed`] if the tracker is closed while it is paused.
-    ///
-    /// # Cancellation
-    /// Nothing is lost when the future is dropped.
-    pub async fn wait_while_paused(&self) -> Result<(), ProgressError> {
-        let mut changes = self.inner.control.watch();
-        loop {
-            let life = *changes.borrow_and_update();
-            if let Some(outcome) = self.read(may_go_on) {
-                return outcome;
-            }
-            if life == Life::Closed || changes.changed().await.is_err() {
-                return Err(ProgressError::Closed {
-                    upgrade_id: self.inner.upgrade_id.clone(),
-                });
-            }
-        }
-    }
-}
-
-/// Whether work may go on; `None` while it is paused.
-fn may_go_on(state: &UpgradeProgress) -> Option<Result<(), ProgressError>> {
-    let upgrade_id = state.upgrade_id.clone();
-    match state.status {
-        Status::Paused => None,
-        Status::NotStarted | Status::InProgress | Status::Completed => Some(Ok(())),
-        Status::Cancelled => Some(Err(ProgressError::Cancelled {
-            upgrade_id,
-            reason: state.reason.clone(),
-        })),
-        Status::Failed => Some(Err(ProgressError::Failed {
-            upgrade_id,
-            reason: state.error_message.clone(),
-        })),
     }
 }
 

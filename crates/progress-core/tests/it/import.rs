@@ -5,10 +5,10 @@ use std::path::Path;
 
 use progress_core::{
     ImportReport, NewUpgrade, ProgressError, ProgressTracker, ProgressTrackerOptions, SkipReason,
-    import_reference,
+    import_in_place, import_reference, upgrades,
 };
 use tracking_journal::DataDir;
-use tracking_model::{PlanId, Status, TaskId, UpgradeId};
+use tracking_model::{PlanId, Status, TaskId, Timestamp, UpgradeId};
 
 use crate::fixture::data_dir;
 
@@ -140,6 +140,22 @@ fn both_layouts_are_imported_once() {
         fs::read_to_string(old.path().join("upgrade_old-layout.json")).unwrap(),
         reference("old-layout")
     );
+}
+
+#[test]
+fn a_directory_is_imported_in_its_place_for_lists() {
+    let (temporary, dir) = data_dir();
+    fs::write(temporary.path().join("progress/upgrade_a.json"), reference("a")).unwrap();
+    fs::write(temporary.path().join("upgrade_b.json"), reference("b")).unwrap();
+    fs::write(temporary.path().join("progress/upgrade_cut.json"), "{").unwrap();
+    let options = ProgressTrackerOptions::default();
+    let report = import_in_place(&dir, &options).unwrap();
+    assert_eq!((ids(&report), report.skipped.len()), (vec!["a", "b"], 1));
+    let listed = upgrades(&dir, Timestamp::EPOCH).unwrap();
+    assert_eq!(listed.len(), 2);
+    assert!(listed.iter().all(|entry| entry.header.is_ok()));
+    let again = import_in_place(&dir, &options).unwrap();
+    assert_eq!((ids(&again), again.skipped.len()), (vec![], 1));
 }
 
 #[test]
