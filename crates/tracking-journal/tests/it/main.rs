@@ -4,4 +4,5 @@ mod counter;
 mod history;
 mod journal;
 mod processes;
+mod relay;
 mod setup;

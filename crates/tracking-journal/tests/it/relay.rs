@@ -1,0 +1,508 @@
+//! Relays from a real journal to scripted sinks. Time is virtual wherever nothing else is at stake.
+
+mod faults;
+mod killed;
+mod notes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracking_journal::{
+    Delivery, EventSink, FailureCause, LeaseError, MemorySink, MockEventSink, Record, Relay, RelayError,
+    RelayOptions, RestartCause, SinkName, request_retry, sink_statuses, vouched_points,
+};
+use uuid::Uuid;
+
+use notes::{Fixture, seqs};
+
+const FIVE_SECONDS: Duration = Duration::from_secs(5);
+
+#[tokio::test(start_paused = true)]
+async fn delivers_in_order_skips_kinds_and_continues_where_it_stopped() {
+    let fixture = Fixture::new();
+    fixture.write(250);
+    fixture.note("task.heartbeat", "alive");
+    fixture.write(3);
+    let sink = Arc::new(MemorySink::new("bus"));
+    let options = RelayOptions::default().with_skip_kinds(vec!["task.heartbeat".into()]);
+    let mut relay = fixture.relay(&sink, options.clone()).await;
+    let report = relay.drain(FIVE_SECONDS).await.unwrap();
+    assert_eq!((report.delivered, report.remaining, report.parked), (253, 0, 0));
+    assert_eq!(seqs(&sink), (1..=250).chain(252..=254).collect::<Vec<_>>());
+    assert_eq!(sink.batch_sizes(), [100, 100, 53]);
+    assert_eq!((relay.cursor().seq, relay.cursor().skipped), (254, 1));
+    drop(relay);
+
+    fixture.write(2);
+    let mut relay = fixture.relay(&sink, options).await;
+    assert_eq!(relay.drain(FIVE_SECONDS).await.unwrap().delivered, 2);
+    assert_eq!(seqs(&sink).len(), 255, "nothing twice");
+    let points = vouched_points(&fixture.dir, &fixture.stream).unwrap();
+    assert_eq!(points[0].position.head, fixture.journal.head());
+    assert_eq!(
+        points[0].position.offset,
+        std::fs::metadata(fixture.dir.journal_path(&fixture.stream))
+            .unwrap()
+            .len()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_runs_delivers_what_comes() {
+    let fixture = Fixture::new();
+    let sink = Arc::new(MemorySink::new("bus"));
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    let cancel = CancellationToken::new();
+    let writes = async {
+        for count in 1..=5 {
+            fixture.write(1);
+            sink.wait_for(count).await;
+        }
+        cancel.cancel();
+    };
+    let (result, ()) = tokio::join!(relay.run(&cancel), writes);
+    result.unwrap();
+    assert_eq!(seqs(&sink), [1, 2, 3, 4, 5]);
+    let status = &sink_statuses(&fixture.dir).unwrap()[0];
+    assert_eq!(
+        (status.cursor.seq, status.lag, status.problem.clone()),
+        (5, 0, None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_relay_for_each_sink_and_stream() {
+    let fixture = Fixture::new();
+    let sink = Arc::new(MemorySink::new("bus"));
+    let relay = fixture.relay(&sink, RelayOptions::default()).await;
+    let second = fixture.try_relay(&sink, RelayOptions::default()).await;
+    let Err(RelayError::Lease(LeaseError::Held(held))) = second else {
+        panic!("{second:?}")
+    };
+    assert_eq!(held.pid, Some(std::process::id()));
+    fixture
+        .relay(&Arc::new(MemorySink::new("other")), RelayOptions::default())
+        .await;
+    drop(relay);
+    fixture.relay(&sink, RelayOptions::default()).await;
+    let named = Arc::new(MemorySink::new("no name"));
+    assert!(matches!(
+        fixture.try_relay(&named, RelayOptions::default()).await,
+        Err(RelayError::Name(_))
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lingers_for_fuller_batches_unless_it_must_end() {
+    let fixture = Fixture::new();
+    let sink = Arc::new(MemorySink::new("bus"));
+    let options = RelayOptions::default()
+        .with_linger(FIVE_SECONDS)
+        .with_batch_records(10);
+    let mut relay = fixture.relay(&sink, options).await;
+    let cancel = CancellationToken::new();
+    let writes = async {
+        fixture.write(25);
+        sink.wait_for(20).await;
+        let full = tokio::time::Instant::now();
+        sink.wait_for(25).await;
+        assert!(full.elapsed() >= Duration::from_secs(4), "{:?}", full.elapsed());
+        cancel.cancel();
+    };
+    let (result, ()) = tokio::join!(relay.run(&cancel), writes);
+    result.unwrap();
+    assert_eq!(sink.batch_sizes(), [10, 10, 5]);
+    fixture.write(1);
+    let before = tokio::time::Instant::now();
+    assert_eq!(relay.drain(FIVE_SECONDS).await.unwrap().delivered, 1);
+    assert!(before.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_at_its_deadline_and_tells_what_is_left() {
+    let fixture = Fixture::new();
+    fixture.write(1_500);
+    let sink = Arc::new(MemorySink::new("bus"));
+    sink.answer_with(|record| {
+        if record.seq <= 40 {
+            Delivery::Delivered
+        } else {
+            Delivery::retry("503")
+        }
+    });
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    let before = tokio::time::Instant::now();
+    let report = relay.drain(FIVE_SECONDS).await.unwrap();
+    assert_eq!(before.elapsed().as_secs(), 5);
+    assert_eq!((report.delivered, report.remaining), (40, 1_460));
+    let status = relay.handle().status();
+    assert_eq!(status.lag, 1_460);
+    let error = status.cursor.last_error.unwrap();
+    assert_eq!(
+        (error.cause, error.reason.as_str()),
+        (FailureCause::Refused, "503")
+    );
+    assert!(status.cursor.next_retry_at.is_some());
+    assert_eq!(sink_statuses(&fixture.dir).unwrap()[0].lag, 1_460);
+}
+
+/// Answers after a while, or never.
+#[derive(Debug)]
+struct SlowSink {
+    inner: MemorySink,
+    takes: Duration,
+}
+
+#[async_trait::async_trait]
+impl EventSink for SlowSink {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn publish(&self, first: &Record, batch: &[Record]) -> Vec<Delivery> {
+        tokio::time::sleep(self.takes).await;
+        self.inner.publish(first, batch).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_flight_may_end_when_the_relay_is_told_to_stop() {
+    let fixture = Fixture::new();
+    fixture.write(1);
+    let sink = SlowSink {
+        inner: MemorySink::new("bus"),
+        takes: Duration::from_secs(3),
+    };
+    let sink = Arc::new(sink);
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    let cancel = CancellationToken::new();
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cancel.cancel();
+    };
+    let (result, ()) = tokio::join!(relay.run(&cancel), stop);
+    result.unwrap();
+    assert_eq!(seqs(&sink.inner), [1]);
+    assert_eq!(sink_statuses(&fixture.dir).unwrap()[0].cursor.seq, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_takes_too_long_is_dropped_and_tried_again() {
+    let fixture = Fixture::new();
+    fixture.write(3);
+    let sink = Arc::new(SlowSink {
+        inner: MemorySink::new("bus"),
+        takes: Duration::from_secs(600),
+    });
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    let report = relay.drain(Duration::from_secs(200)).await.unwrap();
+    assert_eq!((report.delivered, report.remaining, report.parked), (0, 3, 0));
+    let error = relay.cursor().last_error.clone().unwrap();
+    assert_eq!((error.cause, error.attempts), (FailureCause::TimedOut, 3));
+}
+
+/// Panics over the seventh record, and miscounts over the twentieth.
+#[derive(Debug)]
+struct ClumsySink(MemorySink);
+
+#[async_trait::async_trait]
+impl EventSink for ClumsySink {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    async fn publish(&self, first: &Record, batch: &[Record]) -> Vec<Delivery> {
+        assert_eq!(first.seq, 1);
+        assert!(!batch.iter().any(|record| record.seq == 7), "cannot bear seven");
+        if batch.iter().any(|record| record.seq == 20) {
+            return vec![Delivery::Delivered; batch.len() + 1];
+        }
+        self.0.publish(first, batch).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_always_panics_parks_nothing() {
+    let fixture = Fixture::new();
+    fixture.write(30);
+    let mut sink = MockEventSink::new();
+    sink.expect_name().return_const("bus".to_owned());
+    sink.expect_publish().returning(|_, _| panic!("not today"));
+    let mut relay = fixture.relay(&Arc::new(sink), RelayOptions::default()).await;
+    let report = relay.drain(Duration::from_secs(3_600)).await.unwrap();
+    assert_eq!((report.delivered, report.remaining, report.parked), (0, 30, 0));
+    assert_eq!(
+        relay.cursor().last_error.as_ref().unwrap().cause,
+        FailureCause::Panicked
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_panics_or_miscounts_over_one_record_loses_no_other() {
+    let fixture = Fixture::new();
+    fixture.write(30);
+    let sink = Arc::new(ClumsySink(MemorySink::new("bus")));
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    let report = relay.drain(Duration::from_secs(600)).await.unwrap();
+    assert_eq!((report.delivered, report.remaining, report.parked), (28, 0, 2));
+    let expected: Vec<u64> = (1..=30).filter(|seq| ![7, 20].contains(seq)).collect();
+    let mut delivered = seqs(&sink.0);
+    delivered.sort_unstable();
+    assert_eq!(delivered, expected);
+    let parked = &relay.cursor().parked;
+    assert!(parked[0].reason.contains("cannot bear seven"), "{parked:?}");
+    assert!(
+        parked[1].reason.contains("answered for 2 records of 1"),
+        "{parked:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_refused_while_others_get_through_is_parked_in_the_end() {
+    let fixture = Fixture::new();
+    fixture.write(3_000);
+    let sink = Arc::new(MemorySink::new("bus"));
+    sink.answer_with(|record| {
+        if record.seq == 2 {
+            Delivery::retry("internal")
+        } else {
+            Delivery::Delivered
+        }
+    });
+    let options = RelayOptions::default()
+        .with_batch_records(1)
+        .with_window_records(500)
+        .with_max_overtaken(3);
+    let mut relay = fixture.relay(&sink, options).await;
+    let cancel = CancellationToken::new();
+    let writes = async {
+        sink.wait_for(2_999).await;
+        cancel.cancel();
+    };
+    let (result, ()) = tokio::join!(relay.run(&cancel), writes);
+    result.unwrap();
+    let parked = &relay.cursor().parked;
+    assert_eq!(parked.len(), 1);
+    assert_eq!((parked[0].seq, parked[0].kind.as_str()), (2, "note"));
+    assert!(parked[0].reason.starts_with("refused "), "{parked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_more_is_parked_than_there_is_room_for() {
+    let fixture = Fixture::new();
+    fixture.write(10);
+    let sink = Arc::new(MemorySink::new("bus"));
+    sink.answer_with(|_| Delivery::park("wrong"));
+    let mut relay = fixture
+        .relay(&sink, RelayOptions::default().with_max_parked(4))
+        .await;
+    let report = relay.drain(FIVE_SECONDS).await.unwrap();
+    assert_eq!((report.parked, report.remaining), (4, 6));
+    assert_eq!(relay.cursor().seq, 4);
+    assert!(
+        relay
+            .cursor()
+            .last_error
+            .as_ref()
+            .unwrap()
+            .reason
+            .contains("no more records can be parked")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_begun_anew_is_delivered_from_its_start() {
+    let mut fixture = Fixture::new();
+    fixture.write(5);
+    let sink = Arc::new(MemorySink::new("bus"));
+    sink.answer_with(|record| {
+        if record.seq == 3 {
+            Delivery::park("no")
+        } else {
+            Delivery::Delivered
+        }
+    });
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    relay.drain(FIVE_SECONDS).await.unwrap();
+    let old = fixture.journal.head().epoch;
+
+    // While the relay is there, and with fewer records than before.
+    fixture.begin_anew();
+    fixture.write(2);
+    assert_eq!(relay.drain(FIVE_SECONDS).await.unwrap().delivered, 2);
+    assert_eq!(seqs(&sink), [1, 2, 4, 5, 1, 2]);
+    let restart = relay.cursor().restarted.clone().unwrap();
+    assert_eq!(
+        (restart.cause, restart.parked),
+        (RestartCause::Replaced { epoch: old, seq: 5 }, 1)
+    );
+    drop(relay);
+
+    // While it is not, and with more.
+    fixture.begin_anew();
+    fixture.write(9);
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    assert_eq!(relay.drain(FIVE_SECONDS).await.unwrap().delivered, 8);
+    assert_eq!(relay.cursor().epoch, fixture.journal.head().epoch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_that_cannot_be_read_is_kept_and_costs_duplicates_only() {
+    let fixture = Fixture::new();
+    fixture.write(5);
+    let sink = Arc::new(MemorySink::new("bus"));
+    fixture
+        .relay(&sink, RelayOptions::default())
+        .await
+        .drain(FIVE_SECONDS)
+        .await
+        .unwrap();
+    let path = fixture.cursor_path("bus");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, &text.as_bytes()[..text.len() / 2]).unwrap();
+    assert!(sink_statuses(&fixture.dir).unwrap()[0].problem.is_some());
+
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    let RestartCause::Corrupt { kept_as, .. } = relay.cursor().restarted.clone().unwrap().cause else {
+        panic!("{:?}", relay.cursor())
+    };
+    assert_eq!(
+        std::fs::metadata(path.with_file_name(kept_as)).unwrap().len() as usize,
+        text.len() / 2
+    );
+    relay.drain(FIVE_SECONDS).await.unwrap();
+    assert_eq!(seqs(&sink), [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]);
+    let ids = sink.received_ids();
+    assert_eq!(ids[..5], ids[5..], "duplicates have the same ids");
+    drop(relay);
+
+    // A cursor that says what the journal does not.
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(
+        &path,
+        text.replace("\"seq\": 5", "\"seq\": 9")
+            .replace("\"offset\": ", "\"offset\": 1"),
+    )
+    .unwrap();
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    assert_eq!(relay.drain(FIVE_SECONDS).await.unwrap().delivered, 5);
+    assert_eq!(
+        relay.cursor().restarted.clone().unwrap().cause,
+        RestartCause::Diverged { seq: 9 }
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_is_reported_and_delivery_goes_on_after_it_is_gone() {
+    let fixture = Fixture::new();
+    fixture.write(5);
+    fixture.write(5);
+    let path = fixture.dir.journal_path(&fixture.stream);
+    let intact = std::fs::read(&path).unwrap();
+    let mut damaged = intact.clone();
+    let at = intact.len() / 2;
+    damaged[at] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    let sink = Arc::new(MemorySink::new("bus"));
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    assert!(matches!(
+        relay.drain(FIVE_SECONDS).await,
+        Err(RelayError::Journal(_))
+    ));
+    assert!(relay.handle().status().problem.unwrap().contains("damaged"));
+    std::fs::write(&path, &intact).unwrap();
+    tokio::time::sleep(FIVE_SECONDS).await;
+    relay.drain(FIVE_SECONDS).await.unwrap();
+    assert_eq!(seqs(&sink), (1..=10).collect::<Vec<_>>());
+    assert_eq!(relay.handle().status().problem, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_records_are_sent_again_when_somebody_asks() {
+    let fixture = Fixture::new();
+    fixture.write(10);
+    let sink = Arc::new(MemorySink::new("bus"));
+    sink.answer_with(|record| {
+        if record.seq % 3 == 0 {
+            Delivery::park("no")
+        } else {
+            Delivery::Delivered
+        }
+    });
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    assert_eq!(relay.drain(FIVE_SECONDS).await.unwrap().parked, 3);
+
+    // By the relay that runs: six is accepted now, the others are parked again.
+    sink.answer_with(|record| {
+        if record.seq == 6 {
+            Delivery::Delivered
+        } else {
+            Delivery::park("still no")
+        }
+    });
+    relay.handle().retry_parked();
+    assert_eq!(relay.drain(FIVE_SECONDS).await.unwrap().parked, 2);
+    let parked: Vec<_> = relay
+        .cursor()
+        .parked
+        .iter()
+        .map(|parked| (parked.seq, parked.reason.as_str()))
+        .collect();
+    assert_eq!(parked, [(3, "still no"), (9, "still no")]);
+    assert_eq!(relay.cursor().seq, 10);
+    drop(relay);
+
+    // By another process, while no relay runs.
+    let bus = SinkName::new("bus").unwrap();
+    let request = request_retry(&fixture.dir, &fixture.stream, &bus).unwrap();
+    assert_eq!((request.parked, request.holder), (2, None));
+    sink.answer_with(|_| Delivery::Delivered);
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    assert_eq!(relay.drain(FIVE_SECONDS).await.unwrap().parked, 0);
+    assert_eq!(seqs(&sink), [1, 2, 4, 5, 7, 8, 10, 6, 3, 9]);
+    assert!(!fixture.cursor_path("bus").with_extension("retry").exists());
+    let nobody = SinkName::new("nobody").unwrap();
+    request_retry(&fixture.dir, &fixture.stream, &nobody).unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_dropped_in_the_middle_loses_nothing() {
+    let fixture = Fixture::new();
+    fixture.write(500);
+    let sink = Arc::new(MemorySink::new("bus"));
+    let slow = SlowSink {
+        inner: MemorySink::new("bus"),
+        takes: Duration::from_millis(10),
+    };
+    let slow = Arc::new(slow);
+    for round in 0..8 {
+        let mut relay = fixture
+            .relay(&slow, RelayOptions::default().with_batch_records(20))
+            .await;
+        let run = relay.drain(FIVE_SECONDS);
+        // Every round is cut off at another moment.
+        tokio::time::timeout(Duration::from_millis(15 + 7 * round), run)
+            .await
+            .unwrap_err();
+    }
+    drop(sink);
+    let mut relay = fixture.relay(&slow, RelayOptions::default()).await;
+    assert_eq!(relay.drain(Duration::from_secs(60)).await.unwrap().remaining, 0);
+    let mut ids: Vec<Uuid> = slow.inner.received_ids();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 500);
+}
+
+#[test]
+fn relays_can_be_moved_between_threads() {
+    fn sendable<T: Send>(_: &T) {}
+    let run = |mut relay: Relay| async move {
+        let cancel = CancellationToken::new();
+        relay.run(&cancel).await
+    };
+    fn check<Fut: Future + Send>(_: impl Fn(Relay) -> Fut) {}
+    check(run);
+    sendable(&RelayOptions::default());
+}
