@@ -7,23 +7,27 @@ use std::sync::Arc;
 
 mod disk;
 mod memory;
+#[cfg(any(test, feature = "test-util"))]
+mod simulated;
 
 pub(crate) use disk::DiskIo;
 pub(crate) use memory::MemoryIo;
+#[cfg(any(test, feature = "test-util"))]
+pub use simulated::{CrashStates, Fault, FaultAt, SimulatedDisk};
 
 /// Which file a path names or a handle holds: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FileId {
+pub(crate) struct FileId {
     /// Device number.
-    pub device: u64,
+    pub(crate) device: u64,
     /// Inode number.
-    pub inode: u64,
+    pub(crate) inode: u64,
 }
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OpenMode {
+
+pub(crate) enum OpenMode {
     /// To read; it must exist.
     Read,
     /// To read and write; it must exist.
@@ -35,7 +39,7 @@ pub enum OpenMode {
 }
 
 /// A file system, as far as a journal needs one.
-pub trait JournalIo: Debug + Send + Sync + 'static {
+pub(crate) trait JournalIo: Debug + Send + Sync + 'static {
     /// Opens a regular file; anything else (a symbolic link, a pipe, a device) is refused.
     ///
     /// # Errors
@@ -80,7 +84,7 @@ pub trait JournalIo: Debug + Send + Sync + 'static {
 }
 
 /// An open file. Handles are shared between threads; positions are given with each call.
-pub trait IoFile: Debug + Send + Sync + 'static {
+pub(crate) trait IoFile: Debug + Send + Sync + 'static {
     /// Which file this is, whatever its name is now.
     ///
     /// # Errors

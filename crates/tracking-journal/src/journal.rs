@@ -62,6 +62,19 @@ impl<F: Fold> Journal<F> {
         Self::start(place, stream, options).expect("an empty stream in memory has nothing that could fail")
     }
 
+    /// Opens a stream on a simulated disk; for tests.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn open_simulated(
+        disk: &crate::SimulatedDisk,
+        stream: StreamId,
+        options: JournalOptions,
+    ) -> Result<Self, JournalError> {
+        Self::start(Place::simulated(Arc::new(disk.clone()), &stream), stream, options)
+    }
+
     fn start(place: Place, stream: StreamId, options: JournalOptions) -> Result<Self, JournalError> {
         let (state, file) = load::<F>(&place)?;
         let recovery = state.report;

@@ -53,6 +53,8 @@ pub use error::{Damage, JournalError, SubmitError};
 pub use follower::{Follower, Loaded, load};
 pub use hash::{ChainHash, HashError};
 pub use head::Head;
+#[cfg(any(test, feature = "test-util"))]
+pub use io::{CrashStates, Fault, FaultAt, SimulatedDisk};
 pub use journal::Journal;
 pub use lease::{LeaseError, LeaseHeld, LeaseHolder};
 pub use line::{FORMAT_VERSION, LineError, MAX_LINE_BYTES};

@@ -15,6 +15,8 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Longest line in bytes, line feed included. Room for an imported state; ordinary records have some hundred bytes.
 pub const MAX_LINE_BYTES: usize = 32 << 20;
 
+/// How every line begins, whatever its version.
+pub(crate) const RECORD_START: &[u8] = b"{\"v\":";
 const HASH_KEY: &[u8] = b",\"hash\":\"";
 const HASH_END: &[u8] = b"\"}";
 /// Bytes of `,"hash":"<64 digits>"}`, which ends every line before its line feed.

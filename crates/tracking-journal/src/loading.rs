@@ -10,7 +10,7 @@ use crate::bulk;
 use crate::chain::{Chain, LinkError};
 use crate::checkpoint;
 use crate::io::{IoFile, OpenMode};
-use crate::line::{FORMAT_VERSION, Line};
+use crate::line::{FORMAT_VERSION, Line, RECORD_START};
 use crate::lines::Lines;
 use crate::place::Place;
 use crate::replay::replay;
@@ -161,21 +161,31 @@ fn torn_tail(
     let mut lines = Lines::new(Arc::clone(file), chain.offset, end);
     let read = |error: io::Error| JournalError::io("read", &place.journal, error);
     while let Some(line) = lines.next_line().map_err(read)? {
-        let Some(line) = line.strip_suffix(b"\n") else {
+        if let Some(seq) = later_record(place, chain, line) {
+            return damage(format!("{reason}, and record {seq} of a later commit follows"));
+        }
+        if !line.ends_with(b"\n") {
             break;
-        };
-        if let Ok(line) = Line::parse(line)
-            && line.stream.parse().as_ref() == Ok(&place.stream)
-            && (chain.head.is_empty() || line.epoch == chain.head.epoch)
-            && line.batch > chain.line_number()
-        {
-            return damage(format!(
-                "{reason}, and record {} of a later commit follows",
-                line.seq
-            ));
         }
     }
     Ok(end.saturating_sub(chain.offset))
+}
+
+/// The sequence of a record of a commit after the one at `chain` with which `line` ends. It need not begin the line:
+/// the line feed before it may be what is damaged.
+fn later_record(place: &Place, chain: &Chain, line: &[u8]) -> Option<u64> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let starts = line
+        .windows(RECORD_START.len())
+        .enumerate()
+        .filter(|(_, bytes)| *bytes == RECORD_START);
+    let mut records = starts.filter_map(|(start, _)| Line::parse(&line[start..]).ok());
+    let later = records.find(|record| {
+        record.stream.parse().as_ref() == Ok(&place.stream)
+            && (chain.head.is_empty() || record.epoch == chain.head.epoch)
+            && record.batch > chain.line_number()
+    });
+    later.map(|record| record.seq)
 }
 
 /// Tells damage from an unfinished commit at `chain`, where a reader found something that is no record; or finds that

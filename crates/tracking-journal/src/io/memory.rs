@@ -29,18 +29,28 @@ impl MemoryIo {
         })
     }
 
-    /// The content of a file; for tests.
-    #[cfg(test)]
-    pub(crate) fn content(&self, path: &Path) -> Option<Vec<u8>> {
+    /// The file that a path names.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn read(&self, path: &Path) -> Option<Vec<u8>> {
         self.files().get(path).map(|inode| inode.content().clone())
     }
 
-    /// Creates or replaces a file; for tests.
-    #[cfg(test)]
-    pub(crate) fn put(&self, path: &Path, content: &[u8]) {
+    /// Creates or replaces a file.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn put(&self, path: &Path, content: Vec<u8>) {
         let inode = self.inode();
-        inode.content().extend_from_slice(content);
+        *inode.content() = content;
         self.files().insert(path.to_owned(), inode);
+    }
+
+    /// All files.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn all(&self) -> Vec<(PathBuf, u64, Vec<u8>)> {
+        let files = self.files();
+        files
+            .iter()
+            .map(|(path, inode)| (path.clone(), inode.number, inode.content().clone()))
+            .collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The journal's integration tests.
 
 mod counter;
+mod faults;
 mod history;
 mod journal;
 mod processes;

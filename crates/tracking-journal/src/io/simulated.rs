@@ -1,0 +1,525 @@
+//! A disk in memory that knows what is durable: it can fail where told, and shows every state in which a crash could
+//! leave it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracking_model::StreamId;
+
+use super::{FileId, IoFile, JournalIo, MemoryIo, OpenMode};
+use crate::place::Place;
+
+/// How many of a file's unsynced writes may each be kept, dropped or torn; older ones have reached the disk by then.
+const UNDECIDED: usize = 3;
+/// At about so many places a write is torn.
+const TEARS: usize = 24;
+
+/// The operation at which a simulated disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultAt {
+    /// Opening the journal.
+    Open,
+    /// Reading the journal.
+    Read,
+    /// Writing the journal: a part is written, then no more.
+    Write,
+    /// Cutting the journal.
+    SetSize,
+    /// Syncing the journal.
+    Sync,
+}
+
+/// What fails, once.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    /// The operation.
+    pub at: FaultAt,
+    /// How many such operations succeed before.
+    pub after: u32,
+    /// The error of the system, such as 5 (EIO) or 28 (ENOSPC).
+    pub errno: i32,
+    /// Of a write, how many bytes are written before it fails.
+    pub written: usize,
+}
+
+impl Fault {
+    /// The next `at` fails with `errno`, having written nothing.
+    #[must_use]
+    pub const fn next(at: FaultAt, errno: i32) -> Self {
+        Self {
+            at,
+            after: 0,
+            errno,
+            written: 0,
+        }
+    }
+}
+
+/// A disk in memory. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct SimulatedDisk {
+    files: MemoryIo,
+    log: Arc<Mutex<Log>>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    /// What was there at the beginning: by name the inode, by inode the content.
+    names: BTreeMap<PathBuf, u64>,
+    contents: HashMap<u64, Vec<u8>>,
+    events: Vec<Event>,
+    faults: Vec<Fault>,
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Name(NameChange),
+    Write {
+        inode: u64,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    SetSize {
+        inode: u64,
+        size: usize,
+    },
+    Sync {
+        inode: u64,
+    },
+    SyncNames,
+}
+
+#[derive(Debug, Clone)]
+enum NameChange {
+    Add(PathBuf, u64),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+impl SimulatedDisk {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, event: Event) {
+        self.log().events.push(event);
+    }
+
+    fn with(files: impl IntoIterator<Item = (PathBuf, Vec<u8>)>) -> Self {
+        let disk = Self::default();
+        for (path, content) in files {
+            disk.files.put(&path, content);
+        }
+        {
+            let mut log = disk.log();
+            for (path, inode, content) in disk.files.all() {
+                log.names.insert(path, inode);
+                log.contents.insert(inode, content);
+            }
+        }
+        disk
+    }
+
+    /// A disk on which `stream` has a journal of this content, durable, and nothing beside it.
+    #[must_use]
+    pub fn with_journal(stream: &StreamId, content: &[u8]) -> Self {
+        Self::with([(Place::in_memory(stream).journal, content.to_owned())])
+    }
+
+    /// Makes an operation fail once.
+    pub fn inject(&self, fault: Fault) {
+        self.log().faults.push(fault);
+    }
+
+    /// The content of the file whose name ends in `suffix`, if there is one.
+    #[must_use]
+    pub fn content(&self, suffix: &str) -> Option<Vec<u8>> {
+        let found = self
+            .files
+            .all()
+            .into_iter()
+            .find(|(path, ..)| path.to_string_lossy().ends_with(suffix));
+        found.and_then(|(path, ..)| self.files.read(&path))
+    }
+
+    /// How many changes the disk has seen: a crash may come after each.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.log().events.len()
+    }
+
+    /// The states in which a crash after the first `changes` changes could leave the disk, each as a disk of its own.
+    #[must_use]
+    pub fn crash_states(&self, changes: usize) -> CrashStates {
+        let log = self.log();
+        let mut survivors = Survivors {
+            names: log.names.clone(),
+            unsynced_names: Vec::new(),
+            files: log
+                .contents
+                .iter()
+                .map(|(inode, content)| (*inode, FileSurvivor::new(content)))
+                .collect(),
+        };
+        log.events
+            .iter()
+            .take(changes)
+            .for_each(|event| survivors.pass(event));
+        CrashStates {
+            images: survivors.images().into_iter(),
+        }
+    }
+
+    /// Whether an operation on the journal is to fail, and how.
+    fn fault(&self, at: FaultAt) -> Option<Fault> {
+        let mut log = self.log();
+        let index = log.faults.iter().position(|fault| fault.at == at)?;
+        if log.faults[index].after > 0 {
+            log.faults[index].after -= 1;
+            return None;
+        }
+        Some(log.faults.remove(index))
+    }
+
+    fn check(&self, at: FaultAt) -> io::Result<()> {
+        self.fault(at)
+            .map_or(Ok(()), |fault| Err(io::Error::from_raw_os_error(fault.errno)))
+    }
+}
+
+/// Disks as crashes leave them.
+#[derive(Debug)]
+pub struct CrashStates {
+    images: std::collections::btree_set::IntoIter<Image>,
+}
+
+type Image = BTreeMap<PathBuf, Vec<u8>>;
+
+impl Iterator for CrashStates {
+    type Item = SimulatedDisk;
+
+    fn next(&mut self) -> Option<SimulatedDisk> {
+        self.images.next().map(SimulatedDisk::with)
+    }
+}
+
+/// What is durable after some events, and what may be.
+struct Survivors {
+    names: BTreeMap<PathBuf, u64>,
+    unsynced_names: Vec<NameChange>,
+    files: HashMap<u64, FileSurvivor>,
+}
+
+#[derive(Default)]
+struct FileSurvivor {
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+enum Change {
+    Write(usize, Vec<u8>),
+    SetSize(usize),
+}
+
+impl Survivors {
+    fn pass(&mut self, event: &Event) {
+        match event {
+            Event::Name(change) => {
+                if let NameChange::Add(_, inode) = change {
+                    self.files.entry(*inode).or_default();
+                }
+                self.unsynced_names.push(change.clone());
+            }
+            Event::Write { inode, offset, bytes } => {
+                self.change(*inode, Change::Write(*offset, bytes.clone()))
+            }
+            Event::SetSize { inode, size } => self.change(*inode, Change::SetSize(*size)),
+            Event::Sync { inode } => {
+                let file = self.files.entry(*inode).or_default();
+                for change in std::mem::take(&mut file.unsynced) {
+                    change.apply(&mut file.durable);
+                }
+            }
+            Event::SyncNames => {
+                for change in std::mem::take(&mut self.unsynced_names) {
+                    change.apply(&mut self.names);
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, inode: u64, change: Change) {
+        let file = self.files.entry(inode).or_default();
+        file.unsynced.push(change);
+        if file.unsynced.len() > UNDECIDED {
+            let oldest = file.unsynced.remove(0);
+            oldest.apply(&mut file.durable);
+        }
+    }
+
+    /// Every combination of whole writes kept or dropped, with every number of changes of names; and every torn
+    /// write, with all or nothing of the rest.
+    fn images(&self) -> BTreeSet<Image> {
+        let mut images = BTreeSet::new();
+        for kept in 0..=self.unsynced_names.len() {
+            let mut names = self.names.clone();
+            self.unsynced_names[..kept]
+                .iter()
+                .for_each(|change| change.apply(&mut names));
+            let mut whole: Vec<Image> = vec![Image::new()];
+            for (path, inode) in &names {
+                let contents = self.files[inode].whole();
+                whole = whole
+                    .iter()
+                    .flat_map(|image| contents.iter().map(|content| with(image, path, content)))
+                    .collect();
+            }
+            for (path, inode) in &names {
+                for torn in self.files[inode].torn() {
+                    let rest = [self.extreme(&names, true), self.extreme(&names, false)];
+                    images.extend(rest.iter().map(|image| with(image, path, &torn)));
+                }
+            }
+            images.extend(whole);
+        }
+        images
+    }
+
+    fn extreme(&self, names: &BTreeMap<PathBuf, u64>, all: bool) -> Image {
+        let content = |inode: &u64| self.files[inode].with(|_| all);
+        names
+            .iter()
+            .map(|(path, inode)| (path.clone(), content(inode)))
+            .collect()
+    }
+}
+
+fn with(image: &Image, path: &Path, content: &[u8]) -> Image {
+    let mut image = image.clone();
+    image.insert(path.to_owned(), content.to_owned());
+    image
+}
+
+impl FileSurvivor {
+    fn new(content: &[u8]) -> Self {
+        Self {
+            durable: content.to_owned(),
+            unsynced: Vec::new(),
+        }
+    }
+
+    fn with(&self, keep: impl Fn(usize) -> bool) -> Vec<u8> {
+        let mut content = self.durable.clone();
+        let kept = self.unsynced.iter().enumerate().filter(|(index, _)| keep(*index));
+        kept.for_each(|(_, change)| change.apply(&mut content));
+        content
+    }
+
+    fn whole(&self) -> Vec<Vec<u8>> {
+        let choices = 0..1_usize << self.unsynced.len();
+        choices
+            .map(|choice| self.with(|index| choice >> index & 1 == 1))
+            .collect()
+    }
+
+    /// Each write torn, after those before it and without those after it: its beginning alone, or its end alone.
+    fn torn(&self) -> Vec<Vec<u8>> {
+        let mut contents = Vec::new();
+        for (torn, change) in self.unsynced.iter().enumerate() {
+            let Change::Write(offset, bytes) = change else {
+                continue;
+            };
+            for cut in (1..bytes.len()).step_by((bytes.len() / TEARS).max(1)) {
+                for part in [
+                    Change::Write(*offset, bytes[..cut].to_vec()),
+                    Change::Write(offset + cut, bytes[cut..].to_vec()),
+                ] {
+                    let mut content = self.with(|index| index < torn);
+                    part.apply(&mut content);
+                    contents.push(content);
+                }
+            }
+        }
+        contents
+    }
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, bytes) => {
+                if content.len() < offset + bytes.len() {
+                    content.resize(offset + bytes.len(), 0);
+                }
+                content[*offset..offset + bytes.len()].copy_from_slice(bytes);
+            }
+            Self::SetSize(size) => content.resize(*size, 0),
+        }
+    }
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
+        match self {
+            Self::Add(path, inode) => {
+                names.insert(path.clone(), *inode);
+            }
+            Self::Rename(from, to) => {
+                if let Some(inode) = names.remove(from) {
+                    names.insert(to.clone(), inode);
+                }
+            }
+            Self::Remove(path) => {
+                names.remove(path);
+            }
+        }
+    }
+}
+
+fn is_journal(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "jsonl")
+}
+
+impl JournalIo for SimulatedDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn IoFile>> {
+        if is_journal(path) {
+            self.check(FaultAt::Open)?;
+        }
+        let before = self.files.identity(path)?;
+        let file = self.files.open(path, mode)?;
+        let inode = file.identity()?.inode;
+        if before.is_none() {
+            self.record(Event::Name(NameChange::Add(path.to_owned(), inode)));
+        } else if mode == OpenMode::Replace {
+            self.record(Event::SetSize { inode, size: 0 });
+        }
+        Ok(Arc::new(SimulatedFile {
+            disk: self.clone(),
+            file,
+            inode,
+            journal: is_journal(path),
+        }))
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn IoFile>> {
+        self.files.open_dir(path)
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Option<FileId>> {
+        self.files.identity(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.files.rename(from, to)?;
+        self.record(Event::Name(NameChange::Rename(from.to_owned(), to.to_owned())));
+        Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.files.link(from, to)?;
+        if let Some(id) = self.files.identity(to)? {
+            self.record(Event::Name(NameChange::Add(to.to_owned(), id.inode)));
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if self.files.identity(path)?.is_some() {
+            self.files.remove(path)?;
+            self.record(Event::Name(NameChange::Remove(path.to_owned())));
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+        self.record(Event::SyncNames);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedFile {
+    disk: SimulatedDisk,
+    file: Arc<dyn IoFile>,
+    inode: u64,
+    journal: bool,
+}
+
+impl SimulatedFile {
+    fn fault(&self, at: FaultAt) -> Option<Fault> {
+        if self.journal { self.disk.fault(at) } else { None }
+    }
+
+    fn check(&self, at: FaultAt) -> io::Result<()> {
+        self.fault(at)
+            .map_or(Ok(()), |fault| Err(io::Error::from_raw_os_error(fault.errno)))
+    }
+
+    fn position(offset: u64) -> io::Result<usize> {
+        usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge.into())
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let written = self.file.write_at(bytes, offset)?;
+        let (inode, offset, bytes) = (self.inode, Self::position(offset)?, bytes[..written].to_vec());
+        self.disk.record(Event::Write { inode, offset, bytes });
+        Ok(written)
+    }
+}
+
+impl IoFile for SimulatedFile {
+    fn identity(&self) -> io::Result<FileId> {
+        self.file.identity()
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.check(FaultAt::Read)?;
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        match self.fault(FaultAt::Write) {
+            None => self.write(bytes, offset),
+            Some(fault) if fault.written == 0 => Err(io::Error::from_raw_os_error(fault.errno)),
+            Some(fault) => {
+                // A short write; the next one says why.
+                self.disk.inject(Fault { written: 0, ..fault });
+                self.write(&bytes[..fault.written.min(bytes.len())], offset)
+            }
+        }
+    }
+
+    fn set_size(&self, size: u64) -> io::Result<()> {
+        self.check(FaultAt::SetSize)?;
+        self.file.set_size(size)?;
+        self.disk.record(Event::SetSize {
+            inode: self.inode,
+            size: Self::position(size)?,
+        });
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.check(FaultAt::Sync)?;
+        self.disk.record(Event::Sync { inode: self.inode });
+        Ok(())
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        self.file.try_lock_shared()
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.file.unlock()
+    }
+}
