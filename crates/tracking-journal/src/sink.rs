@@ -163,6 +163,12 @@ impl<'de> Deserialize<'de> for SinkName {
     }
 }
 
+/// The guide's example, so that it stays true.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/sinks.md")]
+#[derive(Debug)]
+pub struct Guide;
+
 #[cfg(test)]
 mod tests {
     use super::*;

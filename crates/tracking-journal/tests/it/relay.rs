@@ -1,5 +1,7 @@
 //! Relays from a real journal to scripted sinks. Time is virtual wherever nothing else is at stake.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod faults;
 mod killed;
 mod notes;
