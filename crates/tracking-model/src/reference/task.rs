@@ -142,7 +142,11 @@ fn read_task(
         let times = [
             task.started_at,
             task.completed_at,
-            history.last().map(|event| event.timestamp),
+            // An event without a time has the epoch.
+            history
+                .last()
+                .map(|event| event.timestamp)
+                .filter(|at| *at > Timestamp::EPOCH),
         ];
         times.into_iter().flatten().max()
     });

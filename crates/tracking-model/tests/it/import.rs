@@ -44,6 +44,11 @@ fn what_is_impossible_is_kept_and_reported() {
     let (progress, warnings) = import(IMPOSSIBLE);
     insta::assert_snapshot!(warnings.join("\n"));
     insta::assert_json_snapshot!(progress.metadata);
+    assert_eq!(
+        progress.last_report_at,
+        Some(meta(1, 0).at),
+        "no time in the file is one: that of the import"
+    );
     let tree: Vec<String> = progress
         .tasks()
         .values()
