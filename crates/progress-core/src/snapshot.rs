@@ -371,13 +371,11 @@ mod tests {
         let failed = writer.info().failed;
         disk.full.store(false, Ordering::SeqCst);
         writer.close().unwrap();
-        println!(
-            "fault 11: {failed} snapshots on a full disk, old one valid {kept} times, temporary files left 0"
-        );
         assert_eq!((failed, kept), (100, 100));
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"n\":100}");
         assert_eq!(writer.info().last_error, None);
         assert_eq!(names(dir.path()), ["upgrade_a.json"]);
+        println!("FAULT row=11 name=disk_full_at_snapshot snapshots={failed} old_valid={kept} leftovers=0");
     }
 
     #[test]

@@ -158,10 +158,11 @@ async fn fault_24_bad_callbacks_harm_nobody() {
     assert!(info.dropped > 0, "{info:?}");
     assert_eq!(info.missed, 0);
     println!(
-        "fault 24: {} events told to the good one of 4 callbacks, {} panics, {} calls left out, slowest ack {slowest:?}",
+        "FAULT row=24 name=bad_callbacks callbacks=4 acks={EVENTS} told={} panics={} left_out={} slowest_ack_us={}",
         EVENTS + 1,
         info.panicked,
-        info.dropped
+        info.dropped,
+        slowest.as_micros()
     );
 }
 

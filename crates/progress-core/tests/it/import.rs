@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use progress_core::{
     ImportReport, NewUpgrade, ProgressError, ProgressTracker, ProgressTrackerOptions, SkipReason,
-    import_in_place, import_reference, upgrades,
+    import_in_place, import_reference, remove_upgrade, upgrades,
 };
 use tracking_journal::DataDir;
 use tracking_model::{PlanId, Status, TaskId, Timestamp, UpgradeId};
@@ -222,28 +223,87 @@ fn invalid_ids_are_mapped_and_impossible_values_reported() {
 }
 
 #[test]
-fn fault_13_an_import_cut_short_is_taken_up_again() {
+fn originals_of_one_name_are_all_kept() {
     let (temporary, dir) = data_dir();
     let path = temporary.path().join("progress/upgrade_old.json");
-    // Killed after the copy was made and before the record was written.
     fs::write(&path, reference("old")).unwrap();
-    fs::write(
-        temporary.path().join("progress/upgrade_old.json.reference"),
-        reference("old"),
-    )
-    .unwrap();
     open(&dir, "old").unwrap().close_blocking().unwrap();
-    // Another file under the same name, whose earlier copy stays.
-    fs::remove_file(temporary.path().join("progress/upgrade_old.jsonl")).unwrap();
-    fs::remove_file(temporary.path().join("progress/upgrade_old.lock")).unwrap();
+    remove_upgrade(&dir, &UpgradeId::new("old").unwrap(), Duration::from_secs(5)).unwrap();
     let other = reference("old").replace("prod", "test");
     fs::write(&path, &other).unwrap();
-    let tracker = open(&dir, "old").unwrap();
-    assert_eq!(&*tracker.state().cluster_name, "test");
+    assert_eq!(&*open(&dir, "old").unwrap().state().cluster_name, "test");
     let kept = |suffix: &str| fs::read_to_string(format!("{}{suffix}", path.display())).unwrap();
     assert_eq!(
         (kept(".reference"), kept(".reference-2")),
         (reference("old"), other)
     );
-    println!("fault 13: an import cut after its first step is done again; 2 originals kept");
+}
+
+#[test]
+fn fault_13_an_import_cut_at_any_step_is_completed() {
+    let original = reference("old");
+    let half = |text: &str| text.split_at(text.len() / 2).0.to_owned();
+    // What a whole import leaves.
+    let (whole, dir) = data_dir();
+    fs::write(whole.path().join("progress/upgrade_old.json"), &original).unwrap();
+    open(&dir, "old").unwrap().close_blocking().unwrap();
+    let made = |name: &str| fs::read_to_string(whole.path().join("progress").join(name)).unwrap();
+    let (journal, snapshot) = (made("upgrade_old.jsonl"), made("upgrade_old.json"));
+    let state = open(&dir, "old").unwrap().state();
+
+    let copied = ("upgrade_old.json.reference", original.clone());
+    let recorded = ("upgrade_old.jsonl", journal.clone());
+    let points = [
+        vec![("upgrade_old.json", original.clone())],
+        vec![
+            ("upgrade_old.json", original.clone()),
+            (".upgrade_old.json.reference.0.tmp", half(&original)),
+        ],
+        vec![("upgrade_old.json", original.clone()), copied.clone()],
+        vec![
+            ("upgrade_old.json", original.clone()),
+            copied.clone(),
+            ("upgrade_old.jsonl", half(&journal)),
+        ],
+        vec![
+            ("upgrade_old.json", original.clone()),
+            copied.clone(),
+            recorded.clone(),
+        ],
+        vec![
+            ("upgrade_old.json", original.clone()),
+            copied.clone(),
+            recorded.clone(),
+            (".upgrade_old.json.0.tmp", half(&snapshot)),
+        ],
+        vec![("upgrade_old.json", snapshot.clone()), copied, recorded],
+    ];
+    let count = points.len();
+    for (point, files) in points.into_iter().enumerate() {
+        let (cut, dir) = data_dir();
+        for (name, content) in files {
+            fs::write(cut.path().join("progress").join(name), content).unwrap();
+        }
+        let tracker = open(&dir, "old").unwrap();
+        tracker.close_blocking().unwrap();
+        let mut expected = state.clone();
+        expected.last_report_at = tracker.state().last_report_at;
+        assert_eq!(tracker.state(), expected, "point {point}");
+        assert_eq!(tracker.head().seq, 1, "point {point}");
+        let left = |name: &str| fs::read_to_string(cut.path().join("progress").join(name)).unwrap();
+        assert_eq!(left("upgrade_old.json.reference"), original, "point {point}");
+        assert_ne!(left("upgrade_old.json"), original, "point {point}");
+        let names = fs::read_dir(cut.path().join("progress")).unwrap();
+        let leftovers = names.filter(|entry| {
+            entry
+                .as_ref()
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .ends_with(".tmp")
+        });
+        assert_eq!(leftovers.count(), 0, "point {point}");
+    }
+    println!("FAULT row=13 name=import_cut points={count} completed={count}");
 }

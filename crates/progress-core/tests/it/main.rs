@@ -5,6 +5,7 @@
 )]
 
 mod callbacks;
+mod clock;
 mod directory;
 mod fixture;
 mod import;
