@@ -2,19 +2,22 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tracking_model::StreamId;
 
-use crate::cursor::{CursorError, CursorPlace};
+use crate::cursor::{Cursor, CursorError, CursorPlace};
 use crate::io::{IoFile, OpenMode, read_full, write_full};
 use crate::sink::SinkName;
 
 /// How often, and after which pause, a lease that is taken is tried again: whoever asks whether it is taken holds it
 /// for some microseconds.
 const TRIES: u32 = 5;
+/// The same where this process has it: a relay that was dropped while its cursor was being saved gives it back when
+/// that is done.
+const TRIES_OWN: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(4);
 
 /// Another relay feeds this sink from this stream.
@@ -67,10 +70,12 @@ pub struct LeaseHolder {
 pub(crate) struct Lease {
     file: Arc<dyn IoFile>,
     path: PathBuf,
+    saving: Mutex<()>,
 }
 
 impl Lease {
-    /// Takes the lease, or tells who has it. Blocks for at most some milliseconds.
+    /// Takes the lease, or tells who has it. Blocks for some milliseconds where another process has it, and at most 0.2 s where
+    /// this one has.
     pub(crate) fn take(place: &CursorPlace) -> Result<Self, LeaseError> {
         let path = place.lease_path();
         let failed = |operation| {
@@ -83,9 +88,12 @@ impl Lease {
         };
         place.create_dirs()?;
         let file = place.io.open(&path, OpenMode::Create).map_err(failed("open"))?;
-        for attempt in 1..=TRIES {
+        let mut tries = 0;
+        loop {
+            tries += 1;
             if file.try_lock().map_err(failed("lock"))? {
-                let lease = Self { file, path };
+                let saving = Mutex::new(());
+                let lease = Self { file, path, saving };
                 lease.sign().map_err(|source| CursorError::Io {
                     operation: "write to",
                     path: lease.path.clone(),
@@ -93,9 +101,11 @@ impl Lease {
                 })?;
                 return Ok(lease);
             }
-            if attempt < TRIES {
-                thread::sleep(PAUSE);
+            let own = signature(&*file) == Some(std::process::id());
+            if tries >= if own { TRIES_OWN } else { TRIES } {
+                break;
             }
+            thread::sleep(PAUSE);
         }
         Err(LeaseHeld {
             stream: place.stream.clone(),
@@ -103,6 +113,13 @@ impl Lease {
             pid: signature(&*file),
         }
         .into())
+    }
+
+    /// Saves the cursor of `place`, whose lease this is. One saving at a time: one that its caller no longer waits for
+    /// may still be under way, and keeps the lease until it is done.
+    pub(crate) fn save(&self, place: &CursorPlace, cursor: &Cursor) -> Result<(), CursorError> {
+        let _one_at_a_time = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        place.save(cursor)
     }
 
     /// Writes this process's id where those who are refused can read it.

@@ -93,7 +93,7 @@ pub struct Relay {
     read_after: Option<Instant>,
     wake: Wake,
     shared: Arc<Shared>,
-    _lease: Lease,
+    lease: Arc<Lease>,
 }
 
 /// Parked records on their way to be sent again.
@@ -233,7 +233,7 @@ impl Relay {
                 retry: AtomicBool::new(false),
                 changed,
             }),
-            _lease: lease,
+            lease: Arc::new(lease),
         })
     }
 
@@ -325,8 +325,8 @@ impl Relay {
         }
         self.cursor.updated_at = self.options.clock.now();
         self.saving.last = Some(Instant::now());
-        let (place, cursor) = (self.place.clone(), self.cursor.clone());
-        call::blocking(move || place.save(&cursor)).await?;
+        let (lease, place, cursor) = (Arc::clone(&self.lease), self.place.clone(), self.cursor.clone());
+        call::blocking(move || lease.save(&place, &cursor)).await?;
         self.saving.dirty = false;
         if matches!(self.problem.as_deref(), Some(RelayError::Cursor(_))) {
             self.problem = None;
