@@ -1,9 +1,16 @@
 //! What each command does.
 
+mod artifact;
+mod journal;
 pub(crate) mod run;
+mod runtime;
+mod session;
 mod show;
 mod task;
+mod transfer;
 mod upgrade;
+mod verify;
+mod watch;
 
 use clap::CommandFactory;
 
@@ -17,6 +24,14 @@ pub(crate) fn dispatch(command: Command, settings: &Settings) -> Result<u8, Fail
         Command::Upgrade(command) => upgrade::upgrade(command, settings),
         Command::Task(command) => task::task(command, settings),
         Command::Run(args) => return run::run(args, settings),
+        Command::Watch(args) => watch::watch(args, settings),
+        Command::Verify(args) => verify::verify(args, settings),
+        Command::Journal(command) => journal::journal(command, settings),
+        Command::Export(args) => transfer::export(&args, settings),
+        Command::Session(command) => session::session(command, settings),
+        Command::Collection(command) => session::collection(command, settings),
+        Command::Artifact(command) => artifact::artifact(command, settings),
+        Command::Search(args) => artifact::search(args, settings),
         Command::Completions { shell } => completions(shell, settings),
         other => Err(Failure::new(
             Kind::Failed,

@@ -3,8 +3,8 @@
 use std::io;
 
 use tracking_facade::{
-    CommandError, DataDirError, ErrorKind, JournalError, ProgressError, Status, Subject, TrackingError,
-    TransitionError,
+    ArtifactError, CommandError, DataDirError, ErrorKind, JournalError, ProgressError, SessionCommandError,
+    SourceError, Status, Subject, TrackingError, TransitionError,
 };
 
 use crate::exit::{Failure, Kind};
@@ -14,7 +14,10 @@ pub(crate) fn cannot<E: Into<TrackingError>>(
     attempted: impl FnOnce() -> String,
 ) -> impl FnOnce(E) -> Failure {
     move |error| {
-        let error = error.into();
+        let error = match error.into() {
+            TrackingError::Output(error) => return Failure::output(&error),
+            error => error,
+        };
         let failure = Failure::of(kind(&error), attempted(), &error);
         match hint(&error) {
             Some(hint) => failure.hint(hint),
@@ -39,6 +42,7 @@ fn hint(error: &TrackingError) -> Option<String> {
         TrackingError::DataDir(error) => data_dir_hint(error),
         TrackingError::Journal(error) => journal_hint(error),
         TrackingError::Progress(error) => progress_hint(error),
+        TrackingError::Artifacts(error) => artifact_hint(error),
         _ => None,
     }
 }
@@ -59,6 +63,32 @@ fn progress_hint(error: &ProgressError) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+fn artifact_hint(error: &ArtifactError) -> Option<String> {
+    let hint = match error {
+        ArtifactError::Journal(error) => return journal_hint(error),
+        ArtifactError::DataDir(error) => return data_dir_hint(error),
+        ArtifactError::UnknownSession(_) => "`ekstrack session list` shows those there are".to_owned(),
+        ArtifactError::UnknownCollection { session_id, .. } => {
+            format!(
+                "`ekstrack session show {session_id}` shows those there are, `ekstrack collection create` makes one"
+            )
+        }
+        ArtifactError::UnknownArtifact(_) => "`ekstrack search` finds artifacts by name and tag".to_owned(),
+        ArtifactError::Refused(SessionCommandError::SessionCompleted { .. }) => {
+            "`ekstrack session create` makes another".to_owned()
+        }
+        ArtifactError::Source(SourceError::Changed { .. }) => {
+            "add it again when nothing writes it any more".to_owned()
+        }
+        ArtifactError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+            "give the name of a file that does not exist, or a directory".to_owned()
+        }
+        ArtifactError::Io { source, .. } => return io_hint(source),
+        _ => return None,
+    };
+    Some(hint)
 }
 
 fn data_dir_hint(error: &DataDirError) -> Option<String> {

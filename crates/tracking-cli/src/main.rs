@@ -7,10 +7,12 @@ mod args;
 mod commands;
 mod exit;
 mod failure;
+mod files;
 mod output;
 mod process;
 mod render;
 mod settings;
+mod work;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -4,8 +4,7 @@ mod pump;
 mod signals;
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
@@ -27,25 +26,25 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// In the foreground of a terminal it stays in our process group, so that it can read the terminal and Ctrl-C
 /// reaches it from there. Anywhere else it gets a group of its own, to which signals are passed on.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct Running<K> {
     child: Child,
     own_group: bool,
     ended: oneshot::Receiver<io::Result<()>>,
-    pumps: Pumps,
+    pumps: Pumps<K>,
 }
 
 /// What goes through each of the two pipes.
 #[derive(Debug)]
-struct Pumps {
-    stdout: Pump,
-    stderr: Pump,
+struct Pumps<K> {
+    stdout: Pump<K>,
+    stderr: Pump<K>,
 }
 
 /// Where the two streams are kept beside being passed on; `None` keeps nothing.
 #[derive(Debug)]
-pub(crate) struct Keep {
-    pub(crate) stdout: Option<File>,
-    pub(crate) stderr: Option<File>,
+pub(crate) struct Keep<K> {
+    pub(crate) stdout: Option<K>,
+    pub(crate) stderr: Option<K>,
 }
 
 /// How a command ended, and what became of its output.
@@ -76,12 +75,21 @@ impl StartError {
     }
 }
 
-impl Running {
+impl<K> Default for Keep<K> {
+    fn default() -> Self {
+        Self {
+            stdout: None,
+            stderr: None,
+        }
+    }
+}
+
+impl<K: Write + Send + 'static> Running<K> {
     /// Starts `command` with our stdin.
     pub(crate) fn start(
         command: &[OsString],
         pass_stdout_to: PassTo,
-        keep: Keep,
+        keep: Keep<K>,
     ) -> Result<Self, StartError> {
         let (program, arguments) = command.split_first().expect("clap requires a command");
         let failed = |source| StartError {
@@ -138,14 +146,21 @@ impl Running {
     }
 
     /// Reaps the command and awaits the rest of its output.
-    pub(crate) fn finish(mut self) -> io::Result<Ended> {
+    pub(crate) fn finish(mut self) -> io::Result<(Ended, Keep<K>)> {
         let status = self.child.wait()?;
         let deadline = std::time::Instant::now() + DRAIN_LIMIT;
-        Ok(Ended {
+        let (stdout, stdout_kept) = self.pumps.stdout.finish(deadline);
+        let (stderr, stderr_kept) = self.pumps.stderr.finish(deadline);
+        let ended = Ended {
             status,
-            stdout: self.pumps.stdout.finish(deadline),
-            stderr: self.pumps.stderr.finish(deadline),
-        })
+            stdout,
+            stderr,
+        };
+        let kept = Keep {
+            stdout: stdout_kept,
+            stderr: stderr_kept,
+        };
+        Ok((ended, kept))
     }
 }
 

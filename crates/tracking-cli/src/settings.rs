@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tracking_facade::{
-    Archive, DataDir, ProgressError, ProgressTracker, ProgressTrackerOptions, TrackingError, UpgradeId,
+    Archive, DataDir, JournalOptions, ManagerOptions, ProgressError, ProgressTracker, ProgressTrackerOptions,
+    TestArtifactsManager, TrackingError, UpgradeId,
 };
 use tracking_model::check_name;
 
@@ -93,6 +94,18 @@ impl Settings {
     pub(crate) fn long_lived_tracker(&self, upgrade: &UpgradeId) -> Result<ProgressTracker, ProgressError> {
         let dir = DataDir::existing(&self.data_dir)?;
         ProgressTracker::open(&dir, upgrade, self.tracker_options().with_long_lived(true))
+    }
+
+    /// The sessions and artifacts of the data directory, which must exist.
+    pub(crate) fn artifacts(&self) -> Result<TestArtifactsManager, TrackingError> {
+        let dir = DataDir::existing(&self.data_dir)?;
+        let journal = JournalOptions::default()
+            .with_actor(Arc::clone(&self.actor))
+            .with_lock_timeout(self.lock_timeout);
+        Ok(TestArtifactsManager::new(
+            dir,
+            ManagerOptions::default().with_journal(journal),
+        ))
     }
 
     /// For a command or two.

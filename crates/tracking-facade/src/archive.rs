@@ -1,12 +1,18 @@
 //! Everything that one data directory holds, for those who look at it or look after it.
 
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use progress_core::ProgressError;
-use tracking_journal::{Clock, DataDir, Head, JournalError, RecoveryReport, SystemClock, load};
-use tracking_model::{StreamId, Timestamp, UpgradeId, UpgradeProgress};
+use progress_core::{Agent, Estimate, History, ProgressError, UpgradeEntry, UpgradeHeader, estimate_upgrade};
+use tracking_journal::{
+    ChainHash, Clock, DataDir, Follower, Head, JournalError, JournalReader, Liveness, RecoveryReport,
+    Salvage, SystemClock, Verification, load,
+};
+use tracking_model::{
+    EventHistory, Fold, Snapshot, Status, StreamId, Timestamp, UpgradeEvent, UpgradeId, UpgradeProgress,
+};
 
 use crate::TrackingError;
 
@@ -30,12 +36,11 @@ pub struct UpgradeView {
     pub head: Head,
     /// What reading it found.
     pub recovery: RecoveryReport,
+    /// Whether somebody is at work on it.
+    pub agent: Agent,
     /// When this was read.
     pub at: Timestamp,
 }
-
-/// One of the upgrades of an archive: its view, or why it cannot be read.
-pub type UpgradeEntry = (UpgradeId, Result<UpgradeView, TrackingError>);
 
 impl Archive {
     /// Opens a data directory that exists. Nothing is created.
@@ -67,18 +72,9 @@ impl Archive {
     /// The upgrades, in the order of their ids. One that cannot be read does not hide the others.
     ///
     /// # Errors
-    /// [`TrackingError::DataDir`] if the directory cannot be listed.
+    /// [`TrackingError::Progress`] if the directory cannot be listed.
     pub fn upgrades(&self) -> Result<Vec<UpgradeEntry>, TrackingError> {
-        let ids = self.streams()?.into_iter().filter_map(|stream| match stream {
-            StreamId::Upgrade(id) => Some(id),
-            StreamId::Session(_) => None,
-        });
-        Ok(ids
-            .map(|id| {
-                let view = self.upgrade(&id);
-                (id, view)
-            })
-            .collect())
+        Ok(progress_core::upgrades(&self.dir, self.clock.now())?)
     }
 
     /// An upgrade as it stands.
@@ -86,24 +82,123 @@ impl Archive {
     /// # Errors
     /// [`ProgressError::UnknownUpgrade`] if there is none of this id, or why its journal cannot be read.
     pub fn upgrade(&self, id: &UpgradeId) -> Result<UpgradeView, TrackingError> {
-        let loaded = load::<UpgradeProgress>(&self.dir, &StreamId::Upgrade(id.clone()));
+        let stream = StreamId::Upgrade(id.clone());
+        let loaded = load::<UpgradeProgress>(&self.dir, &stream);
         let loaded = loaded.map_err(|error| self.or_unknown(id, error))?;
+        let at = self.clock.now();
         Ok(UpgradeView {
+            agent: Agent::of(&loaded.state, Liveness::of(&self.dir, &stream)?, at),
             progress: loaded.state,
             head: loaded.head,
             recovery: loaded.recovery,
-            at: self.clock.now(),
+            at,
         })
+    }
+
+    /// The upgrade that started last and is not finished, else the one that ended last; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`TrackingError::DataDir`] if the directory cannot be listed.
+    pub fn latest_upgrade(&self) -> Result<Option<UpgradeId>, TrackingError> {
+        let rank = |header: &UpgradeHeader| {
+            let finished = header.completed_at.is_some();
+            (
+                !finished,
+                if finished {
+                    header.completed_at
+                } else {
+                    header.started_at
+                },
+            )
+        };
+        let headers = self.upgrades()?.into_iter().filter_map(|entry| entry.header.ok());
+        Ok(headers.max_by_key(rank).map(|header| header.upgrade_id))
+    }
+
+    /// When an upgrade will be complete, learned from how it goes and from the others of this directory.
+    ///
+    /// # Errors
+    /// [`TrackingError::DataDir`] if the directory cannot be listed.
+    pub fn estimate(&self, view: &UpgradeView) -> Result<Estimate, TrackingError> {
+        if view.progress.status != Status::InProgress {
+            return Ok(Estimate::UNKNOWN);
+        }
+        let history = History::learn(&self.dir, &view.progress.upgrade_id)?;
+        Ok(estimate_upgrade(&view.progress, &history, view.at))
+    }
+
+    /// Follows an upgrade from its present state on, whoever writes it.
+    ///
+    /// # Errors
+    /// As [`Self::upgrade`].
+    pub fn follow(&self, id: &UpgradeId) -> Result<Follower<UpgradeProgress>, TrackingError> {
+        let stream = StreamId::Upgrade(id.clone());
+        Follower::open(&self.dir, &stream).map_err(|error| self.or_unknown(id, error))
+    }
+
+    /// Writes an upgrade as the reference does, with all events that its journal has, as indented JSON. Memory grows
+    /// with its number of events.
+    ///
+    /// # Errors
+    /// As [`Self::upgrade`]; [`TrackingError::Output`] if `out` fails.
+    pub fn export(&self, id: &UpgradeId, out: impl io::Write) -> Result<(), TrackingError> {
+        let stream = StreamId::Upgrade(id.clone());
+        let reader = JournalReader::open(&self.dir, &stream).map_err(|error| self.or_unknown(id, error))?;
+        let mut progress = UpgradeProgress::empty(&stream);
+        let mut history = EventHistory::default();
+        for record in reader {
+            let record = record?;
+            let event: UpgradeEvent = record.decode().map_err(|source| JournalError::Undecodable {
+                path: self.dir.journal_path(&stream),
+                seq: record.seq,
+                source: Arc::new(source),
+            })?;
+            let meta = record.meta();
+            progress.apply(&meta, &event);
+            history.push(&meta, &event);
+        }
+        let mut out = io::BufWriter::new(out);
+        let written = Snapshot::of(&progress).with_history(&history).write_to(&mut out);
+        written
+            .and_then(|()| out.write_all(b"\n"))
+            .and_then(|()| out.flush())
+            .map_err(TrackingError::Output)
+    }
+
+    /// Verifies the whole chain of a stream's journal; `expected` is the hash of any of its records, kept elsewhere.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] with the place of the first flaw, or why it cannot be read.
+    pub fn verify_journal(
+        &self,
+        stream: &StreamId,
+        expected: Option<ChainHash>,
+    ) -> Result<Verification, TrackingError> {
+        Ok(tracking_journal::verify(&self.dir, stream, expected)?)
+    }
+
+    /// Replaces a damaged journal by one with all of its records that can still be read. The damaged file is kept.
+    ///
+    /// # Errors
+    /// [`TrackingError::Journal`] if there is no such stream, a writer keeps it locked for longer than `lock_timeout`,
+    /// or as the system says.
+    pub fn repair(&self, stream: &StreamId, lock_timeout: Duration) -> Result<Salvage, TrackingError> {
+        Ok(tracking_journal::repair(
+            &self.dir,
+            stream,
+            lock_timeout,
+            &*self.clock,
+        )?)
     }
 
     /// Removes an upgrade: its journal, its snapshot, and how far sinks got with it. Its sessions and artifacts stay.
     ///
     /// # Errors
-    /// [`ProgressError::UnknownUpgrade`] if there is none of this id; [`TrackingError::Journal`] if another process keeps it locked for longer than
+    /// [`ProgressError::UnknownUpgrade`] if there is none of this id; [`ProgressError::AgentAtWork`] while a long-lived
+    /// writer has it open; [`TrackingError::Journal`] if another process keeps it locked for longer than
     /// `lock_timeout`, or as the system says.
     pub fn remove_upgrade(&self, id: &UpgradeId, lock_timeout: Duration) -> Result<(), TrackingError> {
-        let stream = StreamId::Upgrade(id.clone());
-        tracking_journal::remove(&self.dir, &stream, lock_timeout).map_err(|error| self.or_unknown(id, error))
+        Ok(progress_core::remove_upgrade(&self.dir, id, lock_timeout)?)
     }
 
     fn or_unknown(&self, id: &UpgradeId, error: JournalError) -> TrackingError {

@@ -1,8 +1,14 @@
 //! What can go wrong, whichever part it comes from.
 
+use std::io;
+use std::time::Duration;
+
+use artifact_core::{ArtifactError, SourceError};
 use progress_core::ProgressError;
 use tracking_journal::{DataDirError, JournalError};
-use tracking_model::CommandError;
+use tracking_model::{CommandError, SessionCommandError};
+
+use crate::Problem;
 
 /// What kind of failure it is: what a caller decides on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +39,26 @@ pub enum TrackingError {
     /// Something about an upgrade's progress.
     #[error(transparent)]
     Progress(#[from] ProgressError),
+    /// Something about sessions and artifacts.
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
+    /// The configuration is wrong; nothing was touched.
+    #[error("{}", list(.0))]
+    Configuration(Vec<Problem>),
+    /// It was not done in time; it goes on in the background for as long as the process lives.
+    #[error("{what} took longer than {deadline:?}")]
+    Late {
+        /// What.
+        what: &'static str,
+        /// The time that was allowed.
+        deadline: Duration,
+    },
+    /// The system gives no threads.
+    #[error("cannot start a runtime")]
+    Runtime(#[source] io::Error),
+    /// What was to be written somewhere else could not be.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
 }
 
 impl TrackingError {
@@ -43,6 +69,10 @@ impl TrackingError {
             Self::DataDir(error) => data_dir_kind(error),
             Self::Journal(error) => journal_kind(error),
             Self::Progress(error) => progress_kind(error),
+            Self::Artifacts(error) => artifact_kind(error),
+            Self::Configuration(_) => ErrorKind::Invalid,
+            Self::Late { .. } | Self::Runtime(_) => ErrorKind::Unavailable,
+            Self::Output(_) => ErrorKind::Failed,
         }
     }
 }
@@ -67,6 +97,53 @@ const fn journal_kind(error: &JournalError) -> ErrorKind {
         | JournalError::Poisoned { .. }
         | JournalError::Overloaded { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::Failed,
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    problems.join("; ")
+}
+
+fn artifact_kind(error: &ArtifactError) -> ErrorKind {
+    match error {
+        ArtifactError::UnknownSession(_)
+        | ArtifactError::UnknownCollection { .. }
+        | ArtifactError::UnknownArtifact(_)
+        | ArtifactError::BytesMissing { .. } => ErrorKind::NotFound,
+        ArtifactError::Refused(refusal) => session_refusal_kind(refusal),
+        ArtifactError::Journal(error) => journal_kind(error),
+        ArtifactError::DataDir(error) => data_dir_kind(error),
+        ArtifactError::Source(error) => source_kind(error),
+        ArtifactError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+            ErrorKind::Refused
+        }
+        ArtifactError::Store(_) | ArtifactError::Io { .. } => ErrorKind::Unavailable,
+        ArtifactError::Pattern(_) => ErrorKind::Invalid,
+        ArtifactError::Undecodable { .. }
+        | ArtifactError::UnsafePath { .. }
+        | ArtifactError::Altered { .. } => ErrorKind::Refused,
+        _ => ErrorKind::Failed,
+    }
+}
+
+const fn source_kind(error: &SourceError) -> ErrorKind {
+    match error {
+        SourceError::Missing { .. } => ErrorKind::NotFound,
+        _ => ErrorKind::Failed,
+    }
+}
+
+const fn session_refusal_kind(error: &SessionCommandError) -> ErrorKind {
+    match error {
+        SessionCommandError::UnknownSession(_) | SessionCommandError::UnknownCollection { .. } => {
+            ErrorKind::NotFound
+        }
+        SessionCommandError::InvalidRetention
+        | SessionCommandError::TooManyTags { .. }
+        | SessionCommandError::MetadataTooLarge { .. }
+        | SessionCommandError::Text(_) => ErrorKind::Invalid,
+        _ => ErrorKind::Refused,
     }
 }
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use tracking_model::{ArtifactId, CollectionId, SessionId, TaskId, UpgradeId};
+use tracking_model::{ArtifactId, ArtifactType, CollectionId, SessionId, SessionOutcome, TaskId, UpgradeId};
 
 use super::KeyValue;
+use super::value::{artifact_type, outcome};
 
 /// What can be done with a session.
 #[derive(Debug, Subcommand)]
@@ -45,10 +46,16 @@ Examples:
         session: SessionId,
     },
     /// Record that nothing more comes
-    #[command(after_help = "Example:\n  ekstrack session complete prod-1.33")]
+    #[command(after_help = "\
+Examples:
+  ekstrack session complete prod-1.33
+  ekstrack session complete prod-1.33 --outcome failed")]
     Complete {
         /// The session
         session: SessionId,
+        /// How the upgrade ended
+        #[arg(long, value_parser = outcome())]
+        outcome: Option<SessionOutcome>,
     },
 }
 
@@ -93,7 +100,7 @@ Examples:
     Verify(ArtifactRef),
     /// Copy an artifact to a file, verified before it appears there
     #[command(after_help = "\
-DEST is a file that does not exist, an existing directory, or '-' for standard output.
+DEST is a file that does not exist, or an existing directory.
 
 Example:
   ekstrack artifact download 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 ./kubelet.log")]
@@ -110,9 +117,6 @@ Example:
 pub(crate) struct ArtifactRef {
     /// The artifact
     pub(crate) id: ArtifactId,
-    /// The session that it is in, where known; saves looking through all
-    #[arg(long)]
-    pub(crate) session: Option<SessionId>,
 }
 
 /// Arguments of `artifact add`.
@@ -126,8 +130,8 @@ pub(crate) struct ArtifactAdd {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Type of the artifact, such as log_file or test_result [default: by the file's name]
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) artifact_type: Option<String>,
+    #[arg(long = "type", value_name = "TYPE", value_parser = artifact_type())]
+    pub(crate) artifact_type: Option<ArtifactType>,
     /// Tag; may be given again
     #[arg(long)]
     pub(crate) tag: Vec<String>,

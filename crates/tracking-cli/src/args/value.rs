@@ -5,11 +5,55 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value};
-use tracking_model::{Details, Percent, Span, TaskType, Timestamp};
+use tracking_facade::Sort;
+use tracking_model::{
+    ArtifactStatus, ArtifactType, Details, Percent, SessionOutcome, Span, TaskType, Timestamp,
+};
 
 /// One of the types of task.
 pub(super) fn task_type() -> impl TypedValueParser<Value = TaskType> {
     PossibleValuesParser::new(TaskType::ALL.map(TaskType::as_str)).try_map(|name| name.parse())
+}
+
+/// One of the types of artifact.
+pub(super) fn artifact_type() -> impl TypedValueParser<Value = ArtifactType> {
+    PossibleValuesParser::new(ArtifactType::ALL.map(ArtifactType::as_str)).try_map(|name| name.parse())
+}
+
+/// One of the statuses of an artifact.
+pub(super) fn artifact_status() -> impl TypedValueParser<Value = ArtifactStatus> {
+    PossibleValuesParser::new(ArtifactStatus::ALL.map(ArtifactStatus::as_str)).try_map(|name| name.parse())
+}
+
+/// How an upgrade ended.
+pub(super) fn outcome() -> impl TypedValueParser<Value = SessionOutcome> {
+    PossibleValuesParser::new(["succeeded", "failed", "cancelled"]).map(|name| match name.as_str() {
+        "succeeded" => SessionOutcome::Succeeded,
+        "failed" => SessionOutcome::Failed,
+        _ => SessionOutcome::Cancelled,
+    })
+}
+
+/// In which order artifacts are found.
+pub(super) fn sort() -> impl TypedValueParser<Value = Sort> {
+    PossibleValuesParser::new(["newest", "size", "name"]).map(|name| match name.as_str() {
+        "size" => Sort::Size,
+        "name" => Sort::Name,
+        _ => Sort::Newest,
+    })
+}
+
+/// A number of bytes, plain or as `10k`, `4M`, `1G` of 1024.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let error = || "give a number of bytes, such as 4096, 10k, 4M or 1G".to_owned();
+    let (number, factor) = match text.chars().next_back() {
+        Some('k' | 'K') => (text.strip_suffix(['k', 'K']), 1 << 10),
+        Some('M') => (text.strip_suffix('M'), 1 << 20),
+        Some('G') => (text.strip_suffix('G'), 1 << 30),
+        _ => (Some(text), 1),
+    };
+    let number: u64 = number.and_then(|number| number.parse().ok()).ok_or_else(error)?;
+    number.checked_mul(factor).ok_or_else(error)
 }
 
 /// A percentage, with or without a per-cent sign.
@@ -118,6 +162,27 @@ impl FromStr for KeyValue {
     }
 }
 
+/// A point in time, or a span before now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment(Deadline);
+
+impl Moment {
+    /// The point in time that it means at `now`.
+    pub(crate) fn at(self, now: Timestamp) -> Timestamp {
+        match self.0 {
+            Deadline::At(at) => at,
+            Deadline::In(span) => now - span,
+        }
+    }
+}
+
+impl FromStr for Moment {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
 /// A point in time, or a span from now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Deadline {
@@ -191,6 +256,8 @@ mod tests {
             "1970-01-01T00:00:01Z".parse::<Deadline>().unwrap().at(now),
             now + Span::from_secs(1)
         );
+        assert_eq!((size("10k"), size("7")), (Ok(10_240), Ok(7)));
+        assert!(size("-1").is_err() && size("99999999999G").is_err() && size("").is_err());
         assert!("soon".parse::<Deadline>().is_err());
     }
 }

@@ -5,19 +5,18 @@ mod evidence;
 mod record;
 
 use std::process::ExitStatus;
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracking_facade::{CollectionId, SessionId, Status, TaskId, UpgradeId};
+use tracking_facade::{ArtifactWriter, CollectionId, SessionId, Status, TaskId, UpgradeId};
 
 use crate::args::RunArgs;
 use crate::exit::{Failure, Kind, chain};
 use crate::output::note;
-use crate::process::{self, Ended, Incoming, PassTo, Running, Signals, exit_code, in_words};
+use crate::process::{Ended, Incoming, Keep, PassTo, Running, Signals, exit_code, in_words};
 use crate::settings::Settings;
 
-use evidence::{Evidence, Kept};
+use evidence::{Evidence, Kept, Place};
 use record::{Ending, Recorder};
 
 /// Exit code of a command that was not allowed to start.
@@ -37,26 +36,34 @@ pub(crate) fn run(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
 async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
     let mut signals = Signals::take_over()
         .map_err(|error| Failure::of(Kind::Failed, format!("run task {}", args.task), &error))?;
-    let artifacts = evidence::globs(&args.artifact)?;
+    let patterns = evidence::patterns(&args)?;
     let recorder = Recorder::begin(&args, settings).await?;
-    let mut evidence = Evidence::begin(&args, settings);
+    let (evidence, keep) = match Evidence::begin(&args, settings, &recorder).await {
+        Some((evidence, keep)) => (Some(evidence), keep),
+        None => (None, Keep::default()),
+    };
     let pass_stdout_to = if settings.output.is_json() {
         PassTo::Stderr
     } else {
         PassTo::Stdout
     };
-    let running = match Running::start(&args.command, pass_stdout_to, evidence.keep()) {
+    let running = match Running::start(&args.command, pass_stdout_to, keep) {
         Ok(running) => running,
         Err(error) => {
-            evidence.abandon();
+            if let Some(evidence) = evidence {
+                evidence.abandon().await;
+            }
             note("error", &chain(&error).join(": "));
             let ending = recorder.fail(chain(&error).join(": ")).await;
             return report(&args, settings, error.code(), &ending, Vec::new());
         }
     };
-    let (ended, received) = follow(running, &mut signals, &recorder).await?;
+    let (ended, logs, received) = follow(running, &mut signals, &recorder).await?;
     let failed = tell_what_was_lost(&ended);
-    let kept = evidence.finish(&ended, &artifacts).await;
+    let kept = match evidence {
+        Some(evidence) => evidence.finish(logs, &patterns, &args).await,
+        None => Vec::new(),
+    };
     let ending = recorder.end(failure(ended.status, received)).await;
     if failed {
         note("note", "the command's output is not kept in full");
@@ -66,10 +73,10 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
 
 /// Waits for the command's end, sends heartbeats, and passes signals on.
 async fn follow(
-    mut running: Running,
+    mut running: Running<ArtifactWriter>,
     signals: &mut Signals,
     recorder: &Recorder,
-) -> Result<(Ended, Option<Incoming>), Failure> {
+) -> Result<(Ended, Keep<ArtifactWriter>, Option<Incoming>), Failure> {
     let mut received = None;
     let every = recorder.heartbeat_interval();
     let mut heartbeat = tokio::time::interval_at(Instant::now() + every, every);
@@ -91,7 +98,7 @@ async fn follow(
     }
     let ended = tokio::task::spawn_blocking(|| running.finish()).await;
     match ended {
-        Ok(Ok(ended)) => Ok((ended, received)),
+        Ok(Ok((ended, logs))) => Ok((ended, logs, received)),
         Ok(Err(error)) => Err(Failure::of(Kind::Failed, "learn how the command ended", &error)),
         Err(error) => Err(Failure::of(Kind::Failed, "learn how the command ended", &error)),
     }
@@ -152,14 +159,14 @@ fn report(
         note("note", remark);
     }
     if settings.output.is_json() {
-        let (session_id, collection_id) = evidence::place(args);
+        let place = Place::of(args);
         let document = RunDocument {
             upgrade_id: &args.upgrade,
             task_id: &args.task,
             exit_code: code,
             status: ending.status,
-            session_id,
-            collection_id,
+            session_id: place.session,
+            collection_id: place.collection,
             artifacts,
         };
         match settings.output.document(&document) {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracking_facade::{
-    Head, ProgressError, ProgressEvent, Status, Summary, TaskId, TaskReport, Timestamp, UpgradeId,
-    UpgradeProgress, UpgradeView,
+    Agent, Clock, Estimate, EstimateBasis, Head, ProgressError, ProgressEvent, Status, Summary, SystemClock,
+    TaskId, TaskReport, Timestamp, UpgradeHeader, UpgradeId, UpgradeProgress, UpgradeView,
 };
 
 use crate::args::TaskName;
@@ -28,6 +28,10 @@ pub(crate) struct UpgradeDocument {
     /// Hash of the journal's last record.
     head: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<Agent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_completion: Option<Estimate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<Vec<TaskReport>>,
 }
 
@@ -40,16 +44,20 @@ impl UpgradeDocument {
             epoch: head.epoch.to_string(),
             seq: head.seq,
             head: head.hash.to_string(),
+            agent: None,
+            estimated_completion: None,
             tasks: None,
         }
     }
 
-    fn full(view: &UpgradeView) -> Self {
+    fn full(view: &UpgradeView, estimate: &Estimate) -> Self {
         let reports = view.progress.tasks().values();
         let reports = reports
             .map(|task| TaskReport::new(&view.progress, task, view.at))
             .collect();
         Self {
+            agent: Some(view.agent),
+            estimated_completion: Some(*estimate),
             tasks: Some(reports),
             ..Self::brief(&view.progress, &view.head, view.at)
         }
@@ -80,7 +88,7 @@ impl TaskDocument {
 /// `upgrade list`.
 #[derive(Debug, Serialize)]
 struct ListDocument {
-    upgrades: Vec<UpgradeDocument>,
+    upgrades: Vec<UpgradeHeader>,
     /// Upgrades whose journal cannot be read.
     unreadable: Vec<Unreadable>,
 }
@@ -94,50 +102,50 @@ struct Unreadable {
 pub(crate) fn list(settings: &Settings, status: Option<Status>) -> Result<(), Failure> {
     let attempted = || format!("list the upgrades in {}", settings.data_dir.display());
     let archive = settings.archive().map_err(cannot(attempted))?;
-    let entries = archive.upgrades().map_err(cannot(attempted))?;
-    let mut views = Vec::new();
-    let mut unreadable = Vec::new();
-    for (upgrade_id, entry) in entries {
-        match entry {
-            Ok(view) if status.is_none_or(|status| view.progress.status == status) => views.push(view),
+    let mut document = ListDocument {
+        upgrades: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    for entry in archive.upgrades().map_err(cannot(attempted))? {
+        match entry.header {
+            Ok(header) if status.is_none_or(|status| header.status == status) => {
+                document.upgrades.push(header)
+            }
             Ok(_) => {}
-            Err(error) => unreadable.push(Unreadable {
-                upgrade_id,
+            Err(error) => document.unreadable.push(Unreadable {
+                upgrade_id: entry.upgrade_id,
                 error: chain(&error).join(": "),
             }),
         }
     }
-    let document = ListDocument {
-        upgrades: views
-            .iter()
-            .map(|view| UpgradeDocument::brief(&view.progress, &view.head, view.at))
-            .collect(),
-        unreadable,
-    };
-    settings.output.result(&document, |palette| {
-        list_text(&views, &document.unreadable, palette)
-    })
+    settings
+        .output
+        .result(&document, |palette| list_text(&document, palette))
 }
 
-fn list_text(views: &[UpgradeView], unreadable: &[Unreadable], palette: Palette) -> String {
+fn list_text(document: &ListDocument, palette: Palette) -> String {
+    let now = SystemClock.now();
     let mut table = Table::new([
         "UPGRADE", "CLUSTER", "STATUS", "PROGRESS", "PHASE", "STARTED", "TOOK",
     ]);
-    for view in views {
-        let progress = &view.progress;
-        let took = progress
-            .duration
-            .or_else(|| progress.started_at.map(|started| view.at.since(started)));
+    for header in &document.upgrades {
+        let until = header.completed_at.unwrap_or(now);
+        let took = header.started_at.map(|started| span(until.since(started)));
+        let gone = if header.agent == Agent::Gone {
+            ", agent gone"
+        } else {
+            ""
+        };
         table.row([
-            progress.upgrade_id.as_str().into(),
-            (&progress.cluster_name).into(),
-            Cell::painted(progress.status.as_str(), |text| {
-                palette.status(progress.status, text)
+            header.upgrade_id.as_str().into(),
+            (&header.cluster_name).into(),
+            Cell::painted(&format!("{}{gone}", header.status), |text| {
+                palette.status(header.status, text)
             }),
-            format!("{}%", progress.overall_percentage()).into(),
-            progress.current_phase.as_deref().unwrap_or("-").into(),
-            progress.started_at.map_or_else(|| "-".to_owned(), time).into(),
-            took.map_or_else(|| "-".to_owned(), span).into(),
+            format!("{}%", header.overall_percentage).into(),
+            header.current_phase.as_deref().unwrap_or("-").into(),
+            header.started_at.map_or_else(|| "-".to_owned(), time).into(),
+            took.as_deref().unwrap_or("-").into(),
         ]);
     }
     let mut text = if table.is_empty() {
@@ -145,7 +153,7 @@ fn list_text(views: &[UpgradeView], unreadable: &[Unreadable], palette: Palette)
     } else {
         table.render(palette)
     };
-    for Unreadable { upgrade_id, error } in unreadable {
+    for Unreadable { upgrade_id, error } in &document.unreadable {
         writeln!(text, "{} {upgrade_id}: {error}", palette.error("unreadable:"))
             .expect("strings take everything");
     }
@@ -156,13 +164,15 @@ pub(crate) fn upgrade(settings: &Settings, id: &UpgradeId) -> Result<(), Failure
     let attempted = || format!("show upgrade {id}");
     let archive = settings.archive().map_err(cannot(attempted))?;
     let view = archive.upgrade(id).map_err(cannot(attempted))?;
-    settings.output.result(&UpgradeDocument::full(&view), |palette| {
-        upgrade_text(&view, palette)
-    })
+    let estimate = archive.estimate(&view).map_err(cannot(attempted))?;
+    let document = UpgradeDocument::full(&view, &estimate);
+    settings
+        .output
+        .result(&document, |palette| upgrade_text(&view, &estimate, palette))
 }
 
 /// The head lines and the tree of tasks.
-pub(crate) fn upgrade_text(view: &UpgradeView, palette: Palette) -> String {
+fn upgrade_text(view: &UpgradeView, estimate: &Estimate, palette: Palette) -> String {
     let progress = &view.progress;
     let status = progress.status;
     let percent = progress.overall_percentage();
@@ -183,6 +193,16 @@ pub(crate) fn upgrade_text(view: &UpgradeView, palette: Palette) -> String {
             standing(view, palette)
         ),
     ];
+    lines.extend(remaining(estimate, view.at));
+    if view.agent == Agent::Gone {
+        let last = progress
+            .last_report_at
+            .map(|last| span(view.at.since(last)))
+            .unwrap_or_default();
+        lines.push(palette.warn(&format!(
+            "agent gone: nothing was recorded for {last}, and nobody is at work on it"
+        )));
+    }
     if let Some(error) = &progress.error_message {
         lines.push(palette.error(&one_line(error)));
     }
@@ -212,6 +232,20 @@ fn standing(view: &UpgradeView, palette: Palette) -> String {
         (None, None) => {}
     }
     parts.join(" · ")
+}
+
+/// When it will be complete, and how that is known.
+fn remaining(estimate: &Estimate, now: Timestamp) -> Option<String> {
+    let p50 = estimate.p50.filter(|p50| *p50 > now)?;
+    let late = estimate
+        .p90
+        .map_or_else(String::new, |p90| format!(", at most {}", span(p90.since(now))));
+    let basis = match estimate.basis {
+        EstimateBasis::History { runs } => format!("from {runs} earlier runs"),
+        EstimateBasis::Rate => "from the rate so far".to_owned(),
+        EstimateBasis::Unknown => return None,
+    };
+    Some(format!("about {} left{late} ({basis})", span(p50.since(now))))
 }
 
 pub(crate) fn task(settings: &Settings, name: &TaskName) -> Result<(), Failure> {

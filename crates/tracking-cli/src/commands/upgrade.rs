@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tracking_facade::{NewUpgrade, ProgressTracker, Status, TrackingError, UpgradeCommand, UpgradeId};
+use tracking_facade::{NewUpgrade, ProgressTracker, UpgradeCommand, UpgradeId};
 
 use crate::args::{KeyValue, UpgradeCommand as Asked};
 use crate::commands::show;
+use crate::commands::watch::has_ended;
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
 use crate::settings::Settings;
@@ -107,10 +108,9 @@ fn say(settings: &Settings, tracker: &ProgressTracker, said: &str) -> Result<(),
 fn remove(settings: &Settings, id: &UpgradeId, force: bool) -> Result<(), Failure> {
     let attempted = || format!("remove upgrade {id}");
     let archive = settings.archive().map_err(cannot(attempted))?;
-    let view = archive.upgrade(id).map_err(cannot(attempted));
-    match view {
-        Ok(view) if !view.progress.status.is_final() && view.progress.status != Status::Failed && !force => {
-            let cause = format!("it is {}, so an agent may still write it", view.progress.status);
+    match archive.upgrade(id).map_err(cannot(attempted)) {
+        Ok(view) if !force && !has_ended(view.progress.status) => {
+            let cause = format!("it is {}, so somebody may still write it", view.progress.status);
             return Err(Failure::new(Kind::Refused, attempted(), cause)
                 .hint("complete, fail or cancel it first, or pass --force"));
         }
@@ -121,7 +121,7 @@ fn remove(settings: &Settings, id: &UpgradeId, force: bool) -> Result<(), Failur
     }
     archive
         .remove_upgrade(id, settings.lock_timeout)
-        .map_err(cannot::<TrackingError>(attempted))?;
+        .map_err(cannot(attempted))?;
     let document = serde_json::json!({"upgrade_id": id, "removed": true});
     settings
         .output

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -31,39 +31,51 @@ pub(crate) struct Pumped {
 /// A thread that empties a pipe: a slow reader of ours slows the command as it would without us; one that is gone
 /// does not stop it.
 #[derive(Debug)]
-pub(crate) struct Pump {
+pub(crate) struct Pump<K> {
     done: Receiver<()>,
-    so_far: Arc<Mutex<Pumped>>,
+    shared: Arc<Mutex<Shared<K>>>,
 }
 
-impl Pump {
-    pub(crate) fn start(from: impl Read + Send + 'static, to: PassTo, keep: Option<File>) -> Self {
-        let so_far = Arc::new(Mutex::new(Pumped::default()));
+#[derive(Debug)]
+struct Shared<K> {
+    pumped: Pumped,
+    keep: Option<K>,
+}
+
+impl<K: Write + Send + 'static> Pump<K> {
+    pub(crate) fn start(from: impl Read + Send + 'static, to: PassTo, keep: Option<K>) -> Self {
+        let shared = Arc::new(Mutex::new(Shared {
+            pumped: Pumped::default(),
+            keep,
+        }));
         let (ended, done) = mpsc::channel();
-        let shared = Arc::clone(&so_far);
+        let of_thread = Arc::clone(&shared);
         thread::spawn(move || {
-            pump(from, to, keep, &shared);
+            pump(from, to, &of_thread);
             // Nobody waits any more if the receiver is gone.
             if ended.send(()).is_err() {}
         });
-        Self { done, so_far }
+        Self { done, shared }
     }
 
-    /// Waits for the end of the stream, until `deadline` at most.
-    pub(crate) fn finish(self, deadline: Instant) -> Pumped {
+    /// Waits for the end of the stream, until `deadline` at most. Gives back where it was kept, if all that came
+    /// could be.
+    pub(crate) fn finish(self, deadline: Instant) -> (Pumped, Option<K>) {
         let left = deadline.saturating_duration_since(Instant::now());
         let cut_off = matches!(self.done.recv_timeout(left), Err(mpsc::RecvTimeoutError::Timeout));
-        let mut pumped = std::mem::take(&mut *self.so_far.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut shared = lock(&self.shared);
+        let mut pumped = std::mem::take(&mut shared.pumped);
         pumped.cut_off = cut_off;
-        pumped
+        (pumped, shared.keep.take())
     }
 }
 
-fn pump(mut from: impl Read, to: PassTo, keep: Option<File>, so_far: &Mutex<Pumped>) {
-    let update =
-        |change: &dyn Fn(&mut Pumped)| change(&mut so_far.lock().unwrap_or_else(PoisonError::into_inner));
+fn lock<K>(shared: &Mutex<Shared<K>>) -> MutexGuard<'_, Shared<K>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pump<K: Write>(mut from: impl Read, to: PassTo, shared: &Mutex<Shared<K>>) {
     let mut pass = own_stream(to).ok();
-    let mut keep = keep;
     let mut buffer = vec![0; BUFFER];
     loop {
         let read = match from.read(&mut buffer) {
@@ -71,19 +83,19 @@ fn pump(mut from: impl Read, to: PassTo, keep: Option<File>, so_far: &Mutex<Pump
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                return update(&|pumped| {
-                    pumped.not_kept = Some(format!("cannot read the command's output: {error}"))
-                });
+                lock(shared).pumped.not_kept = Some(format!("cannot read the command's output: {error}"));
+                return;
             }
         };
         let bytes = &buffer[..read];
         // Whoever read our output has gone; the command goes on, and what it writes is still kept.
         pass = pass.filter(|mut stream| stream.write_all(bytes).is_ok());
-        if let Some(Err(error)) = keep.as_mut().map(|file| file.write_all(bytes)) {
-            keep = None;
-            update(&|pumped| pumped.not_kept = Some(format!("cannot write the log: {error}")));
+        let mut shared = lock(shared);
+        shared.pumped.bytes += read as u64;
+        if let Some(Err(error)) = shared.keep.as_mut().map(|keep| keep.write_all(bytes)) {
+            shared.keep = None;
+            shared.pumped.not_kept = Some(format!("cannot write the log: {error}"));
         }
-        update(&|pumped| pumped.bytes += read as u64);
     }
 }
 

@@ -64,6 +64,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
                     text.push_str(&" ".repeat(widths[column] - cell.width + 2));
                 }
             }
+            text.truncate(text.trim_end_matches(' ').len());
             text.push('\n');
         }
         text

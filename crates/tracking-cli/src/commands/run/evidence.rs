@@ -1,37 +1,194 @@
-//! The artifacts of a run.
-use crate::args::RunArgs;
-use crate::exit::Failure;
-use crate::process::{Ended, Keep};
-use crate::settings::Settings;
-use serde::Serialize;
-use tracking_facade::{CollectionId, SessionId};
+//! What `run` keeps: the command's output while it comes, and files afterwards.
 
-pub(super) struct Evidence;
-#[derive(Debug, Serialize)]
-pub(super) struct Kept {
-    artifact_id: String,
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tracking_facade::{
+    Artifact, ArtifactError, ArtifactId, ArtifactType, ArtifactWriter, CollectionId, FileHash, NewArtifact,
+    NewCollection, NewSession, SessionId, TestArtifactsManager, TrackingError,
+};
+
+use super::record::Recorder;
+use crate::args::RunArgs;
+use crate::exit::{Failure, Kind, chain};
+use crate::files::FilePattern;
+use crate::output::note;
+use crate::process::Keep;
+use crate::settings::Settings;
+
+/// The session and collection of a run, and what is being kept in them.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    manager: TestArtifactsManager,
+    place: Place,
 }
-impl Evidence {
-    pub(super) fn begin(_args: &RunArgs, _settings: &Settings) -> Self {
-        Self
-    }
-    pub(super) fn keep(&mut self) -> Keep {
-        Keep {
-            stdout: None,
-            stderr: None,
+
+/// Where evidence goes.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) session: SessionId,
+    pub(super) collection: CollectionId,
+}
+
+impl Place {
+    /// Session and collection as given, else those named as the upgrade and the task.
+    pub(super) fn of(args: &RunArgs) -> Self {
+        let session = || SessionId::new(&args.upgrade).expect("all ids follow the same rules");
+        let collection = || CollectionId::new(&args.task).expect("all ids follow the same rules");
+        Self {
+            session: args.session.clone().unwrap_or_else(session),
+            collection: args.collection.clone().unwrap_or_else(collection),
         }
     }
-    pub(super) fn abandon(self) {}
-    pub(super) async fn finish(self, _ended: &Ended, _artifacts: &[String]) -> Vec<Kept> {
-        Vec::new()
+}
+
+/// An artifact that was kept, for scripts.
+#[derive(Debug, Serialize)]
+pub(super) struct Kept {
+    artifact_id: ArtifactId,
+    name: Arc<str>,
+    file_size: Option<u64>,
+    file_hash: Option<FileHash>,
+}
+
+impl From<Arc<Artifact>> for Kept {
+    fn from(artifact: Arc<Artifact>) -> Self {
+        Self {
+            artifact_id: artifact.artifact_id.clone(),
+            name: Arc::clone(&artifact.name),
+            file_size: artifact.file_size,
+            file_hash: artifact.file_hash,
+        }
     }
 }
-pub(super) fn globs(globs: &[String]) -> Result<Vec<String>, Failure> {
-    Ok(globs.to_vec())
+
+/// Reads the patterns of `--artifact`, so that a wrong one is refused before the start.
+pub(super) fn patterns(args: &RunArgs) -> Result<Vec<FilePattern>, Failure> {
+    let read = |pattern: &String| {
+        FilePattern::new(pattern).map_err(|error| {
+            Failure::of(
+                Kind::Usage,
+                format!("keep the files that match {pattern}"),
+                &error,
+            )
+        })
+    };
+    args.artifact.iter().map(read).collect()
 }
-pub(super) fn place(args: &RunArgs) -> (SessionId, CollectionId) {
-    (
-        SessionId::new(args.upgrade.as_str()).expect("same rule"),
-        CollectionId::new(args.task.as_str()).expect("same rule"),
-    )
+
+impl Evidence {
+    /// Prepares session, collection and the two logs. Where that fails, a warning is printed, and nothing is kept.
+    pub(super) async fn begin(
+        args: &RunArgs,
+        settings: &Settings,
+        recorder: &Recorder,
+    ) -> Option<(Self, Keep<ArtifactWriter>)> {
+        let cluster = recorder.cluster_name()?;
+        let place = Place::of(args);
+        let prepare = async {
+            let manager = settings.artifacts()?;
+            let session = NewSession::new(args.upgrade.clone(), cluster);
+            manager.ensure_session(place.session.clone(), session).await?;
+            let name = args.name.clone().unwrap_or_else(|| args.task.to_string());
+            let collection = NewCollection::new(name)
+                .with_id(place.collection.clone())
+                .with_task(args.task.clone());
+            manager.ensure_collection(&place.session, collection).await?;
+            let stdout = begin_log(&manager, &place, args, "stdout.log").await?;
+            let stderr = begin_log(&manager, &place, args, "stderr.log").await?;
+            let keep = Keep {
+                stdout: Some(stdout),
+                stderr: Some(stderr),
+            };
+            Ok::<_, TrackingError>((Self { manager, place }, keep))
+        };
+        let prepared = recorder.within_patience(prepare).await;
+        prepared
+            .map_err(|reason| note("warning", &format!("the command's output is not kept: {reason}")))
+            .ok()
+    }
+
+    /// Finishes the logs and adds the files that the patterns name. What cannot be kept is a warning.
+    pub(super) async fn finish(
+        self,
+        logs: Keep<ArtifactWriter>,
+        patterns: &[FilePattern],
+        args: &RunArgs,
+    ) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        // A command that wrote nothing to stdout has an empty log to show for it; no stderr is the normal case.
+        let stderr = logs.stderr.filter(|log| log.size() > 0);
+        for log in [logs.stdout, stderr].into_iter().flatten() {
+            match log.finish().await {
+                Ok(artifact) => kept.push(artifact.into()),
+                Err(error) => warn("the log", &error),
+            }
+        }
+        for path in matching(patterns) {
+            let new = NewArtifact::new().with_task(args.task.clone());
+            let (session, collection) = (&self.place.session, &self.place.collection);
+            match self.manager.add_artifact(session, collection, &path, new).await {
+                Ok(artifact) => kept.push(artifact.into()),
+                Err(error) => warn(&path.display().to_string(), &error),
+            }
+        }
+        self.manager.close().await;
+        kept
+    }
+
+    /// Gives the logs up, since there is no command that could write any.
+    pub(super) async fn abandon(self) {
+        self.manager.close().await;
+    }
+}
+
+async fn begin_log(
+    manager: &TestArtifactsManager,
+    place: &Place,
+    args: &RunArgs,
+    name: &str,
+) -> Result<ArtifactWriter, ArtifactError> {
+    let command = args
+        .command
+        .iter()
+        .map(|part| part.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let log = NewArtifact::new()
+        .with_name(name)
+        .with_type(ArtifactType::LogFile)
+        .with_task(args.task.clone())
+        .with_description(shortened(&format!("output of {command}")));
+    manager
+        .begin_artifact(&place.session, &place.collection, log)
+        .await
+}
+
+/// At most 200 characters.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 200;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or(text)),
+        None => text.to_owned(),
+    }
+}
+
+fn matching(patterns: &[FilePattern]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for pattern in patterns {
+        match pattern.files() {
+            Ok(files) if files.is_empty() => note("warning", &format!("no file matches {}", pattern.text())),
+            Ok(files) => found.extend(files),
+            Err(error) => note("warning", &chain(&error).join(": ")),
+        }
+    }
+    found
+}
+
+fn warn(what: &str, error: &ArtifactError) {
+    note(
+        "warning",
+        &format!("{what} is not kept: {}", chain(error).join(": ")),
+    );
 }

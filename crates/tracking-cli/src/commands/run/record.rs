@@ -60,6 +60,23 @@ impl Recorder {
         })
     }
 
+    /// The cluster of the upgrade; `None` if nothing is tracked.
+    pub(super) fn cluster_name(&self) -> Option<Arc<str>> {
+        let tracker = self.tracker.as_ref()?;
+        Some(tracker.read(|state| Arc::clone(&state.cluster_name)))
+    }
+
+    /// Drives `work` for as long as tracking may take; the error says why it did not come to its end.
+    pub(super) async fn within_patience<T>(
+        &self,
+        work: impl Future<Output = Result<T, TrackingError>>,
+    ) -> Result<T, String> {
+        match tokio::time::timeout(self.patience, work).await {
+            Ok(done) => done.map_err(|error| chain(&error).join(": ")),
+            Err(_) => Err(no_answer(self.patience)),
+        }
+    }
+
     /// How often to send heartbeats: four times within the interval after which the task is shown as stalled.
     pub(super) fn heartbeat_interval(&self) -> Duration {
         let seconds = self.tracker.as_ref().and_then(|tracker| {
@@ -178,11 +195,14 @@ impl From<ProgressError> for Trouble {
 }
 
 async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
-        Err(Trouble::Tracking(format!(
-            "no answer from the disk within {patience:?}"
-        )))
-    })
+    match tokio::time::timeout(patience, work).await {
+        Ok(done) => done,
+        Err(_) => Err(Trouble::Tracking(no_answer(patience))),
+    }
+}
+
+fn no_answer(patience: Duration) -> String {
+    format!("no answer from the disk within {patience:?}")
 }
 
 async fn open_and_start(args: &RunArgs, settings: &Settings) -> Result<ProgressTracker, Trouble> {

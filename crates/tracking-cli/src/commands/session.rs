@@ -1,0 +1,286 @@
+//! `ekstrack session` and `ekstrack collection`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tracking_facade::{
+    Artifact, ArtifactError, ArtifactQuery, Collection, CollectionId, NewCollection, NewSession, Session,
+    SessionId, SessionSummary, TaskId, TestArtifactsManager, Timestamp, TrackingError, UpgradeId,
+};
+
+use super::artifact::artifact_table;
+use super::runtime::block_on;
+use crate::args::{CollectionCommand, SessionCommand};
+use crate::exit::{Failure, chain};
+use crate::failure::cannot;
+use crate::render::{Cell, Palette, Table, bytes, one_line, time};
+use crate::settings::Settings;
+
+/// A collection as scripts get it.
+#[derive(Debug, Serialize)]
+struct CollectionDocument {
+    session_id: SessionId,
+    collection_id: CollectionId,
+    name: Arc<str>,
+    description: Option<Arc<str>>,
+    upgrade_id: UpgradeId,
+    task_id: Option<TaskId>,
+    created_at: Timestamp,
+    artifacts: u64,
+    bytes: u64,
+}
+
+impl CollectionDocument {
+    fn new(session_id: &SessionId, collection: &Collection) -> Self {
+        Self {
+            session_id: session_id.clone(),
+            collection_id: collection.collection_id.clone(),
+            name: Arc::clone(&collection.name),
+            description: collection.description.clone(),
+            upgrade_id: collection.upgrade_id.clone(),
+            task_id: collection.task_id.clone(),
+            created_at: collection.created_at,
+            artifacts: collection.counts.artifacts,
+            bytes: collection.counts.bytes,
+        }
+    }
+}
+
+/// `session list`.
+#[derive(Debug, Serialize)]
+struct ListDocument {
+    sessions: Vec<SessionSummary>,
+    unreadable: Vec<UnreadableSession>,
+}
+
+/// A session whose journal cannot be read.
+#[derive(Debug, Serialize)]
+pub(super) struct UnreadableSession {
+    session_id: SessionId,
+    error: String,
+}
+
+impl UnreadableSession {
+    pub(super) fn all(unreadable: &[tracking_facade::Unreadable]) -> Vec<Self> {
+        let one = |found: &tracking_facade::Unreadable| Self {
+            session_id: found.session_id.clone(),
+            error: chain(&found.error).join(": "),
+        };
+        unreadable.iter().map(one).collect()
+    }
+
+    pub(super) fn line(&self, palette: Palette) -> String {
+        format!(
+            "{} session {}: {}\n",
+            palette.error("unreadable:"),
+            self.session_id,
+            self.error
+        )
+    }
+}
+
+/// `session show`.
+#[derive(Debug, Serialize)]
+struct ShowDocument {
+    #[serde(flatten)]
+    summary: SessionSummary,
+    collections: Vec<CollectionDocument>,
+    artifacts: Vec<Arc<Artifact>>,
+}
+
+pub(crate) fn session(command: SessionCommand, settings: &Settings) -> Result<(), Failure> {
+    match command {
+        SessionCommand::Create {
+            upgrade,
+            cluster,
+            name,
+            id,
+            retention_days,
+        } => {
+            let mut new = NewSession::new(upgrade, cluster);
+            new.name = name.map(Arc::from);
+            new.retention_days = retention_days.unwrap_or(new.retention_days);
+            create(settings, id.unwrap_or_else(SessionId::generate), new)
+        }
+        SessionCommand::List { upgrade } => list(settings, upgrade.as_ref()),
+        SessionCommand::Show { session } => show(settings, &session),
+        SessionCommand::Complete { session, outcome } => {
+            let attempted = || format!("complete session {session}");
+            let manager = settings.artifacts().map_err(cannot(attempted))?;
+            let completed = block_on(async {
+                let completed = manager.complete_session(&session, outcome).await;
+                manager.close().await;
+                completed
+            });
+            let summary = completed?.map_err(cannot(attempted))?.summary();
+            settings
+                .output
+                .result(&summary, |_| format!("session {session} is completed\n"))
+        }
+    }
+}
+
+fn create(settings: &Settings, id: SessionId, new: NewSession) -> Result<(), Failure> {
+    let attempted = || format!("create session {id} for upgrade {}", new.upgrade_id);
+    settings.create_data_dir().map_err(cannot(attempted))?;
+    let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let created = block_on(async {
+        let created = manager.create_session_as(id.clone(), new.clone()).await;
+        manager.close().await;
+        created
+    });
+    let summary = created?.map_err(cannot(attempted))?.summary();
+    settings.output.result(&summary, |_| {
+        format!("session {} is created\n", summary.session_id)
+    })
+}
+
+fn list(settings: &Settings, upgrade: Option<&UpgradeId>) -> Result<(), Failure> {
+    let attempted = || format!("list the sessions in {}", settings.data_dir.display());
+    let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let found = block_on(manager.sessions())?.map_err(cannot(attempted))?;
+    let wanted =
+        |session: &&Session| upgrade.is_none_or(|upgrade| session.upgrade_id.as_ref() == Some(upgrade));
+    let document = ListDocument {
+        sessions: found
+            .sessions
+            .iter()
+            .filter(wanted)
+            .map(Session::summary)
+            .collect(),
+        unreadable: UnreadableSession::all(&found.unreadable),
+    };
+    settings.output.result(&document, |palette| {
+        let mut table = Table::new([
+            "SESSION",
+            "NAME",
+            "UPGRADE",
+            "ARTIFACTS",
+            "SIZE",
+            "STARTED",
+            "COMPLETED",
+        ]);
+        for session in &document.sessions {
+            let when = |at: Option<Timestamp>| Cell::from(at.map_or_else(|| "-".to_owned(), time));
+            table.row([
+                session.session_id.as_str().into(),
+                (&session.name).into(),
+                session
+                    .upgrade_id
+                    .as_ref()
+                    .map_or("-", |upgrade| upgrade.as_str())
+                    .into(),
+                session.total_artifacts.to_string().into(),
+                bytes(session.total_size_bytes).into(),
+                when(session.started_at),
+                when(session.completed_at),
+            ]);
+        }
+        let mut text = if table.is_empty() {
+            "no sessions\n".to_owned()
+        } else {
+            table.render(palette)
+        };
+        text.extend(
+            document
+                .unreadable
+                .iter()
+                .map(|unreadable| unreadable.line(palette)),
+        );
+        text
+    })
+}
+
+fn show(settings: &Settings, id: &SessionId) -> Result<(), Failure> {
+    let attempted = || format!("show session {id}");
+    let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let (session, artifacts) = block_on(read(&manager, id))?.map_err(cannot::<TrackingError>(attempted))?;
+    let document = ShowDocument {
+        summary: session.summary(),
+        collections: session
+            .collections
+            .values()
+            .map(|one| CollectionDocument::new(id, one))
+            .collect(),
+        artifacts,
+    };
+    settings
+        .output
+        .result(&document, |palette| show_text(&document, palette))
+}
+
+async fn read(
+    manager: &TestArtifactsManager,
+    id: &SessionId,
+) -> Result<(Session, Vec<Arc<Artifact>>), TrackingError> {
+    let session = manager.session(id).await?;
+    let mut query = ArtifactQuery::new().with_limit(usize::MAX);
+    query.session_id = Some(id.clone());
+    let found = manager.search_artifacts(query).await?;
+    if let Some(unreadable) = found.unreadable.into_iter().next() {
+        return Err(unreadable.error.into());
+    }
+    Ok((session, found.artifacts))
+}
+
+fn show_text(document: &ShowDocument, palette: Palette) -> String {
+    let summary = &document.summary;
+    let upgrade = summary
+        .upgrade_id
+        .as_ref()
+        .map_or("-", |upgrade| upgrade.as_str());
+    let state = summary.completed_at.map_or_else(
+        || palette.active("open"),
+        |at| palette.good(&format!("completed {}", time(at))),
+    );
+    let mut text = format!(
+        "{} ({})\n  upgrade   {upgrade}, cluster {}\n  state     {state}\n  holds     {} artifacts, {}\n  kept for  {} days\n",
+        palette.bold(&one_line(&summary.name)),
+        summary.session_id,
+        one_line(&summary.cluster_name),
+        summary.total_artifacts,
+        bytes(summary.total_size_bytes),
+        summary.retention_days,
+    );
+    for collection in &document.collections {
+        let task = collection
+            .task_id
+            .as_ref()
+            .map_or_else(String::new, |task| format!(", task {task}"));
+        let head = format!(
+            "\n{} ({}{task})\n",
+            palette.bold(&one_line(&collection.name)),
+            collection.collection_id
+        );
+        text.push_str(&head);
+        let held = document
+            .artifacts
+            .iter()
+            .filter(|one| one.collection_id == collection.collection_id);
+        text.push_str(&artifact_table(held.map(AsRef::as_ref)).render(palette));
+    }
+    text
+}
+
+pub(crate) fn collection(command: CollectionCommand, settings: &Settings) -> Result<(), Failure> {
+    let CollectionCommand::Create {
+        session,
+        name,
+        task,
+        id,
+    } = command;
+    let attempted = || format!("create collection {name:?} in session {session}");
+    let mut new = NewCollection::new(name.as_str());
+    new.collection_id = id.unwrap_or(new.collection_id);
+    new.task_id = task;
+    let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let created: Result<Collection, ArtifactError> = block_on(async {
+        let created = manager.create_collection(&session, new).await;
+        manager.close().await;
+        created
+    })?;
+    let document = CollectionDocument::new(&session, &created.map_err(cannot(attempted))?);
+    settings.output.result(&document, |_| {
+        format!("collection {} is created\n", document.collection_id)
+    })
+}

@@ -1,0 +1,237 @@
+//! `ekstrack verify`: hash chains and artifact digests.
+
+use serde::Serialize;
+use tracking_facade::{
+    Archive, ArchiveReport, ErrorKind, StreamId, StreamReport, TrackingError, VerifyReport,
+};
+
+use crate::args::VerifyArgs;
+use crate::exit::{Failure, Kind, chain};
+use crate::failure::cannot;
+use crate::render::{Palette, bytes};
+use crate::settings::Settings;
+use crate::work::Work;
+
+/// What `verify` found.
+#[derive(Debug, Serialize)]
+struct VerifyDocument {
+    ok: bool,
+    streams: Vec<StreamFinding>,
+    artifacts: ArtifactFindings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head_found_in: Option<HeadFound>,
+}
+
+/// What is to be said of one journal.
+#[derive(Debug, Serialize)]
+struct StreamFinding {
+    stream: String,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<String>,
+    /// Bytes of a commit that was never acknowledged, because its writer died.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    torn_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ArtifactFindings {
+    verified: u64,
+    bytes: u64,
+    without_bytes: u64,
+    problems: Vec<FileProblem>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileProblem {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_id: Option<String>,
+    problem: String,
+}
+
+#[derive(Debug, Serialize)]
+struct HeadFound {
+    stream: String,
+    seq: u64,
+}
+
+pub(crate) fn verify(args: VerifyArgs, settings: &Settings) -> Result<(), Failure> {
+    let attempted = || match args.streams.as_slice() {
+        [] => format!("verify {}", settings.data_dir.display()),
+        streams => format!("verify {}", names(streams)),
+    };
+    let archive = settings.archive().map_err(cannot(attempted))?;
+    let report = check(&archive, &args, settings).map_err(cannot(attempted))?;
+    let document = VerifyDocument::new(&report);
+    settings
+        .output
+        .result(&document, |palette| document.to_text(palette))?;
+    verdict(&report, &args, attempted)
+}
+
+fn names(streams: &[StreamId]) -> String {
+    let names: Vec<String> = streams.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+fn check(archive: &Archive, args: &VerifyArgs, settings: &Settings) -> Result<ArchiveReport, TrackingError> {
+    let work = Work::begin("verifying", settings.output);
+    let shown = work.clone();
+    let report = archive.verify(&args.streams, args.head, move |progress| {
+        shown.say(&format!(
+            "{} records, {} artifacts, {}",
+            progress.records,
+            progress.artifacts,
+            bytes(progress.bytes)
+        ));
+    });
+    work.end();
+    report
+}
+
+/// The exit code: 4 for what is not as it was written, 5 for what could not be read.
+fn verdict(report: &ArchiveReport, args: &VerifyArgs, attempted: impl Fn() -> String) -> Result<(), Failure> {
+    let broken: Vec<&StreamReport> = report
+        .streams
+        .iter()
+        .filter(|report| report.result.is_err())
+        .collect();
+    let first = broken.iter().find_map(|report| report.result.as_ref().err());
+    if let Some(error) = first {
+        let kind = match error.kind() {
+            ErrorKind::Unavailable => Kind::Unavailable,
+            ErrorKind::NotFound => Kind::NotFound,
+            _ => Kind::Refused,
+        };
+        let stream = &broken[0].stream;
+        return Err(Failure::of(kind, attempted(), error).hint(format!(
+            "`ekstrack journal repair {stream}` salvages what is intact into a new file"
+        )));
+    }
+    let files = &report.artifacts;
+    if let Some(finding) = files.findings.first() {
+        let others = match files.findings.len() - 1 {
+            0 => String::new(),
+            others => format!(", and {others} more files"),
+        };
+        let cause = format!("{} is {}{others}", finding.local_path, finding.problem);
+        return Err(Failure::new(Kind::Refused, attempted(), cause));
+    }
+    if let Some(unreadable) = files.unreadable.first() {
+        return Err(Failure::of(Kind::Refused, attempted(), &unreadable.error));
+    }
+    match args.head {
+        Some(head) if report.head_found().is_none() => {
+            let cause =
+                format!("no journal has a record with the hash {head}: it was rewritten, or is another one");
+            Err(Failure::new(Kind::Refused, attempted(), cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl VerifyDocument {
+    fn new(report: &ArchiveReport) -> Self {
+        let head_found_in = report.head_found().map(|(stream, seq)| HeadFound {
+            stream: stream.to_string(),
+            seq,
+        });
+        Self {
+            ok: report.is_clean(),
+            streams: report.streams.iter().map(StreamFinding::new).collect(),
+            artifacts: ArtifactFindings::new(&report.artifacts),
+            head_found_in,
+        }
+    }
+
+    fn to_text(&self, palette: Palette) -> String {
+        let mut lines = Vec::new();
+        for finding in &self.streams {
+            lines.push(match (&finding.error, finding.records) {
+                (None, Some(records)) => {
+                    let torn = finding.torn_bytes.filter(|torn| *torn > 0);
+                    let torn = torn.map_or_else(String::new, |torn| {
+                        format!(", and {torn} bytes of a commit that was never acknowledged")
+                    });
+                    let head = finding.head.as_deref().unwrap_or_default();
+                    let intact = palette.good("intact");
+                    format!(
+                        "{intact}   {}: {records} records, head {}{torn}",
+                        finding.stream,
+                        palette.dim(head)
+                    )
+                }
+                (error, _) => {
+                    let error = error.as_deref().unwrap_or("it is empty");
+                    format!("{}  {}: {error}", palette.error("damaged"), finding.stream)
+                }
+            });
+        }
+        let files = &self.artifacts;
+        for problem in &files.problems {
+            lines.push(format!(
+                "{}  {}: {}",
+                palette.error("damaged"),
+                problem.path,
+                problem.problem
+            ));
+        }
+        lines.push(format!(
+            "{} artifacts verified, {}",
+            files.verified,
+            bytes(files.bytes)
+        ));
+        if let Some(found) = &self.head_found_in {
+            lines.push(format!("the head is record {} of {}", found.seq, found.stream));
+        }
+        format!("{}\n", lines.join("\n"))
+    }
+}
+
+impl StreamFinding {
+    fn new(report: &StreamReport) -> Self {
+        let stream = report.stream.to_string();
+        match &report.result {
+            Ok(verified) => Self {
+                stream,
+                ok: true,
+                records: Some(verified.head.seq),
+                head: Some(verified.head.hash.to_string()),
+                torn_bytes: Some(verified.torn_bytes),
+                error: None,
+            },
+            Err(error) => Self {
+                stream,
+                ok: false,
+                records: None,
+                head: None,
+                torn_bytes: None,
+                error: Some(chain(error).join(": ")),
+            },
+        }
+    }
+}
+
+impl ArtifactFindings {
+    fn new(report: &VerifyReport) -> Self {
+        let problem = |finding: &tracking_facade::Finding| FileProblem {
+            path: finding.local_path.to_string(),
+            artifact_id: finding
+                .artifact
+                .as_ref()
+                .map(|artifact| artifact.artifact_id.to_string()),
+            problem: finding.problem.to_string(),
+        };
+        Self {
+            verified: report.artifacts,
+            bytes: report.bytes,
+            without_bytes: report.without_bytes,
+            problems: report.findings.iter().map(problem).collect(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! How an agent opens its tracking.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifact_core::{ManagerOptions, TestArtifactsManager};
+use progress_core::{NewUpgrade, ProgressTracker, ProgressTrackerOptions};
+use serde_json::{Map, Value};
+use tracking_journal::{Clock, DataDir, JournalOptions, SystemClock};
+use tracking_model::{IdError, PlanId, TextError, UpgradeId, check_name};
+
+use crate::tracking::{Parts, Tracking};
+use crate::{Archive, TrackingError};
+
+/// How long shutting down may take unless told otherwise.
+const DEFAULT_SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Something that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// No data directory was given.
+    NoDataDir,
+    /// No upgrade was given.
+    NoUpgrade,
+    /// An id is invalid.
+    Id(IdError),
+    /// A name is invalid.
+    Name(TextError),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDataDir => f.write_str("no data directory: call `data_dir`"),
+            Self::NoUpgrade => f.write_str("no upgrade: call `upgrade`, or `existing_upgrade`"),
+            Self::Id(error) => error.fmt(f),
+            Self::Name(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Which upgrade is to be tracked.
+#[derive(Debug, Clone)]
+enum Wanted {
+    /// Created if it does not exist.
+    Created {
+        id: String,
+        plan: String,
+        cluster: String,
+    },
+    /// It must exist.
+    Existing { id: String },
+}
+
+/// The same, valid.
+enum Checked {
+    Created(NewUpgrade),
+    Existing(UpgradeId),
+}
+
+/// Configures [`Tracking`]. Takes what is given as it is; [`Self::build`] checks all of it and reports every problem.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is opened before `build`"]
+pub struct TrackingBuilder {
+    data_dir: Option<PathBuf>,
+    actor: String,
+    wanted: Option<Wanted>,
+    metadata: Map<String, Value>,
+    lock_timeout: Duration,
+    shutdown_deadline: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for TrackingBuilder {
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            actor: "agent".to_owned(),
+            wanted: None,
+            metadata: Map::new(),
+            lock_timeout: Duration::from_secs(5),
+            shutdown_deadline: DEFAULT_SHUTDOWN_DEADLINE,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl TrackingBuilder {
+    /// Where everything is kept; created, with mode 0700, where it is missing. Required.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Who is named in each record: the agent, and perhaps its machine. `agent` unless given.
+    pub fn actor(mut self, actor: impl Into<String>) -> Self {
+        self.actor = actor.into();
+        self
+    }
+
+    /// The upgrade, created if it does not exist. One that exists must be for the same plan and cluster; it is
+    /// continued where it stopped.
+    pub fn upgrade(
+        mut self,
+        id: impl Into<String>,
+        plan: impl Into<String>,
+        cluster: impl Into<String>,
+    ) -> Self {
+        self.wanted = Some(Wanted::Created {
+            id: id.into(),
+            plan: plan.into(),
+            cluster: cluster.into(),
+        });
+        self
+    }
+
+    /// An upgrade that exists, whatever its plan and cluster.
+    pub fn existing_upgrade(mut self, id: impl Into<String>) -> Self {
+        self.wanted = Some(Wanted::Existing { id: id.into() });
+        self
+    }
+
+    /// One entry of the upgrade's metadata, kept if it is created now.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// How long a call waits for other processes that write the same upgrade or session before it fails as locked;
+    /// 5 s unless given.
+    pub const fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// How long [`Tracking::shutdown`] may take; 10 s unless given.
+    pub const fn shutdown_deadline(mut self, deadline: Duration) -> Self {
+        self.shutdown_deadline = deadline;
+        self
+    }
+
+    /// Where times come from; the machine's clock unless given.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens everything: recovers what a crash left, takes over what the reference left, creates the upgrade if it is
+    /// new.
+    ///
+    /// # Errors
+    /// [`TrackingError::Configuration`] with every problem found, before anything is touched; else why something could
+    /// not be opened.
+    pub async fn build(self) -> Result<Tracking, TrackingError> {
+        let (data_dir, upgrade) = self.check()?;
+        let opening = tokio::task::spawn_blocking(move || self.open(data_dir, upgrade)).await;
+        let (parts, shutdown_deadline) =
+            opening.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        Ok(Tracking::start(parts, shutdown_deadline))
+    }
+
+    fn check(&self) -> Result<(PathBuf, Checked), TrackingError> {
+        let mut problems = Vec::new();
+        if self.data_dir.is_none() {
+            problems.push(Problem::NoDataDir);
+        }
+        if let Err(error) = check_name("actor", &self.actor) {
+            problems.push(Problem::Name(error));
+        }
+        let upgrade = match &self.wanted {
+            None => {
+                problems.push(Problem::NoUpgrade);
+                None
+            }
+            Some(Wanted::Existing { id }) => keep(UpgradeId::new(id), &mut problems).map(Checked::Existing),
+            Some(Wanted::Created { id, plan, cluster }) => {
+                let (id, plan) = (
+                    keep(UpgradeId::new(id), &mut problems),
+                    keep(PlanId::new(plan), &mut problems),
+                );
+                if let Err(error) = check_name("cluster name", cluster) {
+                    problems.push(Problem::Name(error));
+                }
+                let new = |(id, plan)| {
+                    NewUpgrade::new(id, plan, cluster.as_str()).with_metadata(self.metadata.clone())
+                };
+                id.zip(plan).map(new).map(Checked::Created)
+            }
+        };
+        match (self.data_dir.clone(), upgrade) {
+            (Some(data_dir), Some(upgrade)) if problems.is_empty() => Ok((data_dir, upgrade)),
+            _ => Err(TrackingError::Configuration(problems)),
+        }
+    }
+
+    fn open(self, data_dir: PathBuf, upgrade: Checked) -> Result<(Parts, Duration), TrackingError> {
+        let dir = DataDir::open(data_dir)?;
+        let options = ProgressTrackerOptions::default()
+            .with_actor(self.actor.as_str())
+            .with_lock_timeout(self.lock_timeout)
+            .with_clock(Arc::clone(&self.clock));
+        let progress = match upgrade {
+            Checked::Created(new) => ProgressTracker::open_or_create(&dir, new, options)?,
+            Checked::Existing(id) => ProgressTracker::open(&dir, &id, options)?,
+        };
+        let journal = JournalOptions::default()
+            .with_actor(self.actor.as_str())
+            .with_lock_timeout(self.lock_timeout)
+            .with_clock(Arc::clone(&self.clock));
+        let artifacts =
+            TestArtifactsManager::new(dir.clone(), ManagerOptions::default().with_journal(journal));
+        let archive = Archive::new(dir, self.clock);
+        let parts = Parts {
+            progress,
+            artifacts,
+            archive,
+        };
+        Ok((parts, self.shutdown_deadline))
+    }
+}
+
+fn keep<T>(id: Result<T, IdError>, problems: &mut Vec<Problem>) -> Option<T> {
+    id.map_err(|error| problems.push(Problem::Id(error))).ok()
+}

@@ -1,0 +1,110 @@
+//! What an agent holds while it works.
+
+use std::time::Duration;
+
+use artifact_core::TestArtifactsManager;
+use progress_core::ProgressTracker;
+use tokio::time::Instant;
+use tracking_journal::RecoveryReport;
+
+use crate::{Archive, TrackingBuilder, TrackingError};
+
+/// Progress and artifacts of one upgrade, over one data directory.
+///
+/// Any number of tasks may use it, and any number of processes the same data directory. [`Self::shutdown`] ends it
+/// properly; when it is dropped instead, what was acknowledged is kept all the same.
+#[derive(Debug)]
+pub struct Tracking {
+    parts: Parts,
+    shutdown_deadline: Duration,
+}
+
+/// What tracking consists of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) progress: ProgressTracker,
+    pub(crate) artifacts: TestArtifactsManager,
+    pub(crate) archive: Archive,
+}
+
+/// How shutting down went. Nothing that was acknowledged is lost, whatever it says.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+#[must_use = "it says what is left undone"]
+pub struct ShutdownReport {
+    /// What did not work; at worst a snapshot that is behind its journal, and that opening the upgrade again brings up
+    /// to date.
+    pub problems: Vec<TrackingError>,
+}
+
+impl ShutdownReport {
+    /// Whether everything is done.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+impl Tracking {
+    /// Begins to configure it.
+    pub fn builder() -> TrackingBuilder {
+        TrackingBuilder::default()
+    }
+
+    pub(crate) const fn start(parts: Parts, shutdown_deadline: Duration) -> Self {
+        Self {
+            parts,
+            shutdown_deadline,
+        }
+    }
+
+    /// The upgrade's progress.
+    #[must_use]
+    pub const fn progress(&self) -> &ProgressTracker {
+        &self.parts.progress
+    }
+
+    /// The artifacts, of this upgrade and of all others in the data directory.
+    #[must_use]
+    pub const fn artifacts(&self) -> &TestArtifactsManager {
+        &self.parts.artifacts
+    }
+
+    /// Everything in the data directory, to look at it or look after it. Its calls block.
+    #[must_use]
+    pub const fn archive(&self) -> &Archive {
+        &self.parts.archive
+    }
+
+    /// What opening the upgrade's journal found: how much was read, and what a crash had left unfinished.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        self.parts.progress.journal().recovery()
+    }
+
+    /// Ends it, within the deadline that was configured: commits what waits, writes an exact snapshot, ends all tasks.
+    /// Calls on clones of the tracker and the manager that come later are refused.
+    ///
+    /// # Cancellation
+    /// When the future is dropped, closing the tracker goes on.
+    pub async fn shutdown(self) -> ShutdownReport {
+        let deadline = Instant::now() + self.shutdown_deadline;
+        let mut report = ShutdownReport::default();
+        let late = |what| TrackingError::Late {
+            what,
+            deadline: self.shutdown_deadline,
+        };
+        match tokio::time::timeout_at(deadline, self.parts.progress.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => report.problems.push(error.into()),
+            Err(_) => report.problems.push(late("closing the tracker")),
+        }
+        if tokio::time::timeout_at(deadline, self.parts.artifacts.close())
+            .await
+            .is_err()
+        {
+            report.problems.push(late("closing the sessions"));
+        }
+        report
+    }
+}

@@ -1,0 +1,134 @@
+//! Verification of everything: the chain of every journal, the digest of every artifact.
+
+use std::sync::Arc;
+
+use artifact_core::{ManagerOptions, TestArtifactsManager, VerifyReport, VerifyScope};
+use tracking_journal::{ChainHash, ExpectedHead, Verification};
+use tracking_model::StreamId;
+
+use crate::{Archive, TrackingError};
+
+/// What verifying an archive found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ArchiveReport {
+    /// Each journal that was verified.
+    pub streams: Vec<StreamReport>,
+    /// The artifacts of the sessions among them.
+    pub artifacts: VerifyReport,
+}
+
+/// One journal, and what became of it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct StreamReport {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its records and head, or the place of its first flaw.
+    pub result: Result<Verification, TrackingError>,
+}
+
+/// How far verifying is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArchiveProgress {
+    /// Records whose hashes were compared.
+    pub records: u64,
+    /// Artifacts that were read.
+    pub artifacts: u64,
+    /// Bytes of artifacts that were read.
+    pub bytes: u64,
+}
+
+impl ArchiveReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.streams.iter().all(|report| report.result.is_ok()) && self.artifacts.is_clean()
+    }
+
+    /// In which stream the hash that was asked for is, and at which sequence.
+    #[must_use]
+    pub fn head_found(&self) -> Option<(&StreamId, u64)> {
+        self.streams.iter().find_map(|report| match report.result {
+            Ok(Verification {
+                expected: ExpectedHead::Found { seq },
+                ..
+            }) => Some((&report.stream, seq)),
+            _ => None,
+        })
+    }
+}
+
+impl Archive {
+    /// Verifies the whole chain of the journals named, of all if none is, and the bytes of every artifact of the
+    /// sessions among them. `expected` is the hash of a record of any of them, kept elsewhere. `progress` is called
+    /// now and then, from several threads.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed. What is wrong with a journal or an artifact is in the report.
+    pub fn verify(
+        &self,
+        streams: &[StreamId],
+        expected: Option<ChainHash>,
+        progress: impl Fn(ArchiveProgress) + Send + Sync + 'static,
+    ) -> Result<ArchiveReport, TrackingError> {
+        let all = streams.is_empty();
+        let streams = if all { self.streams()? } else { streams.to_vec() };
+        let mut report = ArchiveReport::default();
+        let mut records = 0;
+        for stream in streams {
+            let result = self.verify_journal(&stream, expected);
+            records += result.as_ref().map_or(0, |verified| verified.head.seq);
+            progress(ArchiveProgress {
+                records,
+                artifacts: 0,
+                bytes: 0,
+            });
+            report.streams.push(StreamReport { stream, result });
+        }
+        let readable = report.streams.iter().filter(|report| report.result.is_ok());
+        let sessions = readable.filter_map(|report| match &report.stream {
+            StreamId::Session(id) => Some(VerifyScope::Session(id.clone())),
+            StreamId::Upgrade(_) => None,
+        });
+        let scopes: Vec<VerifyScope> = sessions.collect();
+        report.artifacts = self.verify_artifacts(scopes, records, progress)?;
+        Ok(report)
+    }
+
+    fn verify_artifacts(
+        &self,
+        scopes: Vec<VerifyScope>,
+        records: u64,
+        progress: impl Fn(ArchiveProgress) + Send + Sync + 'static,
+    ) -> Result<VerifyReport, TrackingError> {
+        let mut total = VerifyReport::default();
+        if scopes.is_empty() {
+            return Ok(total);
+        }
+        let manager = TestArtifactsManager::new(self.data_dir().clone(), ManagerOptions::default());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(TrackingError::Runtime)?;
+        let progress = Arc::new(progress);
+        for scope in scopes {
+            let progress = Arc::clone(&progress);
+            let (artifacts, bytes) = (total.artifacts, total.bytes);
+            let each = move |now: artifact_core::VerifyProgress| {
+                progress(ArchiveProgress {
+                    records,
+                    artifacts: artifacts + now.artifacts,
+                    bytes: bytes + now.bytes,
+                });
+            };
+            let report = runtime.block_on(manager.verify_artifacts(scope, each))?;
+            total.artifacts += report.artifacts;
+            total.bytes += report.bytes;
+            total.without_bytes += report.without_bytes;
+            total.findings.extend(report.findings);
+            total.unreadable.extend(report.unreadable);
+        }
+        Ok(total)
+    }
+}
