@@ -6,7 +6,7 @@
 //! next opening takes over again, with the same result.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -144,12 +144,12 @@ fn import_file(
     if !is_regular(file)? {
         return Err(SkipReason::NotAFile);
     }
-    if file.with_extension("jsonl").exists() {
+    if has_records(&file.with_extension("jsonl"))? {
         return Err(SkipReason::Snapshot);
     }
     let (content, imported) = read(file)?;
     let upgrade_id = imported.upgrade_id.clone();
-    if dir.journal_path(&StreamId::Upgrade(upgrade_id.clone())).exists() {
+    if has_records(&dir.journal_path(&StreamId::Upgrade(upgrade_id.clone())))? {
         return Err(SkipReason::Exists(upgrade_id));
     }
     let report = ImportedUpgrade {
@@ -173,6 +173,26 @@ fn import_file(
         Err(error) => return Err(error.into()),
     }
     Ok(report)
+}
+
+/// Whether a journal has a first record. A crash may have left one without.
+fn has_records(journal: &Path) -> Result<bool, ProgressError> {
+    let cannot = |error| ProgressError::io("read", journal.to_owned(), error);
+    let mut lines = match open_regular(journal) {
+        Ok(file) => BufReader::new(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(cannot(error)),
+    };
+    loop {
+        let read = lines.fill_buf().map_err(cannot)?;
+        if read.contains(&b'\n') {
+            return Ok(true);
+        }
+        match read.len() {
+            0 => return Ok(false),
+            read => lines.consume(read),
+        }
+    }
 }
 
 /// Whether the upgrade has a journal, or a file of the reference's that can be taken over.
@@ -287,27 +307,30 @@ fn read(file: &Path) -> Result<(Vec<u8>, UpgradeImported), ProgressError> {
     Ok((content, imported))
 }
 
-/// Reads a file that is no link, even if it has become one since somebody looked, and does not wait on a FIFO.
 fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not a regular file",
-        ));
-    }
-    if found.len() > MAX_FILE_BYTES {
+    let file = open_regular(path)?;
+    let bytes = file.metadata()?.len();
+    if bytes > MAX_FILE_BYTES {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            format!(
-                "it has {} bytes, at most {MAX_FILE_BYTES} can be imported",
-                found.len()
-            ),
+            format!("it has {bytes} bytes, at most {MAX_FILE_BYTES} can be imported"),
         ));
     }
     let mut content = Vec::new();
     file.take(MAX_FILE_BYTES).read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// Opens a file that is no link, even if it has become one since somebody looked, and does not wait on a FIFO.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ))
+    }
 }
