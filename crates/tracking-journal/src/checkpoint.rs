@@ -17,8 +17,8 @@ use tracking_model::Fold;
 use crate::chain::Chain;
 use crate::io::{IoFile, OpenMode, read_full, write_full};
 use crate::line::{HASH_SUFFIX, trailing_hash};
-use crate::loading::{RecoveryReport, State};
 use crate::place::Place;
+use crate::recovery::{RecoveryReport, State};
 use crate::{ChainHash, CheckpointPolicy, Head, JournalError};
 
 const VERSION: u32 = 1;

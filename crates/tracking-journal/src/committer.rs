@@ -13,11 +13,11 @@ use uuid::Uuid;
 use crate::checkpoint::Checkpoints;
 use crate::journal::Shared;
 use crate::line::{LineHead, LineWriter, MAX_LINE_BYTES};
-use crate::loading::State;
 use crate::log::{AppendError, Log, LogFiles, LogLock};
 use crate::pending::Answer;
 use crate::published::Published;
 use crate::queue::{Submission, Wake};
+use crate::recovery::State;
 use crate::watch::watch;
 use crate::{ChainHash, Commit, Committed, Head, JournalError, Receipt, SubmitError};
 
@@ -115,7 +115,7 @@ impl<F: Fold> Committer<F> {
 
     /// Whether what other processes write is of interest before this one writes again.
     fn follows(&self) -> bool {
-        self.log.place.shared && (self.shared.options.long_lived || self.published().has_subscribers())
+        self.log.place.is_shared() && (self.shared.options.long_lived || self.published().has_subscribers())
     }
 
     fn watch(&mut self) {

@@ -9,9 +9,9 @@ use tracking_model::{Fold, StreamId};
 
 use crate::durable::DurableEnd;
 use crate::io::IoFile;
-use crate::loading::State;
 use crate::place::Place;
 use crate::reader::{open_journal, read_steadily, same_file};
+use crate::recovery::State;
 use crate::watch::watch;
 use crate::{Commit, DataDir, Head, JournalError, RecoveryReport};
 

@@ -10,13 +10,13 @@ use crate::committer::Committer;
 use crate::durable::DurableEnd;
 use crate::io::FileId;
 use crate::liveness::AliveMarker;
-use crate::loading::State;
 use crate::log::Log;
 use crate::pending::Pending;
 use crate::place::Place;
 use crate::published::Published;
 use crate::queue::{Queue, Submission};
 use crate::reader::{open_journal, read_steadily};
+use crate::recovery::State;
 use crate::{CheckpointPolicy, DataDir, Head, JournalError, JournalOptions, RecoveryReport, Subscription};
 
 /// What callers and the committer share.

@@ -171,7 +171,7 @@ impl Log {
 
     /// The process that holds the journal's lock, else the one that holds what was waited for.
     fn holder(&self, waited_for: &Arc<dyn IoFile>) -> Option<u32> {
-        if !self.place.shared {
+        if !self.place.is_shared() {
             return None;
         }
         let journal = self.place.io.identity(&self.place.journal).ok().flatten();

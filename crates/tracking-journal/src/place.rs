@@ -17,8 +17,8 @@ pub(crate) struct Place {
     pub(crate) sidecar: PathBuf,
     pub(crate) checkpoint: PathBuf,
     pub(crate) agent: PathBuf,
-    /// Whether other processes can reach these files.
-    pub(crate) shared: bool,
+    /// The data directory, `None` for files that other processes cannot reach.
+    pub(crate) dir: Option<DataDir>,
 }
 
 impl Place {
@@ -30,7 +30,7 @@ impl Place {
             sidecar: dir.sidecar_path(stream),
             checkpoint: dir.checkpoint_path(stream),
             agent: dir.agent_path(stream),
-            shared: true,
+            dir: Some(dir.clone()),
         }
     }
 
@@ -48,8 +48,13 @@ impl Place {
             sidecar: beside(".lock"),
             checkpoint: beside(".checkpoint"),
             agent: beside(".agent"),
-            shared: false,
+            dir: None,
         }
+    }
+
+    /// Whether other processes can reach these files.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.dir.is_some()
     }
 
     pub(crate) fn directory(&self) -> PathBuf {

@@ -12,8 +12,8 @@ use crate::durable::DurableEnd;
 use crate::io::{IoFile, OpenMode};
 use crate::line::ActorCache;
 use crate::lines::Lines;
-use crate::loading::check_tail;
 use crate::place::Place;
+use crate::recovery::check_tail;
 use crate::seek::seek;
 use crate::{Damage, DataDir, Head, JournalError, Record};
 

@@ -100,7 +100,7 @@ fn intact(place: &Place, files: &LogFiles) -> Result<Option<Head>, JournalError>
             break;
         }
     }
-    match crate::loading::check_tail(place, &files.journal, &chain, end) {
+    match crate::recovery::check_tail(place, &files.journal, &chain, end) {
         Ok(()) => Ok(Some(chain.head)),
         Err(JournalError::Damaged(_)) => Ok(None),
         Err(error) => Err(error),

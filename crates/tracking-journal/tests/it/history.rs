@@ -73,7 +73,7 @@ fn opening_from_a_checkpoint_reads_only_what_came_after_it() {
     }
     journal.close_blocking();
     let journal = setup.open_with(options).unwrap();
-    let recovery = journal.recovery().clone();
+    let recovery = *journal.recovery();
     assert!(recovery.checkpoint_seq >= 100, "{recovery:?}");
     assert_eq!(recovery.checkpoint_seq + recovery.replayed, 150);
     assert_eq!(journal.read(|state, _| state.sum), (0..150).sum::<u64>());

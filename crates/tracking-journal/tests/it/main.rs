@@ -1,5 +1,10 @@
 //! The journal's integration tests.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in what its cases share"
+)]
+
 mod counter;
 mod faults;
 mod history;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::bulk;
 use crate::chain::{Chain, LinkError};
 use crate::checkpoint;
+use crate::cursor::vouched_points;
 use crate::io::{IoFile, OpenMode};
 use crate::line::{FORMAT_VERSION, Line, RECORD_START};
 use crate::lines::Lines;
@@ -121,6 +122,22 @@ impl Vouched {
     }
 }
 
+/// The length up to which sinks were given records of the journal in which `head` is.
+fn cursors_length(place: &Place, head: &Head) -> u64 {
+    let Some(dir) = &place.dir else { return 0 };
+    match vouched_points(dir, &place.stream) {
+        Ok(points) => {
+            let positions = points.iter().map(|point| point.position);
+            let same = positions.filter(|position| head.is_empty() || position.head.epoch == head.epoch);
+            same.map(|position| position.offset).max().unwrap_or(0)
+        }
+        Err(error) => {
+            tracing::warn!(%error, stream = %place.stream, "cannot ask cursors how much of a journal was durable");
+            0
+        }
+    }
+}
+
 /// Decides what comes between the last record and `end`: nothing, the rest of a commit that never finished, or damage.
 /// Returns how many bytes of an unfinished commit there are.
 ///
@@ -155,6 +172,7 @@ fn torn_tail(
         }
         return Ok(0);
     };
+    let durable = durable.max(cursors_length(place, &chain.head));
     if durable > chain.offset {
         return damage(format!("{reason}, and the file was durable up to byte {durable}"));
     }
