@@ -184,7 +184,7 @@ impl Read for ChunkReader {
 
 impl Inner {
     pub(crate) fn add_file(
-        &self,
+        self: &Arc<Self>,
         session_id: &SessionId,
         collection_id: &CollectionId,
         path: &std::path::Path,
@@ -200,7 +200,7 @@ impl Inner {
     }
 
     pub(crate) fn add_reader(
-        &self,
+        self: &Arc<Self>,
         session_id: &SessionId,
         collection_id: &CollectionId,
         artifact: NewArtifact,
@@ -247,7 +247,7 @@ impl Inner {
 
     /// Makes the bytes durable under their name, then records them.
     pub(crate) fn finish(
-        &self,
+        self: &Arc<Self>,
         session_id: &SessionId,
         collection_id: &CollectionId,
         artifact: NewArtifact,
@@ -271,6 +271,7 @@ impl Inner {
             .submit(&entry, SessionCommand::AddArtifact(Box::new(add)));
         match receipt {
             Ok(receipt) => {
+                self.snapshot_later(session_id);
                 let added = receipt.records().iter().find_map(|record| match &record.event {
                     SessionEvent::ArtifactAdded(artifact) => Some(Arc::clone(artifact)),
                     _ => None,

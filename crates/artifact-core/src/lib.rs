@@ -6,16 +6,19 @@ pub mod conformance;
 mod copy_out;
 mod error;
 mod executor;
+mod import;
 mod index;
 mod ingest;
 mod manager;
 mod query;
+mod snapshots;
 mod source;
 mod store;
 mod verify;
 mod writer;
 
 pub use error::ArtifactError;
+pub use import::{ImportError, ImportFailure, ImportOptions, ImportReport, ImportedSession};
 #[cfg(any(test, feature = "test-util"))]
 pub use index::MockArtifactIndex;
 pub use index::{ArtifactIndex, IndexBatch, IndexError, Matches, MemoryIndex};

@@ -12,6 +12,7 @@ use tracking_model::{
 
 use crate::catalogue::Catalogue;
 use crate::executor::off_executor;
+use crate::snapshots::Snapshots;
 use crate::store::Vault;
 use crate::{ArtifactError, ArtifactIndex, ArtifactQuery, LocalStore, MemoryIndex, MemoryStore, NamePattern};
 
@@ -127,6 +128,7 @@ pub struct TestArtifactsManager {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) catalogue: Catalogue,
+    pub(crate) snapshots: Arc<Snapshots>,
     options: ManagerOptions,
 }
 
@@ -148,7 +150,11 @@ impl TestArtifactsManager {
         let (index, journal) = (Arc::clone(&options.index), options.journal.clone());
         let catalogue = Catalogue::new(home, vault, index, journal);
         Self {
-            inner: Arc::new(Inner { catalogue, options }),
+            inner: Arc::new(Inner {
+                catalogue,
+                snapshots: Arc::default(),
+                options,
+            }),
         }
     }
 
@@ -161,16 +167,34 @@ impl TestArtifactsManager {
     /// Runs blocking work on the manager's state.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Inner) -> Result<T, ArtifactError> + Send + 'static,
+        work: impl FnOnce(&Arc<Inner>) -> Result<T, ArtifactError> + Send + 'static,
     ) -> Result<T, ArtifactError> {
         let inner = Arc::clone(&self.inner);
         off_executor(move || work(&inner)).await
     }
 
-    /// Closes the journals, after what waits for them; they open again when they are needed.
-    pub async fn close(&self) {
-        let inner = Arc::clone(&self.inner);
-        off_executor(move || inner.catalogue.close_journals()).await;
+    /// Writes the snapshots that are behind, and closes the journals after what waits for them. Both open again when they
+    /// are needed.
+    ///
+    /// # Errors
+    /// If a snapshot cannot be written; the old one stays. Nothing that was acknowledged is lost by that.
+    pub async fn close(&self) -> Result<(), ArtifactError> {
+        self.run(|inner| {
+            let written = inner.write_snapshots();
+            inner.catalogue.close_journals();
+            written
+        })
+        .await
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.snapshots.close();
+        if let Err(error) = self.write_snapshots() {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "cannot write the last snapshots");
+        }
     }
 }
 
@@ -424,15 +448,24 @@ impl TestArtifactsManager {
 }
 
 impl Inner {
-    pub(crate) fn submit(&self, id: &SessionId, command: SessionCommand) -> Result<(), ArtifactError> {
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        id: &SessionId,
+        command: SessionCommand,
+    ) -> Result<(), ArtifactError> {
         // Looking first keeps an unknown id from becoming an empty journal.
         self.catalogue.look(id, |_| ())?;
         let entry = self.catalogue.entry(id);
         self.catalogue.submit(&entry, command)?;
+        self.snapshot_later(id);
         Ok(())
     }
 
-    fn create_session(&self, id: &SessionId, mut new: NewSession) -> Result<Session, ArtifactError> {
+    fn create_session(
+        self: &Arc<Self>,
+        id: &SessionId,
+        mut new: NewSession,
+    ) -> Result<Session, ArtifactError> {
         let options = &self.options;
         if new.s3_bucket.is_none() {
             new.s3_bucket.clone_from(&options.s3_bucket);
@@ -443,10 +476,16 @@ impl Inner {
         }
         let entry = self.catalogue.entry(id);
         self.catalogue.submit(&entry, SessionCommand::Create(new))?;
+        self.catalogue.vault().prepare(id)?;
+        self.snapshot_later(id);
         self.catalogue.session(id)
     }
 
-    fn create_collection(&self, id: &SessionId, new: NewCollection) -> Result<Collection, ArtifactError> {
+    fn create_collection(
+        self: &Arc<Self>,
+        id: &SessionId,
+        new: NewCollection,
+    ) -> Result<Collection, ArtifactError> {
         let collection_id = new.collection_id.clone();
         self.submit(id, SessionCommand::CreateCollection(new))?;
         self.collection(id, &collection_id)
@@ -507,7 +546,11 @@ impl Inner {
     }
 
     /// Changes an artifact as its record is now; looks again where someone else changed it meanwhile.
-    fn change_artifact(&self, id: &ArtifactId, action: &ArtifactAction) -> Result<(), ArtifactError> {
+    fn change_artifact(
+        self: &Arc<Self>,
+        id: &ArtifactId,
+        action: &ArtifactAction,
+    ) -> Result<(), ArtifactError> {
         loop {
             let session_id = self.artifact(id)?.session_id.clone();
             let as_of = self.catalogue.refresh(&session_id)?;

@@ -1,5 +1,6 @@
 //! Files that are to become artifacts: only regular ones, and only if they hold still while they are read.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -37,7 +38,7 @@ impl FileKind {
             FileType::Fifo => Some(Self::Fifo),
             FileType::Socket => Some(Self::Socket),
             FileType::BlockDevice | FileType::CharacterDevice => Some(Self::Device),
-            _ => Some(Self::Other),
+            FileType::Unknown => Some(Self::Other),
         }
     }
 }
@@ -176,16 +177,50 @@ impl SourceFile {
             Err(rustix::io::Errno::LOOP) => return Err(refuse(FileKind::Symlink)),
             opened => File::from(opened.map_err(|error| io("open", error.into()))?),
         };
-        let stat = rustix::fs::fstat(&file).map_err(|error| io("look at", error.into()))?;
-        if let Some(kind) = FileKind::of(&stat) {
-            return Err(refuse(kind));
-        }
-        let before = Fingerprint::of(&file).map_err(|error| io("look at", error))?;
-        Ok(Self {
+        Self::of(path.to_owned(), file)
+    }
+
+    /// Opens a file below `root`, never through a symbolic link on the way.
+    pub(crate) fn open_below(root: &Path, names: &[OsString]) -> Result<Self, SourceError> {
+        let mut path = root.to_owned();
+        let io = |path: &Path, error: rustix::io::Errno| SourceError::Io {
+            operation: "open",
             path: path.to_owned(),
-            file,
-            before,
-        })
+            source: error.into(),
+        };
+        let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut opened =
+            rustix::fs::open(root, directory, Mode::empty()).map_err(|error| io(&path, error))?;
+        for (index, name) in names.iter().enumerate() {
+            path.push(name);
+            let flags = if index + 1 == names.len() {
+                OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC
+            } else {
+                directory
+            };
+            opened = rustix::fs::openat(&opened, name, flags | OFlags::NOFOLLOW, Mode::empty())
+                .map_err(|error| io(&path, error))?;
+        }
+        Self::of(path, File::from(opened))
+    }
+
+    fn of(path: PathBuf, file: File) -> Result<Self, SourceError> {
+        let failed = |path: &Path, source| SourceError::Io {
+            operation: "look at",
+            path: path.to_owned(),
+            source,
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|error| failed(&path, error.into()))?;
+        if let Some(kind) = FileKind::of(&stat) {
+            return Err(SourceError::NotAFile { path, kind });
+        }
+        let before = Fingerprint::of(&file).map_err(|error| failed(&path, error))?;
+        Ok(Self { path, file, before })
+    }
+
+    /// Reads all of it into memory.
+    pub(crate) fn read_to_end(mut self, content: &mut Vec<u8>) -> io::Result<usize> {
+        self.file.read_to_end(content)
     }
 
     /// Copies it to its end, then makes sure that it held still.

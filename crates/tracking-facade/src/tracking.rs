@@ -99,11 +99,10 @@ impl Tracking {
             Ok(Err(error)) => report.problems.push(error.into()),
             Err(_) => report.problems.push(late("closing the tracker")),
         }
-        if tokio::time::timeout_at(deadline, self.parts.artifacts.close())
-            .await
-            .is_err()
-        {
-            report.problems.push(late("closing the sessions"));
+        match tokio::time::timeout_at(deadline, self.parts.artifacts.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => report.problems.push(error.into()),
+            Err(_) => report.problems.push(late("closing the sessions")),
         }
         report
     }

@@ -15,6 +15,7 @@ mod session;
 mod session_check;
 mod session_command;
 mod session_event;
+mod session_snapshot;
 mod session_summary;
 mod snapshot;
 mod status;
@@ -42,7 +43,7 @@ pub use id::{
 };
 pub use message::ProgressEventMessage;
 pub use percent::{Percent, PercentError};
-pub use reference::{ReferenceError, ReferenceKind};
+pub use reference::{ReferenceArtifact, ReferenceError, ReferenceKind, ReferenceSession};
 pub use rollup::Rollup;
 pub use session::{ArtifactCounts, Collection, Session, SessionOutcome};
 pub use session_command::{
@@ -54,6 +55,7 @@ pub use session_event::{
     ArtifactChange, ArtifactChangeKind, CollectionCreated, SessionCompleted, SessionCreated, SessionEvent,
     SessionImported, SessionPinned,
 };
+pub use session_snapshot::SessionSnapshot;
 pub use session_summary::{ArtifactTypeCounts, SessionSummary};
 pub use snapshot::{EventHistory, Snapshot};
 pub use status::{Status, Subject, TaskType, TransitionError, UnknownName};

@@ -284,6 +284,8 @@ impl Fold for Session {
             SessionEvent::Imported(imported) => {
                 self.create(&imported.created);
                 self.completed_at = imported.completed_at;
+                self.outcome = imported.outcome;
+                self.pinned = imported.pinned;
             }
             SessionEvent::CollectionCreated(created) => {
                 self.collections

@@ -75,6 +75,12 @@ pub struct SessionImported {
     /// When it was completed, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// How the upgrade ended, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<SessionOutcome>,
+    /// Whether retention leaves it alone.
+    #[serde(default)]
+    pub pinned: bool,
     /// The file's content, verbatim, without its collections: each follows in records of its own.
     pub state: Details,
     /// What was impossible in it, in words.

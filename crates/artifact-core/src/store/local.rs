@@ -77,6 +77,17 @@ impl LocalStore {
         self.directory(&[&session, &collection], Missing::Fail)
     }
 
+    pub(super) fn prepare(&self, session: &SessionId) -> Result<(), StoreError> {
+        match self.directory(&[&session.encoded()], Missing::Create) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(StoreError::io(
+                "create",
+                KeyPrefix::Session(session.clone()),
+                source,
+            )),
+        }
+    }
+
     pub(super) fn begin(
         &self,
         session: &SessionId,

@@ -71,6 +71,14 @@ impl Vault {
         }
     }
 
+    /// Makes the place of a session, which people look into before anything is in it.
+    pub(crate) fn prepare(&self, session: &SessionId) -> Result<(), StoreError> {
+        match self {
+            Self::Local(store) => store.prepare(session),
+            Self::Memory(_) => Ok(()),
+        }
+    }
+
     /// Removes what writers that died left unfinished in a session; tells how many files.
     pub(crate) fn sweep(&self, session: &SessionId) -> Result<u64, StoreError> {
         match self {

@@ -5,11 +5,14 @@
 
 mod json;
 mod read;
+mod session;
 mod task;
 mod tree;
 mod upgrade;
 
 use json::Json;
+
+pub use session::{ReferenceArtifact, ReferenceSession};
 
 /// What one of the reference's files holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,0 +1,406 @@
+//! Taking over the reference's sessions: its `session_<id>.json` files and the bytes that they speak of.
+//!
+//! One commit holds all of a session, so it is taken over whole or not at all. Bytes that an interrupted import has copied are
+//! used by the next one.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tracking_model::{
+    Artifact, ArtifactStatus, FileHash, ImportSession, ReferenceArtifact, ReferenceError, ReferenceSession,
+    SessionCommand, SessionCommandError, SessionId, stored_file_name,
+};
+
+use crate::manager::Inner;
+use crate::source::SourceFile;
+use crate::store::{CHUNK_BYTES, PutMode};
+use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager};
+
+/// How sessions are taken over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImportOptions {
+    /// Directories beside the imported one from which bytes may be copied. What is in none of them is missing.
+    pub copy_from: Vec<PathBuf>,
+}
+
+impl ImportOptions {
+    /// Lets bytes be copied from below `root` too.
+    #[must_use]
+    pub fn with_copy_from(mut self, root: impl Into<PathBuf>) -> Self {
+        self.copy_from.push(root.into());
+        self
+    }
+}
+
+/// What was taken over.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ImportReport {
+    /// Sessions that were.
+    pub sessions: Vec<ImportedSession>,
+    /// Sessions that were there already, and were left as they are.
+    pub existing: Vec<SessionId>,
+    /// Files that could not be.
+    pub failures: Vec<ImportFailure>,
+}
+
+/// A session that was taken over.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ImportedSession {
+    /// The session.
+    pub session_id: SessionId,
+    /// Its file.
+    pub file: PathBuf,
+    /// How many artifacts it has.
+    pub artifacts: usize,
+    /// How many of them have no bytes here.
+    pub missing: usize,
+    /// What was impossible in it, in words.
+    pub warnings: Vec<String>,
+}
+
+/// A file that could not be taken over.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot import {}", file.display())]
+pub struct ImportFailure {
+    /// The file.
+    pub file: PathBuf,
+    /// Why not.
+    #[source]
+    pub error: ImportError,
+}
+
+/// Why a file could not be taken over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// It is no session's file.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// It could not be read, or what it says could not be written.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+}
+
+impl TestArtifactsManager {
+    /// Takes over the reference's sessions in `root`: its base directory, with `session_<id>.json` files and the sessions'
+    /// directories in it, or one such file. Each session is taken over whole or not at all; the files are kept.
+    ///
+    /// Bytes are copied from below `root` and the options' other directories, wherever the files say that they are; what
+    /// is in none of them is recorded as missing.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Io`] if `root` cannot be listed. Files that cannot be taken over are in the report.
+    ///
+    /// # Cancellation
+    /// An import that has begun goes on when the future is dropped.
+    pub async fn import_reference_sessions(
+        &self,
+        root: impl Into<PathBuf>,
+        options: ImportOptions,
+    ) -> Result<ImportReport, ArtifactError> {
+        let (root, inner) = (root.into(), Arc::clone(&self.inner));
+        self.run(move |_| inner.import(&root, &options)).await
+    }
+
+    /// Takes over the sessions whose files the reference, or a backup, left in the data directory itself: those without a
+    /// journal.
+    ///
+    /// # Errors
+    /// As [`Self::import_reference_sessions`].
+    pub async fn adopt_sessions(&self) -> Result<ImportReport, ArtifactError> {
+        let inner = Arc::clone(&self.inner);
+        self.run(move |_| match inner.catalogue.home() {
+            Some(home) => inner.import(&home.artifacts_dir(), &ImportOptions::default()),
+            None => Ok(ImportReport::default()),
+        })
+        .await
+    }
+}
+
+impl Inner {
+    fn import(self: &Arc<Self>, root: &Path, options: &ImportOptions) -> Result<ImportReport, ArtifactError> {
+        let mut report = ImportReport::default();
+        for file in session_files(root)? {
+            // A snapshot of ours, beside its journal, says nothing new.
+            if self.has_journal_beside(&file) {
+                continue;
+            }
+            match self.import_file(&file, options) {
+                Ok(imported) => {
+                    self.snapshot_later(&imported.session_id);
+                    report.sessions.push(imported);
+                }
+                Err(ImportError::Artifact(ArtifactError::Refused(SessionCommandError::SessionExists {
+                    session_id,
+                    ..
+                }))) => report.existing.push(session_id),
+                Err(error) => report.failures.push(ImportFailure { file, error }),
+            }
+        }
+        Ok(report)
+    }
+
+    fn has_journal_beside(&self, file: &Path) -> bool {
+        let home = self.catalogue.home();
+        home.is_some_and(|home| file.parent() == Some(&home.artifacts_dir()))
+            && file.with_extension("jsonl").exists()
+    }
+
+    fn import_file(&self, file: &Path, options: &ImportOptions) -> Result<ImportedSession, ImportError> {
+        let mut content = Vec::new();
+        SourceFile::open(file)
+            .map_err(ArtifactError::from)?
+            .read_to_end(&mut content)
+            .map_err(|error| ArtifactError::io("read", file, error))?;
+        let read = ReferenceSession::read(&content)?;
+        let session_id = read.session.created.session_id.clone();
+        if let Ok(session) = self.catalogue.session(&session_id) {
+            let upgrade_id = session.upgrade_id.expect("sessions that are found exist");
+            let exists = SessionCommandError::SessionExists {
+                session_id,
+                upgrade_id,
+            };
+            return Err(ArtifactError::Refused(exists).into());
+        }
+        let mut bytes = Bytes::new(self, file, &read, options);
+        let mut session = read.session;
+        let mut artifacts = Vec::with_capacity(read.artifacts.len());
+        for artifact in read.artifacts {
+            artifacts.push(Arc::new(bytes.place(artifact, &mut session.warnings)?));
+        }
+        let missing = bytes.missing;
+        let imported = ImportedSession {
+            session_id: session_id.clone(),
+            file: file.to_owned(),
+            artifacts: artifacts.len(),
+            missing,
+            warnings: session.warnings.clone(),
+        };
+        let import = ImportSession {
+            session,
+            collections: read.collections,
+            artifacts,
+        };
+        let entry = self.catalogue.entry(&session_id);
+        self.catalogue
+            .submit(&entry, SessionCommand::Import(Box::new(import)))?;
+        Ok(imported)
+    }
+}
+
+/// The session files in a directory, in the order of names; a file stands for itself.
+fn session_files(root: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
+    if !root.is_dir() {
+        return Ok(vec![root.to_owned()]);
+    }
+    let listing = |error| ArtifactError::io("list", root, error);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root).map_err(listing)? {
+        let entry = entry.map_err(listing)?;
+        let name = entry.file_name();
+        let is_session = name
+            .to_str()
+            .is_some_and(|name| name.starts_with("session_") && name.ends_with(".json"));
+        if is_session {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Finds and stores the bytes of one session's artifacts.
+struct Bytes<'a> {
+    inner: &'a Inner,
+    /// Directories below which bytes are looked for, each with the path that the session's file knows it by.
+    roots: Vec<(PathBuf, PathBuf)>,
+    /// Where the imported directory is the data directory's own, bytes are used where they are.
+    in_place: bool,
+    used: HashSet<ArtifactKey>,
+    missing: usize,
+}
+
+impl<'a> Bytes<'a> {
+    fn new(inner: &'a Inner, file: &Path, read: &ReferenceSession, options: &ImportOptions) -> Self {
+        let root = match file.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        let home = inner.catalogue.home();
+        let in_place = home.is_some_and(|home| home.artifacts_dir() == root);
+        let mut roots = Vec::new();
+        // The reference wrote absolute paths; the directory may have been moved since.
+        if let Some(known_as) = read
+            .base_directory
+            .as_deref()
+            .and_then(|base| Path::new(base).parent())
+        {
+            roots.push((root.clone(), known_as.to_owned()));
+        }
+        for root in std::iter::once(&root).chain(&options.copy_from) {
+            roots.push((root.clone(), root.clone()));
+        }
+        Self {
+            inner,
+            roots,
+            in_place,
+            used: HashSet::new(),
+            missing: 0,
+        }
+    }
+
+    /// The artifact's record with a place for its bytes, if they are found.
+    fn place(
+        &mut self,
+        read: ReferenceArtifact,
+        warnings: &mut Vec<String>,
+    ) -> Result<Artifact, ArtifactError> {
+        let ReferenceArtifact { mut artifact, path } = read;
+        if matches!(
+            artifact.status,
+            ArtifactStatus::Deleted | ArtifactStatus::Archived
+        ) {
+            return Ok(artifact);
+        }
+        let found = match &path {
+            Some(path) => self.find(Path::new(&**path)),
+            None => None,
+        };
+        let Some((source, relative)) = found else {
+            self.missing += 1;
+            let shown = path.as_deref().unwrap_or("no path");
+            warnings.push(format!(
+                "the bytes of artifact {} ({}) are missing: {shown} is not below the imported directory",
+                artifact.artifact_id, artifact.name
+            ));
+            note(&mut artifact, "original_local_path", path.as_deref());
+            return Ok(artifact);
+        };
+        let (key, size, hash) = self.store(&artifact, source, &relative)?;
+        if artifact.file_hash.is_some_and(|claimed| claimed != hash) {
+            let claimed = artifact.file_hash.map(|hash| hash.to_string());
+            warnings.push(format!(
+                "artifact {} ({}) was altered before the import: its file says {}, its bytes hash to {hash}",
+                artifact.artifact_id,
+                artifact.name,
+                claimed.as_deref().unwrap_or_default()
+            ));
+            note(&mut artifact, "original_file_hash", claimed.as_deref());
+        }
+        artifact.local_path = Some(key.local_path().into());
+        artifact.file_size = Some(size);
+        artifact.file_hash = Some(hash);
+        self.used.insert(key);
+        Ok(artifact)
+    }
+
+    /// Opens the file below one of the roots, with its path relative to that.
+    fn find(&self, path: &Path) -> Option<(SourceFile, Vec<OsString>)> {
+        self.roots.iter().find_map(|(root, known_as)| {
+            let relative = match path.strip_prefix(known_as) {
+                Ok(relative) => relative,
+                Err(_) if path.is_relative() => path,
+                Err(_) => return None,
+            };
+            let names: Option<Vec<OsString>> = relative
+                .components()
+                .map(|component| match component {
+                    Component::Normal(name) => Some(name.to_owned()),
+                    _ => None,
+                })
+                .collect();
+            let names = names.filter(|names| !names.is_empty())?;
+            let source = SourceFile::open_below(root, &names).ok()?;
+            Some((source, names))
+        })
+    }
+
+    fn store(
+        &self,
+        artifact: &Artifact,
+        source: SourceFile,
+        relative: &[OsString],
+    ) -> Result<(ArtifactKey, u64, FileHash), ArtifactError> {
+        let vault = self.inner.catalogue.vault();
+        if self.in_place
+            && let Some(key) = key_of(artifact, relative)
+            && !self.used.contains(&key)
+        {
+            let (size, hash) = self.digest(&key)?;
+            return Ok((key, size, hash));
+        }
+        let original = relative.last().and_then(|name| name.to_str());
+        let name = stored_file_name(original.unwrap_or(&artifact.name).as_bytes());
+        let wanted = ArtifactKey::new(
+            artifact.session_id.clone(),
+            artifact.collection_id.clone(),
+            &*name,
+        )
+        .expect("stored file names are safe");
+        if !self.used.contains(&wanted)
+            && let Some(claimed) = artifact.file_hash
+        {
+            match self.digest(&wanted) {
+                // An import that was interrupted has copied it.
+                Ok((size, hash)) if hash == claimed => return Ok((wanted, size, hash)),
+                Ok(_) => {}
+                Err(ArtifactError::Store(error)) if error.kind() == StoreErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut upload = vault.begin(&artifact.session_id, &artifact.collection_id, None)?;
+        source.copy_to(&mut upload)?;
+        let put = upload.commit(&name, PutMode::Numbered)?;
+        Ok((put.key, put.size, put.hash))
+    }
+
+    fn digest(&self, key: &ArtifactKey) -> Result<(u64, FileHash), ArtifactError> {
+        let (mut reader, _) = self.inner.catalogue.vault().read(key)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut size = 0;
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok((size, FileHash::new(hasher.finalize().into()))),
+                Ok(read) => {
+                    hasher.update(buffer.get(..read).unwrap_or_default());
+                    size += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ArtifactError::io("read", key.local_path(), error)),
+            }
+        }
+    }
+}
+
+/// The key of a file that is where this artifact's bytes belong.
+fn key_of(artifact: &Artifact, relative: &[OsString]) -> Option<ArtifactKey> {
+    let [session, collection, file_name] = relative else {
+        return None;
+    };
+    let belongs = session.to_str() == Some(&artifact.session_id.encoded())
+        && collection.to_str() == Some(&artifact.collection_id.encoded());
+    let key = || {
+        let (session, collection) = (artifact.session_id.clone(), artifact.collection_id.clone());
+        ArtifactKey::new(session, collection, file_name.to_str()?).ok()
+    };
+    belongs.then(key).flatten()
+}
+
+/// Adds an entry to an artifact's metadata.
+fn note(artifact: &mut Artifact, key: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        let mut metadata = artifact.metadata.to_map();
+        metadata.insert(key.to_owned(), value.into());
+        artifact.metadata = metadata.into();
+    }
+}

@@ -1,0 +1,193 @@
+//! Snapshots of sessions, `session_<id>.json` as the reference writes it: replaced whole, never more often than they are
+//! worth, and exact when the manager is closed.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+use tracking_model::{ArtifactStatus, SessionId, SessionSnapshot, StreamId};
+
+use crate::manager::Inner;
+use crate::{ArtifactError, ArtifactQuery};
+
+/// A snapshot is never younger than this when it is replaced…
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// …nor than so many times what writing it took, so that large sessions cost a twentieth of a core at most.
+const SHARE: u32 = 20;
+
+/// Which snapshots are behind, and when each may be written.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Sessions whose snapshots are behind, and when they are due.
+    due: HashMap<SessionId, Instant>,
+    /// When each may be replaced again.
+    not_before: HashMap<SessionId, Instant>,
+    has_thread: bool,
+    closed: bool,
+}
+
+impl Snapshots {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until one is due; `None` once the manager is gone.
+    fn next(&self) -> Option<SessionId> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            let now = Instant::now();
+            let first = state.due.iter().min_by_key(|(_, at)| **at);
+            let first = first.map(|(id, at)| (id.clone(), *at));
+            state = match first {
+                Some((id, at)) if at <= now => {
+                    state.due.remove(&id);
+                    return Some(id);
+                }
+                Some((_, at)) => {
+                    let waited = self.changed.wait_timeout(state, at - now);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn take_all(&self) -> Vec<SessionId> {
+        self.lock().due.drain().map(|(id, _)| id).collect()
+    }
+
+    /// Ends the thread.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Inner {
+    /// Notes that a session's snapshot is behind.
+    pub(crate) fn snapshot_later(self: &Arc<Self>, id: &SessionId) {
+        if self.catalogue.home().is_none() {
+            return;
+        }
+        let mut state = self.snapshots.lock();
+        if state.due.contains_key(id) {
+            return;
+        }
+        let at = state.not_before.get(id).copied().unwrap_or_else(Instant::now);
+        state.due.insert(id.clone(), at);
+        if !state.has_thread {
+            let (snapshots, inner) = (Arc::clone(&self.snapshots), Arc::downgrade(self));
+            let name = "session-snapshots".to_owned();
+            match thread::Builder::new()
+                .name(name)
+                .spawn(move || run(&snapshots, &inner))
+            {
+                Ok(_) => state.has_thread = true,
+                // They are still written when the manager is closed.
+                Err(error) => tracing::warn!(%error, "cannot start the thread that writes snapshots"),
+            }
+        }
+        drop(state);
+        self.snapshots.changed.notify_all();
+    }
+
+    /// Writes all snapshots that are behind.
+    pub(crate) fn write_snapshots(&self) -> Result<(), ArtifactError> {
+        let mut first_error = None;
+        for id in self.snapshots.take_all() {
+            if let Err(error) = self.write_snapshot(&id) {
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// Replaces a session's snapshot by the state that is durable now.
+    fn write_snapshot(&self, id: &SessionId) -> Result<(), ArtifactError> {
+        let Some(home) = self.catalogue.home() else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        let path = home.snapshot_path(&StreamId::Session(id.clone()));
+        // One writer at a time, in all processes: whoever writes last has read last.
+        let lock_path = path.with_extension("json.lock");
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(&lock_path)
+            .and_then(|lock| lock.lock().map(|()| lock))
+            .map_err(|error| ArtifactError::io("lock", &lock_path, error))?;
+        let session = self.catalogue.session(id)?;
+        let mut query = ArtifactQuery::new().in_session(id.clone()).with_limit(usize::MAX);
+        query.statuses = ArtifactStatus::ALL.to_vec();
+        let mut artifacts = self.catalogue.index().query(&query)?.artifacts;
+        artifacts.reverse();
+        let data_dir = home.path().to_string_lossy();
+        let snapshot = SessionSnapshot::new(&session, &artifacts, &data_dir);
+        replace(&path, |out| snapshot.write_to(out))
+            .map_err(|error| ArtifactError::io("write the snapshot", &path, error))?;
+        drop(lock);
+        let interval = SHORTEST_INTERVAL.max(began.elapsed() * SHARE);
+        self.snapshots
+            .lock()
+            .not_before
+            .insert(id.clone(), Instant::now() + interval);
+        Ok(())
+    }
+}
+
+/// Writes a file beside `path`, then gives it that name: at every moment `path` is the old or the new file, whole.
+fn replace(
+    path: &std::path::Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let part = path.with_extension("json.part");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&part)?;
+    let mut out = BufWriter::new(&file);
+    let written = write(&mut out)
+        .and_then(|()| out.flush())
+        .and_then(|()| file.sync_all());
+    match written.and_then(|()| fs::rename(&part, path)) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            if let Err(left) = fs::remove_file(&part) {
+                tracing::debug!(part = %part.display(), error = %left, "leaving half a snapshot behind");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn run(snapshots: &Snapshots, inner: &Weak<Inner>) {
+    while let Some(id) = snapshots.next() {
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = inner.write_snapshot(&id) {
+            tracing::warn!(session = %id, error = &error as &dyn std::error::Error, "cannot write a snapshot; trying again");
+            let mut state = snapshots.lock();
+            state.due.insert(id, Instant::now() + SHORTEST_INTERVAL);
+        }
+    }
+}
