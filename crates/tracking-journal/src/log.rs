@@ -181,18 +181,31 @@ impl Log {
     }
 
     /// Creates the files of a stream that has none, under the directory's lock, and moves the lock to the journal.
+    ///
+    /// The file gets its name only once it is locked: a writer that finds it must not come before this one, whose
+    /// commands were checked against a stream without records.
     pub(crate) fn create(&mut self, lock: &mut LogLock) -> Result<LogFiles, JournalError> {
-        let files = self
-            .open_files(OpenMode::Create)
-            .map_err(|error| self.error("create", error))?;
-        let deadline = Deadline::after(self.lock_timeout);
-        self.wait_for(&files.journal, &deadline)?;
+        let failed = |operation| {
+            let path = self.place.journal.clone();
+            move |error| JournalError::io(operation, &path, error)
+        };
+        let io = &self.place.io;
+        let unnamed = self.place.journal.with_extension("jsonl.new");
+        let journal = io.open(&unnamed, OpenMode::Replace).map_err(failed("create"))?;
+        self.wait_for(&journal, &Deadline::after(self.lock_timeout))?;
+        io.rename(&unnamed, &self.place.journal).map_err(failed("name"))?;
+        let synced = io.sync_dir(&self.place.directory());
+        synced.map_err(failed("sync the directory of"))?;
+        let sidecar = io.open(&self.place.sidecar, OpenMode::Create);
+        let files = LogFiles {
+            id: journal.identity().map_err(failed("look at"))?,
+            sidecar: sidecar.map_err(failed("open the sidecar of"))?,
+            journal,
+        };
         *lock = LogLock {
             held: Arc::clone(&files.journal),
             files: Some(files.clone()),
         };
-        let synced = self.place.io.sync_dir(&self.place.directory());
-        synced.map_err(|error| self.error("sync the directory of", error))?;
         self.known = Some(files.id);
         self.files = Some(files.clone());
         Ok(files)

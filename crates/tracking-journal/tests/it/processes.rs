@@ -190,3 +190,27 @@ fn places_that_are_no_data_directory_are_refused_by_name() {
         })
     ));
 }
+
+#[test]
+fn writers_that_begin_a_stream_at_the_same_moment_all_keep_what_was_acknowledged() {
+    const WRITERS: u64 = 6;
+    for _ in 0..100 {
+        let setup = Setup::new();
+        let start = std::sync::Barrier::new(usize::try_from(WRITERS).unwrap());
+        std::thread::scope(|scope| {
+            for value in 1..=WRITERS {
+                let (setup, start) = (&setup, &start);
+                scope.spawn(move || {
+                    let journal = setup.open();
+                    start.wait();
+                    journal.submit(Command::Add(value)).wait().unwrap();
+                    journal.close_blocking();
+                });
+            }
+        });
+        let journal = setup.open();
+        assert_eq!(journal.head().seq, WRITERS);
+        assert_eq!(journal.read(|state, _| state.sum), WRITERS * (WRITERS + 1) / 2);
+        assert_eq!(journal.recovery().torn_bytes, 0);
+    }
+}
