@@ -218,7 +218,16 @@ impl Shared {
         let Some(content) = (self.render)() else {
             return Ok(());
         };
-        let outcome = self.files.replace(&self.path, &content);
+        let outcome = self.replace(&content, begun);
+        if outcome.is_err() && dirty_since.is_some() {
+            // Try again after the pause, even if nothing else happens.
+            self.lock().dirty_since.get_or_insert_with(Instant::now);
+        }
+        outcome
+    }
+
+    fn replace(&self, content: &[u8], begun: Instant) -> io::Result<()> {
+        let outcome = self.files.replace(&self.path, content);
         let took = begun.elapsed();
         let mut state = self.lock();
         state.info.last_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -237,10 +246,6 @@ impl Shared {
                     "a snapshot failed; the one before it stays, the journal has everything"
                 );
                 state.info.last_error = Some(reason);
-                // Try again after the pause, even if nothing else happens.
-                if dirty_since.is_some() {
-                    state.dirty_since.get_or_insert_with(Instant::now);
-                }
                 Err(error)
             }
         }
@@ -300,6 +305,11 @@ impl SnapshotWriter {
         }
         let dirty = self.shared.lock().dirty_since.is_some();
         if dirty { self.shared.write() } else { Ok(()) }
+    }
+
+    /// Replaces the snapshot by `content`, after [`Self::close`].
+    pub(crate) fn replace(&self, content: &[u8]) -> io::Result<()> {
+        self.shared.replace(content, Instant::now())
     }
 
     /// Where the snapshots are.

@@ -9,8 +9,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tracking_journal::{Clock, Commit, DataDir, Head, Journal, Receipt, Subscription};
-use tracking_model::{ProgressEvent, Timestamp, UpgradeCommand, UpgradeEvent, UpgradeId, UpgradeProgress};
+use tracking_journal::{
+    Clock, Commit, DataDir, Head, Journal, JournalError, JournalReader, Receipt, Subscription, load,
+};
+use tracking_model::{
+    ProgressEvent, Snapshot, Timestamp, UpgradeCommand, UpgradeEvent, UpgradeId, UpgradeProgress,
+};
 
 use crate::ProgressError;
 use crate::callbacks::Callbacks;
@@ -211,26 +215,50 @@ impl Inner {
     }
 
     fn close_journal(&self) -> Result<(), ProgressError> {
+        // Held to the end, so that a second closer returns when the first is done.
+        let mut observer = self.observer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(thread) = observer.take() else {
+            return Ok(());
+        };
         self.journal.close_blocking();
-        let observer = self
-            .observer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(observer) = observer
-            && observer.join().is_err()
-        {
+        if thread.join().is_err() {
             tracing::error!(upgrade_id = %self.upgrade_id, "the tracker's thread panicked");
         }
-        match &self.snapshots {
-            None => Ok(()),
-            Some(snapshots) => snapshots.close().map_err(|source| ProgressError::Snapshot {
-                path: snapshots.path().to_owned(),
-                source: Arc::new(source),
-            }),
+        match (&self.data_dir, &self.snapshots) {
+            (Some(dir), Some(snapshots)) => self.last_snapshot(dir, snapshots),
+            _ => Ok(()),
         }
     }
+
+    /// Leaves an exact snapshot. Other processes may have written the journal, and their snapshots, after this one
+    /// looked; so whoever replaces the file looks again afterwards whether it shows the last record.
+    fn last_snapshot(&self, dir: &DataDir, snapshots: &SnapshotWriter) -> Result<(), ProgressError> {
+        let failed = |source| ProgressError::Snapshot {
+            path: snapshots.path().to_owned(),
+            source: Arc::new(source),
+        };
+        snapshots.close().map_err(failed)?;
+        let mut shown = self.journal.head();
+        for _ in 0..SNAPSHOT_ROUNDS {
+            let last = match JournalReader::open(dir, self.journal.stream()) {
+                Ok(mut reader) => reader.last_position()?,
+                Err(JournalError::NoSuchStream { .. }) => None,
+                Err(error) => return Err(error.into()),
+            };
+            if last.is_none_or(|last| last.head == shown) {
+                break;
+            }
+            let loaded = load::<UpgradeProgress>(dir, self.journal.stream())?;
+            let snapshot = Snapshot::of(&loaded.state).to_json();
+            snapshots.replace(snapshot.as_bytes()).map_err(failed)?;
+            shown = loaded.head;
+        }
+        Ok(())
+    }
 }
+
+/// How often the last snapshot is written anew because others write at the same moment. They write theirs later.
+const SNAPSHOT_ROUNDS: usize = 3;
 
 impl Drop for Inner {
     fn drop(&mut self) {

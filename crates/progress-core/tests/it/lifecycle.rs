@@ -241,6 +241,29 @@ fn a_snapshot_is_exact_after_closing() {
 }
 
 #[test]
+fn the_last_of_several_writers_leaves_an_exact_snapshot() {
+    let (_temporary, dir) = data_dir();
+    let open = || {
+        let options = ProgressTrackerOptions::default().with_long_lived(false);
+        ProgressTracker::open_or_create(&dir, upgrade(), options).unwrap()
+    };
+    let (slow, quick) = (open(), open());
+    let start = UpgradeCommand::Start {
+        phase: "Initialization".into(),
+    };
+    slow.submit(start).wait().unwrap();
+    let phase = UpgradeCommand::SetPhase {
+        phase: "Validation".into(),
+    };
+    quick.submit(phase).wait().unwrap();
+    quick.close_blocking().unwrap();
+    slow.close_blocking().unwrap();
+    let file = slow.system_info().storage.progress_file.unwrap();
+    let snapshot: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert_eq!(snapshot["current_phase"], "Validation");
+}
+
+#[test]
 fn trackers_are_shared_between_tasks_and_threads() {
     fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
     fn sent<T: Send>(_: T) {}
