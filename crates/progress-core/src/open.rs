@@ -204,3 +204,58 @@ fn snapshots(
     writer.mark_dirty();
     Ok(writer)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use tracking_model::{PlanId, Status};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct FullDisk;
+
+    impl ReplaceFile for FullDisk {
+        fn replace(&self, _: &Path, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    #[test]
+    fn fault_11_snapshots_that_fail_harm_no_command_and_are_told() {
+        const COMMANDS: u64 = 100;
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(temporary.path()).unwrap();
+        let upgrade_id = UpgradeId::new("u").unwrap();
+        let upgrade = NewUpgrade::new(upgrade_id.clone(), PlanId::new("p").unwrap(), "c");
+        let options = ProgressTrackerOptions::default();
+        let tracker =
+            ProgressTracker::start(Some(&dir), &upgrade_id, &options, Box::new(FullDisk), |journal| {
+                create(journal, upgrade)
+            })
+            .unwrap();
+        let submit = |command| tracker.submit(command).wait().unwrap();
+        submit(UpgradeCommand::Start { phase: "x".into() });
+        for n in 1..COMMANDS {
+            submit(UpgradeCommand::SetPhase {
+                phase: n.to_string().into(),
+            });
+        }
+        let error = tracker.close_blocking().unwrap_err();
+        assert!(matches!(error, ProgressError::Snapshot { .. }), "{error}");
+        let snapshots = tracker.system_info().storage.snapshots.unwrap();
+        assert!(snapshots.failed > 0 && snapshots.written == 0);
+        assert!(snapshots.last_error.unwrap().contains("upgrade_u.json"));
+        drop(tracker);
+        let again = ProgressTracker::open(&dir, &upgrade_id, options).unwrap();
+        assert_eq!(
+            (again.head().seq, again.state().status),
+            (COMMANDS + 1, Status::InProgress)
+        );
+        again.close_blocking().unwrap();
+        assert!(dir.snapshot_path(again.journal().stream()).exists());
+        println!("FAULT row=11 name=tracker_without_snapshots commands={COMMANDS} refused=0 lost=0");
+    }
+}
