@@ -378,8 +378,10 @@ impl NameChange {
     }
 }
 
+/// Whether a file is the journal, be it before it has its name.
 fn is_journal(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "jsonl")
+    let name = path.to_string_lossy();
+    name.ends_with(".jsonl") || name.ends_with(".jsonl.new")
 }
 
 impl JournalIo for SimulatedDisk {
