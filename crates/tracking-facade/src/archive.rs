@@ -1,14 +1,18 @@
 //! Everything that one data directory holds, for those who look at it or look after it.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use progress_core::{Agent, Estimate, History, ProgressError, UpgradeEntry, UpgradeHeader, estimate_upgrade};
+use progress_core::{
+    Agent, Estimate, History, ImportReport, ProgressError, ProgressTrackerOptions, UpgradeEntry,
+    UpgradeHeader, estimate_upgrade, import_reference,
+};
 use tracking_journal::{
     ChainHash, Clock, DataDir, Follower, Head, JournalError, JournalReader, Liveness, RecoveryReport,
-    Salvage, SystemClock, Verification, load,
+    RetryRequest, Salvage, SinkName, SinkStatus, SystemClock, Verification, load, request_retry,
+    sink_statuses,
 };
 use tracking_model::{
     EventHistory, Fold, Snapshot, Status, StreamId, Timestamp, UpgradeEvent, UpgradeId, UpgradeProgress,
@@ -189,6 +193,35 @@ impl Archive {
             lock_timeout,
             &*self.clock,
         )?)
+    }
+
+    /// How far each sink got with each stream, by stream and sink.
+    ///
+    /// # Errors
+    /// [`TrackingError::Cursor`] if the cursors cannot be listed. What is wrong with one sink is in its status.
+    pub fn sinks(&self) -> Result<Vec<SinkStatus>, TrackingError> {
+        Ok(sink_statuses(&self.dir)?)
+    }
+
+    /// Asks that the parked records of a sink be sent again, by the relay that runs or the next one that does.
+    ///
+    /// # Errors
+    /// [`TrackingError::Cursor`] if the sink has no cursor for the stream; else as the system says.
+    pub fn retry_parked(&self, stream: &StreamId, sink: &SinkName) -> Result<RetryRequest, TrackingError> {
+        Ok(request_retry(&self.dir, stream, sink)?)
+    }
+
+    /// Takes over files of the reference, see [`import_reference`]; this directory itself may be among the sources.
+    ///
+    /// # Errors
+    /// [`TrackingError::Progress`] if a source does not exist or cannot be listed. A file that cannot be imported is in
+    /// the report.
+    pub fn import(
+        &self,
+        sources: &[PathBuf],
+        options: &ProgressTrackerOptions,
+    ) -> Result<ImportReport, TrackingError> {
+        Ok(import_reference(&self.dir, sources, options)?)
     }
 
     /// Removes an upgrade: its journal, its snapshot, and how far sinks got with it. Its sessions and artifacts stay.

@@ -1,5 +1,6 @@
 //! How an agent opens its tracking.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use artifact_core::{ManagerOptions, TestArtifactsManager};
 use progress_core::{NewUpgrade, ProgressTracker, ProgressTrackerOptions};
 use serde_json::{Map, Value};
-use tracking_journal::{Clock, DataDir, JournalOptions, SystemClock};
+use tracking_journal::{Clock, DataDir, EventSink, JournalOptions, SinkName, SystemClock};
 use tracking_model::{IdError, PlanId, TextError, UpgradeId, check_name};
 
+use crate::relays::Relays;
 use crate::tracking::{Parts, Tracking};
 use crate::{Archive, TrackingError};
 
@@ -29,6 +31,8 @@ pub enum Problem {
     Id(IdError),
     /// A name is invalid.
     Name(TextError),
+    /// Two sinks have the same name, by which each finds again how far it got.
+    SameSink(String),
 }
 
 impl fmt::Display for Problem {
@@ -38,6 +42,7 @@ impl fmt::Display for Problem {
             Self::NoUpgrade => f.write_str("no upgrade: call `upgrade`, or `existing_upgrade`"),
             Self::Id(error) => error.fmt(f),
             Self::Name(error) => error.fmt(f),
+            Self::SameSink(name) => write!(f, "two sinks are named {name}: give each a name of its own"),
         }
     }
 }
@@ -72,6 +77,7 @@ pub struct TrackingBuilder {
     lock_timeout: Duration,
     shutdown_deadline: Duration,
     clock: Arc<dyn Clock>,
+    sinks: Vec<Arc<dyn EventSink>>,
 }
 
 impl Default for TrackingBuilder {
@@ -84,6 +90,7 @@ impl Default for TrackingBuilder {
             lock_timeout: Duration::from_secs(5),
             shutdown_deadline: DEFAULT_SHUTDOWN_DEADLINE,
             clock: Arc::new(SystemClock),
+            sinks: Vec::new(),
         }
     }
 }
@@ -148,6 +155,13 @@ impl TrackingBuilder {
         self
     }
 
+    /// A receiver of every record of the upgrade and of its sessions, but heartbeats; may be called again, with sinks of
+    /// other names. It gets them at least once, and in order; while it is down, they wait in the journal.
+    pub fn sink(mut self, sink: Arc<dyn EventSink>) -> Self {
+        self.sinks.push(sink);
+        self
+    }
+
     /// Opens everything: recovers what a crash left, takes over what the reference left, creates the upgrade if it is
     /// new.
     ///
@@ -156,10 +170,16 @@ impl TrackingBuilder {
     /// not be opened.
     pub async fn build(self) -> Result<Tracking, TrackingError> {
         let (data_dir, upgrade) = self.check()?;
+        let (clock, sinks) = (Arc::clone(&self.clock), self.sinks.clone());
+        let shutdown_deadline = self.shutdown_deadline;
         let opening = tokio::task::spawn_blocking(move || self.open(data_dir, upgrade)).await;
-        let (parts, shutdown_deadline) =
-            opening.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        Ok(Tracking::start(parts, shutdown_deadline))
+        let parts = opening.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let (dir, upgrade_id) = (
+            parts.archive.data_dir().clone(),
+            parts.progress.upgrade_id().clone(),
+        );
+        let relays = Relays::start(dir, upgrade_id, clock, sinks);
+        Ok(Tracking::start(parts, relays, shutdown_deadline))
     }
 
     fn check(&self) -> Result<(PathBuf, Checked), TrackingError> {
@@ -169,6 +189,13 @@ impl TrackingBuilder {
         }
         if let Err(error) = check_name("actor", &self.actor) {
             problems.push(Problem::Name(error));
+        }
+        let mut names = HashSet::new();
+        for sink in &self.sinks {
+            keep(SinkName::new(sink.name()), &mut problems);
+            if !names.insert(sink.name()) {
+                problems.push(Problem::SameSink(sink.name().to_owned()));
+            }
         }
         let upgrade = match &self.wanted {
             None => {
@@ -196,7 +223,7 @@ impl TrackingBuilder {
         }
     }
 
-    fn open(self, data_dir: PathBuf, upgrade: Checked) -> Result<(Parts, Duration), TrackingError> {
+    fn open(self, data_dir: PathBuf, upgrade: Checked) -> Result<Parts, TrackingError> {
         let dir = DataDir::open(data_dir)?;
         let options = ProgressTrackerOptions::default()
             .with_actor(self.actor.as_str())
@@ -213,12 +240,11 @@ impl TrackingBuilder {
         let artifacts =
             TestArtifactsManager::new(dir.clone(), ManagerOptions::default().with_journal(journal));
         let archive = Archive::new(dir, self.clock);
-        let parts = Parts {
+        Ok(Parts {
             progress,
             artifacts,
             archive,
-        };
-        Ok((parts, self.shutdown_deadline))
+        })
     }
 }
 

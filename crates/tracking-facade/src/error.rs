@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use artifact_core::{ArtifactError, SourceError};
 use progress_core::ProgressError;
-use tracking_journal::{DataDirError, JournalError};
+use tracking_journal::{CursorError, DataDirError, JournalError};
 use tracking_model::{CommandError, SessionCommandError};
 
 use crate::Problem;
@@ -42,6 +42,9 @@ pub enum TrackingError {
     /// Something about sessions and artifacts.
     #[error(transparent)]
     Artifacts(#[from] ArtifactError),
+    /// How far sinks got cannot be read or written.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
     /// The configuration is wrong; nothing was touched.
     #[error("{}", list(.0))]
     Configuration(Vec<Problem>),
@@ -70,6 +73,9 @@ impl TrackingError {
             Self::Journal(error) => journal_kind(error),
             Self::Progress(error) => progress_kind(error),
             Self::Artifacts(error) => artifact_kind(error),
+            Self::Cursor(CursorError::NoSuchSink { .. }) => ErrorKind::NotFound,
+            Self::Cursor(CursorError::NewerVersion { .. }) => ErrorKind::Refused,
+            Self::Cursor(_) => ErrorKind::Unavailable,
             Self::Configuration(_) => ErrorKind::Invalid,
             Self::Late { .. } | Self::Runtime(_) => ErrorKind::Unavailable,
             Self::Output(_) => ErrorKind::Failed,

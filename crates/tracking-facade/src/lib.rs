@@ -1,14 +1,30 @@
-//! One builder for an upgrade agent.
+//! All that an upgrade agent needs: one builder, progress and artifacts of one upgrade on the embedded default, a
+//! data directory and nothing else. What it re-exports is enough to write an agent with this crate alone.
+//!
+//! ```
+#![doc = include_str!("../examples/agent.rs")]
+//! ```
+//!
+//! [`blocking`] is the same for agents without async. [`Archive`] is for whoever looks at a data directory or looks
+//! after it: all upgrades, search, verification, import and export.
+//!
+//! # Invariants
+//! - A call that returned `Ok` is durable; no sink, slow or dead, delays or fails it.
+//! - Every task that this crate starts ends with [`Tracking::shutdown`], which says what it could not finish.
+//! - This crate decides nothing about upgrades and artifacts; it joins the crates that do.
 
 mod archive;
+pub mod blocking;
 mod builder;
 mod error;
+mod relays;
 mod tracking;
 mod verify;
 
 pub use archive::{Archive, UpgradeView};
 pub use builder::{Problem, TrackingBuilder};
 pub use error::{ErrorKind, TrackingError};
+pub use relays::Undrained;
 pub use tracking::{ShutdownReport, Tracking};
 pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 
@@ -18,21 +34,23 @@ pub use artifact_core::{
     VerifyReport, VerifyScope,
 };
 pub use progress_core::{
-    Agent, CallbackGuard, CompleteOptions, Estimate, EstimateBasis, ImportReport, ImportedUpgrade,
-    NewUpgrade, PendingCommand, ProgressError, ProgressTracker, ProgressTrackerOptions, SkipReason,
-    SkippedFile, SystemInfo, TaskReport, Unfinished, UpgradeCommit, UpgradeEntry, UpgradeHeader,
-    import_reference,
+    Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, ImportReport,
+    ImportedUpgrade, NewUpgrade, PendingCommand, ProgressError, ProgressTracker, ProgressTrackerOptions,
+    RecentEvent, SkipReason, SkippedFile, SystemInfo, TaskReport, Unfinished, UpgradeCommit, UpgradeEntry,
+    UpgradeHeader, import_reference,
 };
 pub use tracking_journal::{
-    ChainHash, Clock, Commit, Committed, Damage, DataDir, DataDirError, ExpectedHead, Follower, HashError,
-    Head, JournalError, JournalOptions, JournalReader, Liveness, Record, RecoveryReport, RepairReport,
-    Salvage, SubmitError, Subscription, SubscriptionError, SystemClock, Verification,
+    ChainHash, Clock, Commit, Committed, Cursor, CursorError, Damage, DataDir, DataDirError, Delivery,
+    EventSink, ExpectedHead, Follower, HashError, Head, JournalError, JournalOptions, JournalReader,
+    LeaseHolder, Liveness, MemorySink, Parked, Receipt, Record, RecoveryReport, RepairReport, RetryRequest,
+    Salvage, SinkName, SinkStatus, SubmitError, Subscription, SubscriptionError, SystemClock, Verification,
 };
 pub use tracking_model::{
     Artifact, ArtifactId, ArtifactStatus, ArtifactType, Collection, CollectionId, CommandError, CurrentTask,
-    DEFAULT_HEARTBEAT_SECONDS, Details, EventHistory, FileHash, NewArtifact, NewCollection, NewSession,
-    NewTask, Percent, PlanId, ProgressEvent, ProgressEventMessage, Rollup, Session, SessionCommandError,
-    SessionId, SessionOutcome, SessionSummary, Snapshot, Span, Status, StreamEvent, StreamId, Subject,
-    Summary, TaskAction, TaskId, TaskProgress, TaskTree, TaskType, Timestamp, TransitionError, TreeRow,
-    UpgradeCommand, UpgradeEvent, UpgradeId, UpgradeProgress,
+    DEFAULT_HEARTBEAT_SECONDS, Details, EventHistory, FileHash, IdError, MAX_DETAILS_BYTES, NewArtifact,
+    NewCollection, NewSession, NewTask, Percent, PlanId, ProgressEvent, ProgressEventMessage, Rollup,
+    Session, SessionCommandError, SessionId, SessionOutcome, SessionSummary, Snapshot, Span, Status,
+    StreamEvent, StreamId, Subject, Summary, TaskAction, TaskChange, TaskId, TaskProgress, TaskTree,
+    TaskType, TextError, Timestamp, TransitionError, TreeRow, UpgradeChange, UpgradeCommand, UpgradeEvent,
+    UpgradeId, UpgradeProgress, Waiting,
 };

@@ -7,7 +7,8 @@ use progress_core::ProgressTracker;
 use tokio::time::Instant;
 use tracking_journal::RecoveryReport;
 
-use crate::{Archive, TrackingBuilder, TrackingError};
+use crate::relays::Relays;
+use crate::{Archive, TrackingBuilder, TrackingError, Undrained};
 
 /// Progress and artifacts of one upgrade, over one data directory.
 ///
@@ -16,6 +17,7 @@ use crate::{Archive, TrackingBuilder, TrackingError};
 #[derive(Debug)]
 pub struct Tracking {
     parts: Parts,
+    relays: Relays,
     shutdown_deadline: Duration,
 }
 
@@ -35,13 +37,15 @@ pub struct ShutdownReport {
     /// What did not work; at worst a snapshot that is behind its journal, and that opening the upgrade again brings up
     /// to date.
     pub problems: Vec<TrackingError>,
+    /// The sinks that did not get everything in time.
+    pub undrained: Vec<Undrained>,
 }
 
 impl ShutdownReport {
     /// Whether everything is done.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.problems.is_empty()
+        self.problems.is_empty() && self.undrained.is_empty()
     }
 }
 
@@ -51,9 +55,10 @@ impl Tracking {
         TrackingBuilder::default()
     }
 
-    pub(crate) const fn start(parts: Parts, shutdown_deadline: Duration) -> Self {
+    pub(crate) const fn start(parts: Parts, relays: Relays, shutdown_deadline: Duration) -> Self {
         Self {
             parts,
+            relays,
             shutdown_deadline,
         }
     }
@@ -82,7 +87,8 @@ impl Tracking {
         self.parts.progress.journal().recovery()
     }
 
-    /// Ends it, within the deadline that was configured: commits what waits, writes an exact snapshot, ends all tasks.
+    /// Ends it, within the deadline that was configured: commits what waits, writes an exact snapshot, lets the
+    /// sinks have what is left, ends all tasks.
     /// Calls on clones of the tracker and the manager that come later are refused.
     ///
     /// # Cancellation
@@ -104,6 +110,8 @@ impl Tracking {
             Ok(Err(error)) => report.problems.push(error.into()),
             Err(_) => report.problems.push(late("closing the sessions")),
         }
+        // A call of a sink that is under way when the deadline comes is dropped, and repeated by the next start.
+        report.undrained = self.relays.stop(deadline).await;
         report
     }
 }

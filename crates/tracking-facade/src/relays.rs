@@ -1,0 +1,238 @@
+//! The tasks that feed sinks: one for each sink and stream of the upgrade, and one that notices new sessions.
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracking_journal::{Clock, DataDir, EventSink, LeaseError, Relay, RelayError, RelayOptions, load};
+use tracking_model::{Session, StreamId, UpgradeId};
+
+/// How often new sessions are looked for, and whether a sink that another process feeds is free.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long to wait before a relay that could not be opened is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Says only that a task is alive, which is nothing to tell a team.
+const SKIPPED: &str = "task.heartbeat";
+
+/// A sink that did not get everything before the shutdown. Nothing is lost: whoever opens the upgrade next with the
+/// same sink goes on from there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Undrained {
+    /// The stream.
+    pub stream: StreamId,
+    /// The sink.
+    pub sink: String,
+    /// How many records it has not got, heartbeats among them; `None` if that is not known.
+    pub records: Option<u64>,
+    /// Why not, where that is known.
+    pub reason: Option<String>,
+}
+
+/// What all relays of an upgrade share.
+#[derive(Debug, Clone)]
+struct Common {
+    dir: DataDir,
+    upgrade_id: UpgradeId,
+    options: RelayOptions,
+    stop: Stop,
+}
+
+/// Tells relays to stop, and by when.
+#[derive(Debug, Clone, Default)]
+struct Stop {
+    token: CancellationToken,
+    deadline: Arc<OnceLock<Instant>>,
+}
+
+impl Stop {
+    fn left(&self) -> Duration {
+        self.deadline.get().map_or(Duration::ZERO, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        })
+    }
+}
+
+/// Feeds sinks until it is stopped. Dropped, it stops at once; the cursors say how far each sink got.
+#[derive(Debug)]
+pub(crate) struct Relays {
+    stop: Stop,
+    supervisor: JoinSet<Vec<Undrained>>,
+}
+
+impl Relays {
+    pub(crate) fn start(
+        dir: DataDir,
+        upgrade_id: UpgradeId,
+        clock: Arc<dyn Clock>,
+        sinks: Vec<Arc<dyn EventSink>>,
+    ) -> Self {
+        let stop = Stop::default();
+        let mut supervisor = JoinSet::new();
+        if !sinks.is_empty() {
+            let common = Common {
+                dir,
+                upgrade_id,
+                options: RelayOptions::default()
+                    .with_clock(clock)
+                    .with_skip_kinds(vec![SKIPPED.into()]),
+                stop: stop.clone(),
+            };
+            supervisor.spawn(supervise(common, sinks));
+        }
+        Self { stop, supervisor }
+    }
+
+    /// Lets sinks have what is left, until `deadline`, and tells what they did not get.
+    pub(crate) async fn stop(mut self, deadline: Instant) -> Vec<Undrained> {
+        self.stop.deadline.get_or_init(|| deadline);
+        self.stop.token.cancel();
+        let mut undrained = Vec::new();
+        while let Some(ended) = self.supervisor.join_next().await {
+            match ended {
+                Ok(left) => undrained.extend(left),
+                Err(error) => tracing::error!(%error, "the task that watches over relays died"),
+            }
+        }
+        undrained
+    }
+}
+
+async fn supervise(common: Common, sinks: Vec<Arc<dyn EventSink>>) -> Vec<Undrained> {
+    let mut relays = JoinSet::new();
+    let mut known = HashSet::new();
+    let mut undrained = Vec::new();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let stopped = tokio::select! {
+            biased;
+            () = common.stop.token.cancelled() => true,
+            _ = look.tick() => false,
+        };
+        // Also after the last tick: what was created just now has a right to be delivered.
+        for stream in new_streams(&common, &mut known).await {
+            for sink in &sinks {
+                relays.spawn(feed(common.clone(), stream.clone(), Arc::clone(sink)));
+            }
+        }
+        while let Some(ended) = relays.try_join_next() {
+            note_end(ended, &mut undrained);
+        }
+        if stopped {
+            break;
+        }
+    }
+    while let Some(ended) = relays.join_next().await {
+        note_end(ended, &mut undrained);
+    }
+    undrained
+}
+
+fn note_end(ended: Result<Option<Undrained>, JoinError>, undrained: &mut Vec<Undrained>) {
+    match ended {
+        Ok(left) => undrained.extend(left),
+        Err(error) => tracing::error!(%error, "a relay died; its sink goes on with the next start"),
+    }
+}
+
+/// The upgrade's own stream and the sessions of the upgrade, those that were not `known`.
+async fn new_streams(common: &Common, known: &mut HashSet<StreamId>) -> Vec<StreamId> {
+    let (dir, upgrade_id) = (common.dir.clone(), common.upgrade_id.clone());
+    let seen = known.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let streams = dir.streams().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look for new sessions");
+            Vec::new()
+        });
+        let unseen = streams.into_iter().filter(|stream| !seen.contains(stream));
+        let ours = |stream: &StreamId| match stream {
+            StreamId::Upgrade(id) => *id == upgrade_id,
+            StreamId::Session(_) => belongs(&dir, stream, &upgrade_id),
+        };
+        unseen.map(|stream| (ours(&stream), stream)).collect::<Vec<_>>()
+    });
+    // A panic there has been printed; the next look tries again.
+    let found = looked.await.unwrap_or_default();
+    let mut new = Vec::new();
+    for (ours, stream) in found {
+        known.insert(stream.clone());
+        if ours {
+            new.push(stream);
+        }
+    }
+    new
+}
+
+fn belongs(dir: &DataDir, stream: &StreamId, upgrade_id: &UpgradeId) -> bool {
+    match load::<Session>(dir, stream) {
+        Ok(loaded) => loaded.state.upgrade_id.as_ref() == Some(upgrade_id),
+        Err(error) => {
+            tracing::warn!(%error, %stream, "cannot tell which upgrade a session belongs to; it is not relayed");
+            false
+        }
+    }
+}
+
+/// Feeds one sink from one stream until it is told to stop, then for as long as the deadline allows.
+async fn feed(common: Common, stream: StreamId, sink: Arc<dyn EventSink>) -> Option<Undrained> {
+    let name = sink.name().to_owned();
+    let left = |records, reason| Undrained {
+        stream: stream.clone(),
+        sink: name.clone(),
+        records,
+        reason,
+    };
+    let mut relay = match open(&common, &stream, sink).await {
+        Ok(Some(relay)) => relay,
+        // Another process feeds it, and sees to the rest.
+        Ok(None) => return None,
+        Err(error) => return Some(left(None, Some(error.to_string()))),
+    };
+    if let Err(error) = relay.run(&common.stop.token).await {
+        tracing::warn!(%error, %stream, sink = name, "a cursor was not saved; some records will be delivered again");
+    }
+    match relay.drain(common.stop.left()).await {
+        Ok(report) if report.remaining == 0 => None,
+        Ok(report) => {
+            let failure = relay.cursor().last_error.as_ref();
+            Some(left(
+                Some(report.remaining),
+                failure.map(|failure| failure.reason.clone()),
+            ))
+        }
+        Err(error) => Some(left(None, Some(error.to_string()))),
+    }
+}
+
+/// Opens a relay as soon as nobody else feeds the sink; `None` if that does not come to pass before the stop.
+async fn open(
+    common: &Common,
+    stream: &StreamId,
+    sink: Arc<dyn EventSink>,
+) -> Result<Option<Relay>, RelayError> {
+    loop {
+        let opened = Relay::open(
+            &common.dir,
+            stream.clone(),
+            Arc::clone(&sink),
+            common.options.clone(),
+        )
+        .await;
+        let (pause, held) = match &opened {
+            Ok(_) => return opened.map(Some),
+            Err(RelayError::Lease(LeaseError::Held(_))) => (LOOK, true),
+            Err(error) => {
+                tracing::warn!(%error, %stream, sink = sink.name(), "a sink cannot be fed; trying again");
+                (AGAIN, false)
+            }
+        };
+        tokio::select! {
+            () = common.stop.token.cancelled() => return if held { Ok(None) } else { opened.map(Some) },
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
