@@ -391,3 +391,42 @@ async fn a_download_is_verified_before_it_has_a_name() {
     assert!(matches!(error, ArtifactError::Altered { .. }));
     assert_eq!(std::fs::read_dir(target).unwrap().count(), 1);
 }
+
+/// Several managers, as several processes would, and many tasks in each.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_share_a_session() {
+    const TASKS: usize = 12;
+    let fixture = Fixture::new().await;
+    let source = fixture.source("log.txt", b"content");
+    let managers = [fixture.manager.clone(), open(&fixture.dir), open(&fixture.dir)];
+    let mut tasks = tokio::task::JoinSet::new();
+    for manager in &managers {
+        for _ in 0..TASKS {
+            let (manager, source) = (manager.clone(), source.clone());
+            let (session, collection) = (fixture.session.clone(), fixture.collection.clone());
+            tasks.spawn(async move {
+                let new = NewArtifact::new();
+                manager
+                    .add_artifact(&session, &collection, source, new)
+                    .await
+                    .unwrap()
+            });
+        }
+    }
+    let added = tasks.join_all().await;
+    let paths: std::collections::HashSet<_> =
+        added.iter().map(|artifact| artifact.local_path.clone()).collect();
+    assert_eq!(paths.len(), 3 * TASKS);
+    for manager in &managers {
+        let found = manager.search_artifacts(ArtifactQuery::new()).await.unwrap();
+        assert_eq!(found.artifacts.len(), 3 * TASKS);
+        let summary = manager.session_summary(&fixture.session).await.unwrap();
+        assert_eq!(summary.total_artifacts, 3 * TASKS as u64);
+    }
+    let report = fixture
+        .manager
+        .verify_artifacts(VerifyScope::All, |_| {})
+        .await
+        .unwrap();
+    assert!(report.is_clean(), "{report:?}");
+}

@@ -1,6 +1,6 @@
-//! The conformance suite against every store of this crate.
+//! The conformance suites against every store and index of this crate.
 
-use artifact_core::{LocalStore, MemoryStore, conformance};
+use artifact_core::{LocalStore, MemoryIndex, MemoryStore, conformance};
 
 #[tokio::test]
 async fn the_memory_store_conforms() {
@@ -11,4 +11,9 @@ async fn the_memory_store_conforms() {
 async fn the_local_store_conforms() {
     let dir = tempfile::TempDir::new().unwrap();
     conformance::store(&LocalStore::new(dir.path())).await;
+}
+
+#[test]
+fn the_memory_index_conforms() {
+    conformance::index(&MemoryIndex::new());
 }
