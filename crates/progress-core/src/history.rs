@@ -68,10 +68,12 @@ impl History {
                 && took >= Span::ZERO
             {
                 let names = self.runs.entry(task.task_type).or_default();
-                names
-                    .entry(Arc::clone(&task.task_name))
-                    .or_default()
-                    .push(Run { ended, took });
+                let runs = names.entry(Arc::clone(&task.task_name)).or_default();
+                runs.push(Run { ended, took });
+                // Of a thousand tasks of one name the last are enough.
+                if runs.len() >= 2 * RUNS {
+                    keep_last(runs);
+                }
             }
         }
     }
@@ -90,11 +92,16 @@ impl History {
         if runs.len() < FEWEST_RUNS {
             return Vec::new();
         }
-        runs.sort_by_key(|run| std::cmp::Reverse(run.ended));
-        let mut durations: Vec<Span> = runs.into_iter().take(RUNS).map(|run| run.took).collect();
+        keep_last(&mut runs);
+        let mut durations: Vec<Span> = runs.into_iter().map(|run| run.took).collect();
         durations.sort_unstable();
         durations
     }
+}
+
+fn keep_last(runs: &mut Vec<Run>) {
+    runs.sort_by_key(|run| std::cmp::Reverse(run.ended));
+    runs.truncate(RUNS);
 }
 
 /// For how long what was learned is good.

@@ -190,6 +190,21 @@ fn the_last_twenty_runs_count() {
 }
 
 #[test]
+fn of_many_tasks_of_one_name_the_last_twenty_count() {
+    let name = |n: i64| format!("node-{n}");
+    let nodes = (0..=100).map(|n| NewTask::new(id(&name(n)), "Drain", TaskType::UpgradeStep));
+    let mut upgrade = Upgrade::new(nodes.collect());
+    let mut second = 0;
+    for n in 0..100 {
+        upgrade.start(second, &name(n));
+        second += if n < 80 { 1 } else { 7 };
+        upgrade.complete(second, &name(n));
+    }
+    let expected = (Some(7.0), Some(7.0), EstimateBasis::History { runs: 20 });
+    assert_eq!(upgrade.eta(&History::default(), second), expected);
+}
+
+#[test]
 fn what_is_to_come_is_added_and_what_runs_goes_side_by_side() {
     let runs = history(&[
         ("a", &[100; 3]),
