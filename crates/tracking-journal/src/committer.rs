@@ -14,7 +14,7 @@ use crate::checkpoint::Checkpoints;
 use crate::journal::Shared;
 use crate::line::{LineHead, LineWriter, MAX_LINE_BYTES};
 use crate::log::{AppendError, Log, LogFiles, LogLock};
-use crate::pending::Answer;
+use crate::pending::{self, Answer};
 use crate::published::Published;
 use crate::queue::{Submission, Wake};
 use crate::recovery::State;
@@ -367,16 +367,19 @@ impl<F: Fold> Committer<F> {
 }
 
 fn answer<F: Fold>(answers: Vec<(Answer<F>, Verdict<F>)>, commit: Option<&Arc<Commit<F::Event>>>) {
+    let mut waiting = Vec::new();
     for (answer, verdict) in answers {
-        answer.send(match (verdict, commit) {
+        let outcome = match (verdict, commit) {
             (Verdict::Refused(refusal), _) => Err(SubmitError::Refused(refusal)),
             (Verdict::Failed(error), _) => Err(error.into()),
             (Verdict::Recorded(range), Some(commit)) if !range.is_empty() => {
                 Ok(Receipt::new(Arc::clone(commit), range))
             }
             (Verdict::Recorded(_), _) => Ok(Receipt::unchanged()),
-        });
+        };
+        waiting.extend(answer.send_quietly(outcome));
     }
+    waiting.into_iter().for_each(pending::Wake::wake);
 }
 
 /// Closes queue and subscriptions when the committer ends, be it by a panic of the model.

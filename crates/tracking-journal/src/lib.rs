@@ -90,6 +90,8 @@ mod checkpoint;
 mod clock;
 mod commit;
 mod committer;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 mod cursor;
 mod dir;
 mod durable;

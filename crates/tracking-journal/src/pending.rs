@@ -25,7 +25,7 @@ impl<F: Fold> Pending<F> {
     /// A command and the end by which it is answered.
     pub(crate) fn new() -> (Self, Answer<F>) {
         let slot = Arc::new(Slot {
-            state: Mutex::new(State::Waiting(None)),
+            state: Mutex::new(State::Waiting(Waiter::Nobody)),
             ready: Condvar::new(),
         });
         (
@@ -46,6 +46,7 @@ impl<F: Fold> Pending<F> {
             if let Some(outcome) = state.take() {
                 return outcome;
             }
+            *state = State::Waiting(Waiter::Thread);
             state = self
                 .slot
                 .ready
@@ -63,10 +64,10 @@ impl<F: Fold> Future for Pending<F> {
         if let Some(outcome) = state.take() {
             return Poll::Ready(outcome);
         }
-        if let State::Waiting(waker) = &mut *state {
-            match waker {
-                Some(waker) => waker.clone_from(context.waker()),
-                None => *waker = Some(context.waker().clone()),
+        if let State::Waiting(waiter) = &mut *state {
+            match waiter {
+                Waiter::Task(waker) => waker.clone_from(context.waker()),
+                Waiter::Nobody | Waiter::Thread => *waiter = Waiter::Task(context.waker().clone()),
             }
         }
         Poll::Pending
@@ -79,7 +80,7 @@ impl<F: Fold> fmt::Debug for Pending<F> {
     }
 }
 
-struct Slot<F: Fold> {
+pub(crate) struct Slot<F: Fold> {
     state: Mutex<State<F>>,
     ready: Condvar,
 }
@@ -91,9 +92,16 @@ impl<F: Fold> Slot<F> {
 }
 
 enum State<F: Fold> {
-    Waiting(Option<Waker>),
+    Waiting(Waiter),
     Done(Outcome<F>),
     Taken,
+}
+
+/// Who is to be woken; asking the system to wake nobody costs as much as encoding a record.
+enum Waiter {
+    Nobody,
+    Task(Waker),
+    Thread,
 }
 
 impl<F: Fold> State<F> {
@@ -115,23 +123,50 @@ pub(crate) struct Answer<F: Fold> {
 }
 
 impl<F: Fold> Answer<F> {
-    pub(crate) fn send(mut self, outcome: Outcome<F>) {
-        self.complete(outcome);
+    /// Answers and wakes whoever waits.
+    pub(crate) fn send(self, outcome: Outcome<F>) {
+        if let Some(wake) = self.send_quietly(outcome) {
+            wake.wake();
+        }
     }
 
-    fn complete(&mut self, outcome: Outcome<F>) {
-        let Some(slot) = self.slot.take() else { return };
+    /// Answers; whoever waits is to be woken later. With many answers at once, none of the woken then finds that the
+    /// next answer it wants is still being given.
+    pub(crate) fn send_quietly(mut self, outcome: Outcome<F>) -> Option<Wake<F>> {
+        self.complete(outcome)
+    }
+
+    fn complete(&mut self, outcome: Outcome<F>) -> Option<Wake<F>> {
+        let slot = self.slot.take()?;
         let before = std::mem::replace(&mut *slot.lock(), State::Done(outcome));
-        if let State::Waiting(Some(waker)) = before {
-            waker.wake();
-        } else {
-            slot.ready.notify_one();
+        match before {
+            State::Waiting(Waiter::Task(waker)) => Some(Wake::Task(waker)),
+            State::Waiting(Waiter::Thread) => Some(Wake::Thread(slot)),
+            State::Waiting(Waiter::Nobody) | State::Done(_) | State::Taken => None,
         }
     }
 }
 
 impl<F: Fold> Drop for Answer<F> {
     fn drop(&mut self) {
-        self.complete(Err(JournalError::Closed.into()));
+        if let Some(wake) = self.complete(Err(JournalError::Closed.into())) {
+            wake.wake();
+        }
+    }
+}
+
+/// Somebody who waits for an answer that is there.
+#[must_use]
+pub(crate) enum Wake<F: Fold> {
+    Task(Waker),
+    Thread(Arc<Slot<F>>),
+}
+
+impl<F: Fold> Wake<F> {
+    pub(crate) fn wake(self) {
+        match self {
+            Self::Task(waker) => waker.wake(),
+            Self::Thread(slot) => slot.ready.notify_one(),
+        }
     }
 }

@@ -12,3 +12,4 @@ mod journal;
 mod processes;
 mod relay;
 mod setup;
+mod suite;
