@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracking_journal::{
@@ -31,6 +32,7 @@ pub(crate) struct Catalogue {
 pub(crate) struct SessionEntry {
     id: SessionId,
     journal: Mutex<Option<Journal<Session>>>,
+    written: AtomicBool,
     view: Mutex<View>,
 }
 
@@ -46,6 +48,7 @@ impl SessionEntry {
         Arc::new(Self {
             id,
             journal: Mutex::new(None),
+            written: AtomicBool::new(false),
             view: Mutex::new(View {
                 session,
                 position: None,
@@ -255,6 +258,11 @@ impl Catalogue {
         let receipt = journal.submit(command).wait()?;
         self.take(entry, &mut view, receipt.records().to_vec(), None)?;
         Ok(receipt)
+    }
+
+    /// Whether this is the first time that this is asked of the session: it is when bytes are to be added.
+    pub(crate) fn is_first_write(&self, id: &SessionId) -> bool {
+        !self.entry(id).written.swap(true, Ordering::Relaxed)
     }
 
     /// The session's journal, opened by the first who needs it.

@@ -18,7 +18,7 @@ use tracking_model::{
 
 use crate::manager::Inner;
 use crate::source::SourceFile;
-use crate::store::{CHUNK_BYTES, PutMode};
+use crate::store::{CHUNK_BYTES, PutMode, UploadKind};
 use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager};
 
 /// How sessions are taken over.
@@ -357,7 +357,12 @@ impl<'a> Bytes<'a> {
                 Err(error) => return Err(error),
             }
         }
-        let mut upload = vault.begin(&artifact.session_id, &artifact.collection_id, None)?;
+        let mut upload = vault.begin(
+            &artifact.session_id,
+            &artifact.collection_id,
+            None,
+            UploadKind::Copy,
+        )?;
         source.copy_to(&mut upload)?;
         let put = upload.commit(&name, PutMode::Numbered)?;
         Ok((put.key, put.size, put.hash))

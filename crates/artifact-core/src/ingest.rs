@@ -15,7 +15,7 @@ use tracking_model::{
 
 use crate::manager::Inner;
 use crate::source::SourceFile;
-use crate::store::{CHUNK_BYTES, PutMode, Upload};
+use crate::store::{CHUNK_BYTES, PutMode, Upload, UploadKind};
 use crate::{ArtifactError, ArtifactWriter, Chunks, SourceError, StoreErrorKind, TestArtifactsManager};
 
 /// Adding artifacts.
@@ -121,7 +121,7 @@ impl TestArtifactsManager {
         let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
         let inner = Arc::clone(&self.inner);
         self.run(move |_| {
-            let upload = inner.begin(&session_id, &collection_id, &artifact, None)?;
+            let upload = inner.begin(&session_id, &collection_id, &artifact, None, UploadKind::Live)?;
             Ok(ArtifactWriter::new(
                 inner,
                 session_id,
@@ -194,7 +194,7 @@ impl Inner {
             let name = path.file_name().map(OsStr::as_bytes);
             artifact.name = name.map(ArtifactName::from_bytes);
         }
-        let mut upload = self.begin(session_id, collection_id, &artifact, None)?;
+        let mut upload = self.begin(session_id, collection_id, &artifact, None, UploadKind::Copy)?;
         SourceFile::open(path)?.copy_to(&mut upload)?;
         self.finish(session_id, collection_id, artifact, upload)
     }
@@ -207,7 +207,7 @@ impl Inner {
         mut reader: impl Read,
         max_bytes: Option<u64>,
     ) -> Result<Arc<Artifact>, ArtifactError> {
-        let mut upload = self.begin(session_id, collection_id, &artifact, max_bytes)?;
+        let mut upload = self.begin(session_id, collection_id, &artifact, max_bytes, UploadKind::Copy)?;
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
             match reader.read(&mut buffer) {
@@ -231,18 +231,34 @@ impl Inner {
 
     /// Refuses what would be refused anyway, before any byte is copied.
     pub(crate) fn begin(
-        &self,
+        self: &Arc<Self>,
         session_id: &SessionId,
         collection_id: &CollectionId,
         artifact: &NewArtifact,
         max_bytes: Option<u64>,
+        kind: UploadKind,
     ) -> Result<Upload, ArtifactError> {
         self.catalogue
             .look(session_id, |session| session.check_add(collection_id, artifact))??;
-        Ok(self
-            .catalogue
-            .vault()
-            .begin(session_id, collection_id, max_bytes)?)
+        self.recover_once(session_id)?;
+        let vault = self.catalogue.vault();
+        Ok(vault.begin(session_id, collection_id, max_bytes, kind)?)
+    }
+
+    /// Records what live writers that died had written, the first time that something is written to a session.
+    pub(crate) fn recover_once(self: &Arc<Self>, session_id: &SessionId) -> Result<(), ArtifactError> {
+        if !self.catalogue.is_first_write(session_id) {
+            return Ok(());
+        }
+        for (collection_id, upload) in self.catalogue.vault().orphans(session_id)? {
+            let artifact = NewArtifact::new()
+                .with_name("interrupted-output.log")
+                .with_description("what a writer had written when it died")
+                .with_tags(["interrupted"]);
+            let recovered = self.finish(session_id, &collection_id, artifact, upload)?;
+            tracing::warn!(session = %session_id, artifact = %recovered.artifact_id, "recovered interrupted output");
+        }
+        Ok(())
     }
 
     /// Makes the bytes durable under their name, then records them.

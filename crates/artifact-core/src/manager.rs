@@ -290,6 +290,14 @@ impl TestArtifactsManager {
         id: &SessionId,
         outcome: Option<SessionOutcome>,
     ) -> Result<Session, ArtifactError> {
+        let recovered = id.clone();
+        self.run(move |inner| {
+            if inner.catalogue.look(&recovered, Session::is_open)? {
+                inner.recover_once(&recovered)?;
+            }
+            Ok(())
+        })
+        .await?;
         self.command(id, SessionCommand::Complete { outcome }).await
     }
 

@@ -13,8 +13,8 @@ use crate::store::Upload;
 
 /// An artifact in the making: write it, then finish it. Writing blocks.
 ///
-/// Nobody sees it before it is finished. Dropped without that, or when the process dies, nothing of it is kept: the next
-/// manager that writes to the session removes what is left.
+/// Nobody sees it before it is finished. Dropped without that, nothing of it is kept. When the process dies, what it had
+/// written becomes an artifact `interrupted-output.log`, tagged `interrupted`, with the next add to the session.
 #[derive(Debug)]
 pub struct ArtifactWriter {
     inner: Arc<Inner>,

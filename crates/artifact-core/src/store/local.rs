@@ -22,6 +22,8 @@ use crate::executor::{detach, off_executor};
 
 /// No collection is called so, for ids begin with a letter or digit.
 const INCOMING: &str = ".incoming";
+/// Begins the names of files in `.incoming` that are worth keeping when their writer dies; the collection follows.
+const LIVE: &str = "live~";
 /// Up to this number names are tried one by one; from there on the free one is searched for.
 const TRIED_IN_TURN: u64 = 4;
 
@@ -92,17 +94,22 @@ impl LocalStore {
         &self,
         session: &SessionId,
         collection: &CollectionId,
+        kind: UploadKind,
     ) -> Result<LocalUpload, StoreError> {
         let place = KeyPrefix::Collection(session.clone(), collection.clone());
         let failed = |source| StoreError::io("put", &place, source);
-        let (session, collection) = (session.encoded(), collection.encoded());
+        let (session, encoded) = (session.encoded(), collection.encoded());
         let collection = self
-            .directory(&[&session, &collection], Missing::Create)
+            .directory(&[&session, &encoded], Missing::Create)
             .map_err(failed)?;
         let incoming = self
             .directory(&[&session, INCOMING], Missing::Create)
             .map_err(failed)?;
-        LocalUpload::create(incoming, collection).map_err(failed)
+        let prefix = match kind {
+            UploadKind::Copy => String::new(),
+            UploadKind::Live => format!("{LIVE}{encoded}~"),
+        };
+        LocalUpload::create(incoming, collection, &prefix).map_err(failed)
     }
 
     /// Opens an object, with its size.
@@ -175,6 +182,53 @@ impl LocalStore {
         Ok(objects)
     }
 
+    /// Takes over what live writers that died left in a session's `.incoming`, each with its collection. What is empty is
+    /// removed.
+    pub(super) fn orphans(
+        &self,
+        session: &SessionId,
+    ) -> Result<Vec<(CollectionId, LocalUpload)>, StoreError> {
+        match self.take_orphans(session) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            taken => {
+                taken.map_err(|source| StoreError::io("recover", KeyPrefix::Session(session.clone()), source))
+            }
+        }
+    }
+
+    fn take_orphans(&self, session: &SessionId) -> io::Result<Vec<(CollectionId, LocalUpload)>> {
+        let session = session.encoded();
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut orphans = Vec::new();
+        for name in names_in(&self.directory(&[&session, INCOMING], Missing::Fail)?)? {
+            let Some(collection_id) = live_collection(&name) else {
+                continue;
+            };
+            let incoming = self.directory(&[&session, INCOMING], Missing::Fail)?;
+            let file = match rustix::fs::openat(&incoming, &name, flags, Mode::empty()) {
+                Ok(file) => File::from(file),
+                // Another process was faster.
+                Err(rustix::io::Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if file.try_lock().is_err() {
+                continue;
+            }
+            let upload = LocalUpload {
+                incoming,
+                collection: self.directory(&[&session, &collection_id.encoded()], Missing::Create)?,
+                name: name.to_string_lossy().into_owned(),
+                file,
+            };
+            // What is empty, has its final name already, or was taken by another process, goes with its handle.
+            let stat = rustix::fs::fstat(&upload.file)?;
+            if stat.st_size > 0 && stat.st_nlink == 1 {
+                orphans.push((collection_id, upload));
+            }
+        }
+        Ok(orphans)
+    }
+
     /// Removes what writers that died left in a session's `.incoming`; tells how many files.
     pub(super) fn sweep(&self, session: &SessionId) -> Result<u64, StoreError> {
         match self.sweep_incoming(session) {
@@ -189,6 +243,9 @@ impl LocalStore {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut swept = 0;
         for name in names_in(&incoming)? {
+            if live_collection(&name).is_some() {
+                continue;
+            }
             let file = match rustix::fs::openat(&incoming, &name, flags, Mode::empty()) {
                 Ok(file) => File::from(file),
                 Err(rustix::io::Errno::NOENT) => continue,
@@ -207,6 +264,12 @@ impl LocalStore {
     }
 }
 
+/// The collection of a file in `.incoming` that is worth keeping.
+fn live_collection(name: &std::ffi::CStr) -> Option<CollectionId> {
+    let (collection, _) = name.to_str().ok()?.strip_prefix(LIVE)?.rsplit_once('~')?;
+    CollectionId::from_encoded(collection).ok()
+}
+
 fn names_in(directory: &OwnedFd) -> io::Result<Vec<std::ffi::CString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
@@ -216,6 +279,15 @@ fn names_in(directory: &OwnedFd) -> io::Result<Vec<std::ffi::CString>> {
         }
     }
     Ok(names)
+}
+
+/// What becomes of an upload whose writer dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UploadKind {
+    /// The source is still there: it is removed.
+    Copy,
+    /// It exists nowhere else: it is recovered.
+    Live,
 }
 
 /// A file in `.incoming`; dropped before its commit, it is removed.
@@ -228,10 +300,10 @@ pub(super) struct LocalUpload {
 }
 
 impl LocalUpload {
-    fn create(incoming: OwnedFd, collection: OwnedFd) -> io::Result<Self> {
+    fn create(incoming: OwnedFd, collection: OwnedFd, prefix: &str) -> io::Result<Self> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
-            let name = uuid::Uuid::now_v7().to_string();
+            let name = format!("{prefix}{}", uuid::Uuid::now_v7());
             let file = rustix::fs::openat(&incoming, name.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
             let file = File::from(file);
             // Between its creation and its lock the file looks like a leftover; whoever sweeps may have taken it.
@@ -245,6 +317,13 @@ impl LocalUpload {
                 });
             }
         }
+    }
+
+    /// What was written so far, to be read from its beginning.
+    pub(super) fn content(&self) -> io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        io::Seek::rewind(&mut file)?;
+        Ok(file)
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -17,6 +17,7 @@ pub use body::{ChunkSender, Chunks, PutBody, ReceiverGone};
 pub use error::{Retry, StoreError, StoreErrorKind};
 pub use key::{ArtifactKey, KeyError, KeyPrefix};
 pub use local::LocalStore;
+pub(crate) use local::UploadKind;
 pub use memory::MemoryStore;
 pub(crate) use upload::{Upload, Vault};
 

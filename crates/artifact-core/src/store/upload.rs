@@ -6,7 +6,7 @@ use std::io::Read;
 use sha2::{Digest, Sha256};
 use tracking_model::{CollectionId, FileHash, SessionId};
 
-use super::local::LocalUpload;
+use super::local::{LocalUpload, UploadKind};
 use super::{ArtifactKey, CHUNK_BYTES, KeyPrefix, LocalStore, MemoryStore, ObjectMeta, PutBody, PutMode};
 use super::{PutOptions, PutOutcome, StoreError, StoreErrorKind};
 
@@ -24,9 +24,10 @@ impl Vault {
         session: &SessionId,
         collection: &CollectionId,
         max_bytes: Option<u64>,
+        kind: UploadKind,
     ) -> Result<Upload, StoreError> {
         let sink = match self {
-            Self::Local(store) => Sink::Local(store.begin(session, collection)?),
+            Self::Local(store) => Sink::Local(store.begin(session, collection, kind)?),
             Self::Memory(store) => Sink::Memory(store.clone(), Vec::new()),
         };
         let place = KeyPrefix::Collection(session.clone(), collection.clone());
@@ -87,6 +88,28 @@ impl Vault {
         }
     }
 
+    /// What live writers that died had written in a session, to be committed or dropped, each with its collection.
+    pub(crate) fn orphans(&self, session: &SessionId) -> Result<Vec<(CollectionId, Upload)>, StoreError> {
+        let Self::Local(store) = self else {
+            return Ok(Vec::new());
+        };
+        let orphans = store.orphans(session)?.into_iter();
+        let uploads = orphans.map(|(collection, orphan)| {
+            let place = KeyPrefix::Collection(session.clone(), collection.clone());
+            let (size, hash) =
+                digest(orphan.content()).map_err(|source| StoreError::io("recover", &place, source))?;
+            let upload = Upload {
+                hasher: hash,
+                size,
+                max_bytes: None,
+                place,
+                sink: Sink::Local(orphan),
+            };
+            Ok((collection, upload))
+        });
+        uploads.collect()
+    }
+
     /// Stores a whole body.
     pub(crate) fn put(
         &self,
@@ -94,7 +117,12 @@ impl Vault {
         body: PutBody,
         options: &PutOptions,
     ) -> Result<PutOutcome, StoreError> {
-        let mut upload = self.begin(key.session_id(), key.collection_id(), options.max_bytes)?;
+        let mut upload = self.begin(
+            key.session_id(),
+            key.collection_id(),
+            options.max_bytes,
+            UploadKind::Copy,
+        )?;
         let failed = |source| StoreError::new(StoreErrorKind::Body, "put", key).with_source(source);
         match body {
             PutBody::Bytes(bytes) => upload.write(&bytes)?,
@@ -106,6 +134,22 @@ impl Vault {
             }
         }
         upload.commit(key.file_name(), options.mode)
+    }
+}
+
+fn digest(content: std::io::Result<File>) -> std::io::Result<(u64, Sha256)> {
+    let (mut content, mut hasher, mut size) = (content?, Sha256::new(), 0);
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => return Ok((size, hasher)),
+            Ok(read) => {
+                hasher.update(buffer.get(..read).unwrap_or_default());
+                size += read as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -70,6 +70,49 @@ async fn fault_13_an_add_that_dies_after_any_step_leaves_nothing_half() {
     println!("FAULT row=13 what=add steps=2 partial=0 reported_extra=1");
 }
 
+/// Output that was being kept when its writer died exists nowhere else, so it is not thrown away.
+#[tokio::test]
+async fn fault_13_live_output_outlives_its_writer() {
+    let fixture = Fixture::new().await;
+    let new = NewArtifact::new().with_name("out.log");
+    let begin = fixture
+        .manager
+        .begin_artifact(&fixture.session, &fixture.collection, new);
+    let mut writer = begin.await.unwrap();
+    writer.write_all(b"the last words").unwrap();
+    let incoming = fixture.dir.path().join("data/artifacts/s/.incoming");
+    let live = fs::read_dir(&incoming).unwrap().next().unwrap().unwrap().path();
+    // A writer that lives keeps its file, whoever else adds.
+    let other = open(&fixture.dir);
+    let source = fixture.source("x.log", b"x");
+    let add = |manager: TestArtifactsManager| {
+        let (session, collection) = (fixture.session.clone(), fixture.collection.clone());
+        let source = source.clone();
+        async move {
+            manager
+                .add_artifact(&session, &collection, source, NewArtifact::new())
+                .await
+                .unwrap()
+        }
+    };
+    add(other).await;
+    assert!(live.exists());
+    // A copy under the same kind of name, which no one has locked, is what the writer's death would leave.
+    fs::copy(&live, live.with_file_name("live~c~dead")).unwrap();
+    writer.finish().await.unwrap();
+    let manager = open(&fixture.dir);
+    add(manager.clone()).await;
+    let found = manager
+        .search_by_name("interrupted-output.log", None)
+        .await
+        .unwrap();
+    assert_eq!(found.artifacts.len(), 1);
+    assert_eq!(found.artifacts[0].file_size, Some(14));
+    assert!(fs::read_dir(&incoming).unwrap().next().is_none());
+    assert!(is_clean(&manager).await);
+    println!("FAULT row=13 what=live_output recovered=1 lost=0");
+}
+
 /// An import that dies after the bytes and before the record is finished by the next one.
 #[tokio::test]
 async fn fault_13_an_interrupted_import_is_finished_by_the_next() {
