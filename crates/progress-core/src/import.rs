@@ -264,7 +264,8 @@ fn same_file(one: &Path, other: &Path) -> bool {
 
 /// Copies a file that our snapshots will replace. An earlier copy of other content stays as it is.
 fn keep(file: &Path, content: &[u8]) -> Result<(), ProgressError> {
-    for n in 1_u32.. {
+    let mut n = 1_u32;
+    loop {
         let suffix = if n == 1 {
             ".reference".to_owned()
         } else {
@@ -275,7 +276,7 @@ fn keep(file: &Path, content: &[u8]) -> Result<(), ProgressError> {
         let copy = PathBuf::from(name);
         match read_regular(&copy) {
             Ok(kept) if kept == content => return Ok(()),
-            Ok(_) => {}
+            Ok(_) => n += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return FileSystem
                     .replace(&copy, content)
@@ -284,7 +285,6 @@ fn keep(file: &Path, content: &[u8]) -> Result<(), ProgressError> {
             Err(error) => return Err(ProgressError::io("read", copy, error)),
         }
     }
-    unreachable!("no directory holds four billion files")
 }
 
 /// The largest file that is read: indented, it may be twice the record that it makes.
