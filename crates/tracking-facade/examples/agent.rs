@@ -1,3 +1,5 @@
+//! An upgrade agent in a few lines.
+
 use tracking_facade::{CompleteOptions, NewTask, TaskId, TaskType, Tracking};
 
 #[tokio::main]

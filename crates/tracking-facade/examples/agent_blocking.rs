@@ -1,3 +1,5 @@
+//! An upgrade agent without async, in a few lines.
+
 use tracking_facade::{CompleteOptions, NewTask, TaskId, TaskType, blocking::Tracking};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

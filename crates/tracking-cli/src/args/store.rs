@@ -105,19 +105,16 @@ Examples:
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-PATH is a directory of the Python implementation (its storage path or its artifacts' base directory) or
-one of its JSON files. The files are kept. What is impossible in them is reported as a warning and kept.
+PATH is a storage path of the Python implementation, or one of its upgrade_<id>.json files. The files are
+kept. What is impossible in them is reported as a warning and kept.
 
 Examples:
   ekstrack import ./progress_data
-  ekstrack import ./test_artifacts --copy-from /var/lib/old-agent")]
+  ekstrack import old/upgrade_prod-1.32.json")]
 pub(crate) struct ImportArgs {
     /// Files and directories
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Copy artifacts that lie outside PATH, if they are under this directory
-    #[arg(long, value_name = "ROOT")]
-    pub(crate) copy_from: Option<PathBuf>,
 }
 
 /// Arguments of `export`.

@@ -1,0 +1,83 @@
+//! A data directory as those see it who look after it.
+
+use std::fs;
+
+use tracking_facade::{
+    Archive, ErrorKind, JournalError, NewSession, NewTask, Salvage, SessionId, StreamId, TaskId, TaskType,
+    TrackingError, UpgradeId, blocking::Tracking,
+};
+
+fn filled(path: &std::path::Path) -> Archive {
+    let tracking = Tracking::builder()
+        .data_dir(path)
+        .upgrade("u", "p", "c")
+        .build()
+        .unwrap();
+    tracking.progress().start_upgrade("One").unwrap();
+    for index in 0..30 {
+        let id = TaskId::new(format!("t{index}")).unwrap();
+        tracking
+            .progress()
+            .add_task(NewTask::new(id.clone(), "Task", TaskType::UpgradeStep))
+            .unwrap();
+        tracking.progress().start_task(&id).unwrap();
+    }
+    for percent in 0..50 {
+        tracking
+            .progress()
+            .update_task_progress("t0", f64::from(percent), "step")
+            .unwrap();
+    }
+    let session = NewSession::new(UpgradeId::new("u").unwrap(), "c");
+    tracking
+        .artifacts()
+        .create_session_as(SessionId::new("s").unwrap(), session)
+        .unwrap();
+    assert!(tracking.shutdown().is_clean());
+    Archive::open(path).unwrap()
+}
+
+#[test]
+fn an_export_has_every_event() {
+    let temp = tempfile::tempdir().unwrap();
+    let archive = filled(temp.path());
+    let mut json = Vec::new();
+    archive.export(&UpgradeId::new("u").unwrap(), &mut json).unwrap();
+    let exported: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(exported["tasks"]["t0"]["events"].as_array().unwrap().len(), 51);
+    assert_eq!(exported["tasks"].as_object().unwrap().len(), 30);
+}
+
+#[test]
+fn damage_is_found_told_and_repaired() {
+    let temp = tempfile::tempdir().unwrap();
+    let archive = filled(temp.path());
+    let stream: StreamId = "upgrade:u".parse().unwrap();
+    let clean = archive.verify(&[], None, |_| {}).unwrap();
+    assert!(clean.is_clean());
+    let head = clean.streams[0].result.as_ref().unwrap().head;
+    let found = archive.verify(&[], Some(head.hash), |_| {}).unwrap();
+    assert_eq!(found.head_found(), Some((&stream, head.seq)));
+
+    let journal = archive.data_dir().journal_path(&stream);
+    let mut bytes = fs::read(&journal).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&journal, &bytes).unwrap();
+    let report = archive.verify(&[], None, |_| {}).unwrap();
+    let damaged = report.streams[0].result.as_ref().unwrap_err();
+    assert_eq!(damaged.kind(), ErrorKind::Refused);
+    let TrackingError::Journal(JournalError::Damaged(damage)) = damaged else {
+        panic!("{damaged:?}")
+    };
+    assert!(damage.offset <= at as u64);
+    assert!(
+        report.streams[1].result.is_ok(),
+        "the others are verified all the same"
+    );
+    let repaired = archive
+        .repair(&stream, std::time::Duration::from_secs(5))
+        .unwrap();
+    assert!(matches!(repaired, Salvage::Repaired(report) if report.kept >= head.seq - 2));
+    assert!(archive.verify(&[], None, |_| {}).unwrap().is_clean());
+}

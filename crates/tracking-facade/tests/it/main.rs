@@ -1,0 +1,4 @@
+//! The facade as an agent uses it.
+
+mod agent;
+mod archive;
