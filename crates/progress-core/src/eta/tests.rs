@@ -1,3 +1,5 @@
+//! Estimates of upgrades that commands drive by a clock of their own.
+
 use tracking_model::{
     Fold, NewTask, PlanId, RecordMeta, StreamId, TaskAction, TaskType, UpgradeCommand, UpgradeId,
 };
