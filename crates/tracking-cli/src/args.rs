@@ -109,10 +109,13 @@ Examples:
     /// Follow an upgrade live
     #[command(after_help = "\
 Without UPGRADE, follows the one that started last and is not finished, else the one that ended last.
-Ends when the upgrade is completed, failed or cancelled. With --json prints one event per line.
+Ends, with exit code 0, when the upgrade is completed, failed or cancelled. On a terminal it shows a tree,
+elsewhere a line for each change of state. With --json it prints a summary, then every event, one a line;
+each has its `seq`, from which --since goes on.
 
 Examples:
   ekstrack watch prod-1.33
+  ekstrack watch --since 0 prod-1.33                   all that happened, then what happens
   ekstrack --json watch prod-1.33 | jq -r .data.message")]
     Watch(WatchArgs),
 
@@ -171,4 +174,12 @@ pub(crate) struct DemoArgs {
 pub(crate) struct WatchArgs {
     /// The upgrade
     pub(crate) upgrade: Option<tracking_model::UpgradeId>,
+
+    /// Print the events after this sequence first, from 0 on; a terminal gets lines then, no tree
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) since: Option<u64>,
+
+    /// Go on when the upgrade has ended, until Ctrl-C
+    #[arg(long)]
+    pub(crate) keep: bool,
 }

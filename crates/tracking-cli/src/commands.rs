@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod artifact;
+mod demo;
 mod journal;
 pub(crate) mod run;
 mod runtime;
@@ -25,7 +26,8 @@ pub(crate) fn dispatch(command: Command, settings: &Settings) -> Result<u8, Fail
         Command::Upgrade(command) => upgrade::upgrade(command, settings),
         Command::Task(command) => task::task(command, settings),
         Command::Run(args) => return run::run(args, settings),
-        Command::Watch(args) => watch::watch(args, settings),
+        Command::Demo(args) => return demo::demo(&args, settings),
+        Command::Watch(args) => return watch::watch(args, settings),
         Command::Verify(args) => verify::verify(args, settings),
         Command::Journal(command) => journal::journal(command, settings),
         Command::Sinks(args) => sinks::sinks(args, settings),

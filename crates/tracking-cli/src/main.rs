@@ -8,6 +8,7 @@ mod commands;
 mod exit;
 mod failure;
 mod files;
+mod live;
 mod output;
 mod process;
 mod render;

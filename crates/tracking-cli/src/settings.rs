@@ -16,7 +16,7 @@ use crate::args::GlobalArgs;
 use crate::exit::{Failure, Kind, chain};
 use crate::output::{Output, note};
 
-const DEFAULT_DATA_DIR: &str = "ekstrack-data";
+pub(crate) const DEFAULT_DATA_DIR: &str = "ekstrack-data";
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What every command works with.

@@ -131,6 +131,14 @@ impl Archive {
         Ok(estimate_upgrade(&view.progress, &history, view.at))
     }
 
+    /// What the other upgrades of this directory teach about how long tasks take, for estimates of `id`.
+    ///
+    /// # Errors
+    /// [`TrackingError::Progress`] if the directory cannot be listed.
+    pub fn history(&self, id: &UpgradeId) -> Result<History, TrackingError> {
+        Ok(History::learn(&self.dir, id)?)
+    }
+
     /// Follows an upgrade from its present state on, whoever writes it.
     ///
     /// # Errors

@@ -34,10 +34,10 @@ pub use artifact_core::{
     VerifyReport, VerifyScope,
 };
 pub use progress_core::{
-    Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, ImportReport,
+    Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, History, ImportReport,
     ImportedUpgrade, NewUpgrade, PendingCommand, ProgressError, ProgressTracker, ProgressTrackerOptions,
     RecentEvent, SkipReason, SkippedFile, SystemInfo, TaskReport, Unfinished, UpgradeCommit, UpgradeEntry,
-    UpgradeHeader, import_reference,
+    UpgradeHeader, estimate_task, estimate_upgrade, import_reference,
 };
 pub use tracking_journal::{
     ChainHash, Clock, Commit, Committed, Cursor, CursorError, Damage, DataDir, DataDirError, Delivery,

@@ -6,9 +6,9 @@ use tracking_facade::{NewUpgrade, ProgressTracker, UpgradeCommand, UpgradeId};
 
 use crate::args::{KeyValue, UpgradeCommand as Asked};
 use crate::commands::show;
-use crate::commands::watch::has_ended;
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
+use crate::live::has_ended;
 use crate::settings::Settings;
 
 pub(crate) fn upgrade(asked: Asked, settings: &Settings) -> Result<(), Failure> {

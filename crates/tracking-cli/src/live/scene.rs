@@ -1,0 +1,393 @@
+//! An upgrade as a terminal shows it: from a state to lines, and nothing else.
+
+use console::{measure_text_width, pad_str, truncate_str};
+use tracking_facade::{
+    Agent, Estimate, EstimateBasis, History, Percent, Span, Status, TaskProgress, TaskTree, Timestamp,
+    TreeRow, UpgradeProgress, estimate_task, estimate_upgrade,
+};
+
+use super::charset::Charset;
+use super::fit::fit;
+use crate::render::{Palette, one_line, span, time};
+
+/// Silence of this length is worth a word.
+const SILENCE: Span = Span::from_secs(5);
+/// Where the terminal is at least so wide, tasks have room for more.
+const WIDE: usize = 110;
+/// Most columns that a name takes.
+const WIDEST_NAME: usize = 44;
+
+/// What is to be shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) progress: &'a UpgradeProgress,
+    /// What estimates are learned from.
+    pub(crate) history: &'a History,
+    pub(crate) agent: Agent,
+    pub(crate) now: Timestamp,
+    /// Lines below the tree.
+    pub(crate) notes: &'a [String],
+    /// Why what is shown is not live any more.
+    pub(crate) stale: Option<&'a str>,
+}
+
+/// What it is shown on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Canvas {
+    /// Columns.
+    pub(crate) width: usize,
+    /// Most lines.
+    pub(crate) height: usize,
+    pub(crate) charset: Charset,
+    pub(crate) palette: Palette,
+}
+
+impl Scene<'_> {
+    /// At most `canvas.height` lines of at most `canvas.width` columns.
+    pub(crate) fn draw(&self, canvas: &Canvas) -> Vec<String> {
+        let tree = TaskTree::of(self.progress, self.now);
+        let mut lines = vec![
+            self.title(canvas),
+            self.bar(tree.overall, canvas),
+            self.counts(&tree, canvas),
+        ];
+        lines.extend(self.banner(canvas));
+        lines.push(String::new());
+        let below = if self.notes.is_empty() {
+            0
+        } else {
+            self.notes.len() + 1
+        };
+        let room = canvas.height.saturating_sub(lines.len() + below);
+        lines.extend(self.rows(&tree.rows, room, canvas));
+        if !self.notes.is_empty() {
+            lines.push(String::new());
+            lines.extend(
+                self.notes
+                    .iter()
+                    .map(|note| canvas.charset.text(note).into_owned()),
+            );
+        }
+        lines.truncate(canvas.height);
+        lines
+            .iter()
+            .map(|line| canvas.cut(line, canvas.width).trim_end().to_owned())
+            .collect()
+    }
+
+    fn title(&self, canvas: &Canvas) -> String {
+        let upgrade = self.progress;
+        let paint = |text: &str| canvas.palette.status(upgrade.status, text);
+        let mut parts = vec![
+            canvas.palette.bold(upgrade.upgrade_id.as_str()),
+            canvas.text(&upgrade.cluster_name),
+            paint(words(upgrade.status)),
+        ];
+        if let Some(phase) = &upgrade.current_phase {
+            parts.push(canvas.palette.bold(&canvas.text(phase)));
+        }
+        format!(
+            "{} {}",
+            paint(canvas.charset.sign(upgrade.status)),
+            parts.join(canvas.charset.separator())
+        )
+    }
+
+    fn bar(&self, overall: Percent, canvas: &Canvas) -> String {
+        let upgrade = self.progress;
+        let mut parts = Vec::new();
+        match (upgrade.started_at, upgrade.duration) {
+            (_, Some(took)) => parts.push(format!("took {}", brief(took))),
+            (Some(started), None) => parts.push(format!("{} elapsed", span(self.now.since(started)))),
+            (None, None) => {}
+        }
+        if matches!(upgrade.status, Status::InProgress | Status::Paused) {
+            let estimate = estimate_upgrade(upgrade, self.history, self.now);
+            parts.push(left(&estimate, self.now));
+        }
+        format!(
+            "{} {}  {}",
+            canvas
+                .palette
+                .status(upgrade.status, &canvas.charset.bar(overall, canvas.width / 3)),
+            canvas.palette.bold(&whole(overall)),
+            parts.join(canvas.charset.separator())
+        )
+    }
+
+    fn counts(&self, tree: &TaskTree<'_>, canvas: &Canvas) -> String {
+        let upgrade = self.progress;
+        let palette = canvas.palette;
+        let count = |status| upgrade.tasks_by_status(status).count();
+        let mut parts = vec![format!(
+            "{} of {} tasks done",
+            count(Status::Completed),
+            upgrade.tasks().len()
+        )];
+        let mut add = |count: usize, what: &str, paint: &dyn Fn(&str) -> String| {
+            if count > 0 {
+                parts.push(paint(&format!("{count} {what}")));
+            }
+        };
+        let waiting = upgrade
+            .tasks()
+            .values()
+            .filter(|task| task.waiting_on.is_some())
+            .count();
+        let stalled = tree.rows.iter().filter(|row| row.stalled).count();
+        add(count(Status::InProgress), "running", &|text| palette.active(text));
+        add(waiting, "waiting", &|text| palette.warn(text));
+        add(count(Status::Failed), "failed", &|text| palette.error(text));
+        add(stalled, "stalled", &|text| palette.warn(text));
+        add(count(Status::Paused), "paused", &|text| palette.warn(text));
+        add(count(Status::Cancelled), "cancelled", &|text| palette.dim(text));
+        if let Some(last) = upgrade.last_report_at
+            && upgrade.status == Status::InProgress
+            && self.now.since(last) >= SILENCE
+        {
+            let silent = format!(
+                "no event for {}, since {}",
+                span(self.now.since(last)),
+                time(last)
+            );
+            parts.push(palette.warn(&silent));
+        }
+        parts.join(canvas.charset.separator())
+    }
+
+    /// What a viewer must not miss.
+    fn banner(&self, canvas: &Canvas) -> Vec<String> {
+        let upgrade = self.progress;
+        let palette = canvas.palette;
+        let mut lines = Vec::new();
+        if let Some(stale) = self.stale {
+            let text = format!(
+                "NOT LIVE: {}; this is how it stood before {}",
+                one_line(stale),
+                time(self.now)
+            );
+            lines.push(palette.error(&canvas.charset.text(&text)));
+        }
+        if self.agent == Agent::Gone {
+            let since = upgrade.last_report_at.map_or_else(String::new, |last| {
+                format!(", and nothing was recorded for {}", span(self.now.since(last)))
+            });
+            lines.push(palette.error(&format!("AGENT GONE: no agent is at work on this upgrade{since}")));
+        }
+        let because = match upgrade.status {
+            Status::Failed => upgrade.error_message.as_deref(),
+            Status::Paused | Status::Cancelled => upgrade.reason.as_deref(),
+            Status::NotStarted | Status::InProgress | Status::Completed => None,
+        };
+        if let Some(because) = because {
+            let text = format!("{}: {}", words(upgrade.status), canvas.text(because));
+            lines.push(palette.status(upgrade.status, &text));
+        }
+        if upgrade.completed_with_failures {
+            lines.push(palette.warn("completed although tasks had failed or were unfinished"));
+        }
+        lines
+    }
+
+    fn rows(&self, rows: &[TreeRow<'_>], room: usize, canvas: &Canvas) -> Vec<String> {
+        let mut room = room;
+        let mut fitted = fit(rows, room);
+        let mut lost = unseen(rows, &fitted, room);
+        if lost > 0 {
+            room = room.saturating_sub(1);
+            fitted = fit(rows, room);
+            lost = unseen(rows, &fitted, room);
+        }
+        let branches = canvas.charset.branches();
+        // For each level above the present one, whether its siblings are all shown.
+        let mut ended: Vec<bool> = Vec::new();
+        let mut shown: Vec<(String, &TreeRow<'_>, usize)> = Vec::new();
+        for (row, fit) in rows.iter().zip(&fitted) {
+            ended.truncate(row.level);
+            if fit.shown {
+                let above = ended.iter().skip(1).map(|ended| branches[usize::from(*ended)]);
+                let mut lead: String = above.collect();
+                if row.level > 0 {
+                    lead.push_str(branches[2 + usize::from(row.last)]);
+                }
+                shown.push((lead, row, fit.folded));
+            }
+            ended.push(row.last);
+        }
+        let names: Vec<String> = shown
+            .iter()
+            .map(|(lead, row, folded)| canvas.name(lead, row, *folded))
+            .collect();
+        let most = (canvas.width * 2 / 5).min(WIDEST_NAME);
+        let widest = names.iter().map(|name| measure_text_width(name)).max();
+        let column = widest.unwrap_or(0).min(most);
+        let mut lines: Vec<String> = names
+            .iter()
+            .zip(&shown)
+            .map(|(name, (_, row, _))| self.row(name, column, row, canvas))
+            .collect();
+        if lost > 0 {
+            let text = format!("{} {lost} more tasks do not fit", canvas.charset.ellipsis());
+            lines.push(canvas.palette.warn(&text));
+        }
+        lines
+    }
+
+    fn row(&self, name: &str, column: usize, row: &TreeRow<'_>, canvas: &Canvas) -> String {
+        let task = row.task;
+        let wide = canvas.width >= WIDE;
+        let bar = canvas.charset.bar(row.percentage, if wide { 20 } else { 10 });
+        let (clock, clock_width) = (self.clock(task, wide), if wide { 20 } else { 10 });
+        let begins = format!(
+            "{} {} {} {clock:>clock_width$}  ",
+            pad_str(&canvas.cut(name, column), column, console::Alignment::Left, None),
+            canvas.palette.status(task.status, &bar),
+            whole(row.percentage),
+        );
+        format!("{begins}{}", self.remark(row, canvas))
+    }
+
+    /// How long a task took, or takes still.
+    fn clock(&self, task: &TaskProgress, wide: bool) -> String {
+        match (task.status, task.started_at, task.duration) {
+            (Status::InProgress | Status::Paused, Some(started), _) => {
+                let elapsed = span(self.now.since(started));
+                let estimate = estimate_task(self.progress, &task.task_id, self.history, self.now);
+                match estimate.p50.map(|at| span(at.since(self.now))) {
+                    Some(left) if wide => format!("{elapsed}, ~{left} left"),
+                    Some(left) => format!("~{left} left"),
+                    None => elapsed,
+                }
+            }
+            (_, Some(_), Some(took)) => brief(took),
+            _ => String::new(),
+        }
+    }
+
+    /// What there is to say of a task: marks first, then its last words.
+    fn remark(&self, row: &TreeRow<'_>, canvas: &Canvas) -> String {
+        let task = row.task;
+        let palette = canvas.palette;
+        let mut parts = Vec::new();
+        if row.stalled {
+            let silent = task
+                .last_report_at
+                .or(task.started_at)
+                .map(|last| self.now.since(last));
+            let text = format!("STALLED, silent for {}", span(silent.unwrap_or_default()));
+            parts.push(palette.warn(&text));
+        }
+        if task.retry_count > 0 {
+            parts.push(palette.warn(&format!("retry {}", task.retry_count)));
+        }
+        match (&task.waiting_on, task.status) {
+            (Some(waiting), _) => {
+                let until = match waiting.until {
+                    Some(until) if until > self.now => format!(" ({} left)", span(until.since(self.now))),
+                    Some(until) => format!(" (overdue by {})", span(self.now.since(until))),
+                    None => String::new(),
+                };
+                parts.push(palette.warn(&format!("waits for {}{until}", canvas.text(&waiting.reason))));
+            }
+            (None, Status::Failed) => {
+                let error = task.error_message.as_deref().unwrap_or("failed");
+                parts.push(palette.error(&canvas.text(error)));
+            }
+            (None, Status::InProgress) if task.children.is_empty() => parts.extend(last_words(task, canvas)),
+            (None, Status::Paused | Status::Cancelled) => {
+                parts.push(palette.status(task.status, words(task.status)));
+                parts.extend(last_words(task, canvas));
+            }
+            (None, Status::NotStarted | Status::InProgress | Status::Completed) => {}
+        }
+        parts.join(canvas.charset.separator())
+    }
+}
+
+impl Canvas {
+    /// Foreign text on one line, in characters that can be shown.
+    fn text(&self, text: &str) -> String {
+        self.charset.text(&one_line(text)).into_owned()
+    }
+
+    /// At most `width` columns of `line`.
+    fn cut(&self, line: &str, width: usize) -> String {
+        truncate_str(line, width, self.charset.ellipsis()).into_owned()
+    }
+
+    fn name(&self, lead: &str, row: &TreeRow<'_>, folded: usize) -> String {
+        let task = row.task;
+        let name = self.text(&task.task_name);
+        let name = match task.status {
+            Status::NotStarted | Status::Cancelled => self.palette.dim(&name),
+            _ if task.children.is_empty() => name,
+            _ => self.palette.bold(&name),
+        };
+        let folded = if folded > 0 {
+            self.palette.dim(&format!(" +{folded}"))
+        } else {
+            String::new()
+        };
+        let sign = self.palette.status(task.status, self.charset.sign(task.status));
+        format!("{}{sign} {name}{folded}", self.palette.dim(lead))
+    }
+}
+
+/// How many rows are neither shown nor counted with one that is.
+fn unseen(rows: &[TreeRow<'_>], fitted: &[super::fit::Fitted], room: usize) -> usize {
+    let folded: usize = fitted.iter().filter(|fit| fit.shown).map(|fit| fit.folded).sum();
+    rows.len() - folded - rows.len().min(room)
+}
+
+fn last_words(task: &TaskProgress, canvas: &Canvas) -> Option<String> {
+    let event = task.events.back()?;
+    Some(canvas.text(&event.message)).filter(|message| !message.is_empty())
+}
+
+/// Whole percents, rounded down: only what is complete reads as 100.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a percentage is from 0 to 100"
+)]
+fn whole(percent: Percent) -> String {
+    format!("{:>3}%", percent.value().floor() as u8)
+}
+
+const fn words(status: Status) -> &'static str {
+    match status {
+        Status::NotStarted => "not started",
+        Status::InProgress => "in progress",
+        Status::Completed => "completed",
+        Status::Failed => "failed",
+        Status::Paused => "paused",
+        Status::Cancelled => "cancelled",
+    }
+}
+
+/// As [`span`], with tenths of a second where they count.
+pub(crate) fn brief(took: Span) -> String {
+    if took < Span::from_secs(10) {
+        let tenths = took.as_micros().max(0) / 100_000;
+        format!("{}.{}s", tenths / 10, tenths % 10)
+    } else {
+        span(took)
+    }
+}
+
+/// How long it takes still, and how anyone knows.
+fn left(estimate: &Estimate, now: Timestamp) -> String {
+    let basis = match estimate.basis {
+        EstimateBasis::History { runs } => format!("from {runs} earlier runs"),
+        EstimateBasis::Rate => "at the rate so far".to_owned(),
+        EstimateBasis::Unknown => return "time left unknown".to_owned(),
+    };
+    match (estimate.p50, estimate.p90) {
+        (Some(p50), Some(p90)) => format!(
+            "about {} left, 90% sure within {} ({basis})",
+            span(p50.since(now)),
+            span(p90.since(now))
+        ),
+        _ => "time left unknown".to_owned(),
+    }
+}
