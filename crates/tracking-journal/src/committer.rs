@@ -200,11 +200,7 @@ impl<F: Fold> Committer<F> {
             } else {
                 self.catch_up(files)
             };
-            caught_up.inspect_err(|error| {
-                if matches!(error, JournalError::Damaged(_) | JournalError::Undecodable { .. }) {
-                    self.broken = Some(error.clone());
-                }
-            })?;
+            caught_up?;
         }
         if let Some(found) = self.working.newer_version() {
             return Err(JournalError::NewerVersion {
@@ -243,13 +239,22 @@ impl<F: Fold> Committer<F> {
         if self.settled && size == self.working.chain.offset {
             return Ok(());
         }
+        let before = self.working.chain.clone();
         let mut records = Vec::new();
-        let torn = self
+        let advanced = self
             .working
-            .advance(place, &files.journal, size, |record| records.push(record))?;
+            .advance(place, &files.journal, size, |record| records.push(record));
         let head = self.working.chain.head;
-        self.log
-            .settle(files, head.epoch, self.working.chain.offset, torn)?;
+        let settled = advanced.and_then(|torn| {
+            self.log
+                .settle(files, head.epoch, self.working.chain.offset, torn)
+        });
+        if let Err(error) = settled {
+            // What was read is read again, when whatever stood in the way is gone.
+            self.roll_back();
+            self.working.chain = before;
+            return Err(error);
+        }
         self.settled = true;
         if !records.is_empty() {
             self.published().apply(&Arc::new(Commit { records, head }));

@@ -125,7 +125,7 @@ impl<F: Fold> Follower<F> {
     pub fn try_next(&mut self) -> Result<Option<Commit<F::Event>>, JournalError> {
         same_file(&self.place, &*self.file)?;
         let mut records = Vec::new();
-        read_steadily(|| {
+        let advanced = read_steadily(|| {
             let end = self.durable.end()?;
             if end == self.state.chain.offset {
                 return Ok(());
@@ -133,11 +133,16 @@ impl<F: Fold> Follower<F> {
             self.state
                 .advance(&self.place, &self.file, end, |record| records.push(record))
                 .map(drop)
-        })?;
-        Ok((!records.is_empty()).then(|| Commit {
-            records,
-            head: self.state.chain.head,
-        }))
+        });
+        match advanced {
+            // What could be read is returned first; the next call meets the error again.
+            Err(error) if records.is_empty() => Err(error),
+            _ if records.is_empty() => Ok(None),
+            _ => Ok(Some(Commit {
+                records,
+                head: self.state.chain.head,
+            })),
+        }
     }
 
     fn watch(&mut self) {

@@ -113,7 +113,7 @@ impl Log {
     fn lock_file(&mut self, id: FileId, deadline: &Deadline) -> Result<Option<LogLock>, JournalError> {
         let files = match &self.files {
             Some(files) if files.id == id => files.clone(),
-            _ => match self.open_files(OpenMode::Write) {
+            _ => match self.open_files() {
                 Ok(files) => files,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(self.error("open", error)),
@@ -141,8 +141,8 @@ impl Log {
         Ok(Some(lock))
     }
 
-    fn open_files(&self, mode: OpenMode) -> io::Result<LogFiles> {
-        let journal = self.place.io.open(&self.place.journal, mode)?;
+    fn open_files(&self) -> io::Result<LogFiles> {
+        let journal = self.place.io.open(&self.place.journal, OpenMode::Write)?;
         let sidecar = self.place.io.open(&self.place.sidecar, OpenMode::Create)?;
         Ok(LogFiles {
             id: journal.identity()?,
@@ -193,15 +193,16 @@ impl Log {
         let unnamed = self.place.journal.with_extension("jsonl.new");
         let journal = io.open(&unnamed, OpenMode::Replace).map_err(failed("create"))?;
         self.wait_for(&journal, &Deadline::after(self.lock_timeout))?;
+        // What an earlier life of the stream left behind would vouch for bytes that this one never had.
+        io.remove(&self.place.checkpoint)
+            .map_err(failed("remove the checkpoint of"))?;
+        let sidecar = io.open(&self.place.sidecar, OpenMode::Replace);
+        let sidecar = sidecar.map_err(failed("open the sidecar of"))?;
         io.rename(&unnamed, &self.place.journal).map_err(failed("name"))?;
         let synced = io.sync_dir(&self.place.directory());
         synced.map_err(failed("sync the directory of"))?;
-        let sidecar = io.open(&self.place.sidecar, OpenMode::Create);
-        let files = LogFiles {
-            id: journal.identity().map_err(failed("look at"))?,
-            sidecar: sidecar.map_err(failed("open the sidecar of"))?,
-            journal,
-        };
+        let id = journal.identity().map_err(failed("look at"))?;
+        let files = LogFiles { id, sidecar, journal };
         *lock = LogLock {
             held: Arc::clone(&files.journal),
             files: Some(files.clone()),

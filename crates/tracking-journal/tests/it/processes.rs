@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracking_journal::{
     DataDir, DataDirError, Follower, JournalError, JournalOptions, JournalReader, Liveness, SubmitError,
-    SubscriptionError,
+    SubscriptionError, SystemClock, load, repair, verify,
 };
 
 use crate::counter::{Command, Counter};
@@ -97,6 +97,84 @@ fn the_marker_tells_the_living_from_the_dead() {
     // What a writer leaves that was killed: a marker that nobody holds.
     fs::write(setup.dir.agent_path(&stream()), "").unwrap();
     assert_eq!(liveness(), Liveness::Gone);
+}
+
+#[test]
+fn first_commits_at_the_same_time_make_one_journal() {
+    for _ in 0..20 {
+        let setup = Setup::new();
+        let writers: Vec<_> = (0..4).map(|_| setup.open()).collect();
+        std::thread::scope(|scope| {
+            for (value, writer) in writers.iter().enumerate() {
+                scope.spawn(move || writer.submit(Command::Add(value as u64)).wait().unwrap());
+            }
+        });
+        assert_eq!(verify(&setup.dir, &stream(), None).unwrap().head.seq, 4);
+        assert_eq!(setup.open().read(|state, _| state.sum), 6);
+    }
+}
+
+#[test]
+fn damage_that_appears_while_writing_stops_it_until_it_is_repaired() {
+    let setup = Setup::new();
+    let journal = setup.open();
+    journal.submit(Command::Add(1)).wait().unwrap();
+    let other = setup.open();
+    for value in 2..5 {
+        other.submit(Command::Add(value)).wait().unwrap();
+    }
+    let mut content = setup.content();
+    let second = content.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let third = second + content[second..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    content[third + 30] ^= 1;
+    fs::write(setup.journal_file(), &content).unwrap();
+    for _ in 0..2 {
+        let error = journal.submit(Command::Add(9)).wait().unwrap_err();
+        assert!(
+            matches!(error, SubmitError::Journal(JournalError::Damaged(_))),
+            "{error}"
+        );
+        assert_eq!(journal.read(|state, head| (state.sum, head.seq)), (1, 1));
+    }
+    assert_eq!(setup.content(), content);
+    repair(&setup.dir, &stream(), Duration::from_secs(1), &SystemClock).unwrap();
+    journal.submit(Command::Add(9)).wait().unwrap();
+    assert_eq!(
+        journal.read(|state, head| (state.sum, head.seq)),
+        (1 + 2 + 4 + 9, 4)
+    );
+}
+
+#[test]
+fn a_newer_format_is_read_and_never_written() {
+    let setup = Setup::new();
+    setup.fill(2, 1);
+    let records: Vec<_> = JournalReader::open(&setup.dir, &stream())
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let last = records.last().unwrap();
+    // Other order, another key; the chain goes on.
+    let body = format!(
+        "{{\"v\":2,\"zone\":\"eu\",\"seq\":3,\"batch\":3,\"stream\":\"{}\",\"epoch\":\"{}\",\"id\":\"{}\",\
+         \"at\":\"2030-01-01T00:00:00.000000Z\",\"actor\":\"later\",\"type\":\"added\",\"data\":{{\"value\":7}}",
+        last.stream, last.epoch, last.id
+    );
+    let line = format!("{body},\"hash\":\"{}\"}}\n", last.hash.next(body.as_bytes()));
+    let mut content = setup.content();
+    content.extend_from_slice(line.as_bytes());
+    setup.put(&content);
+    assert_eq!(load::<Counter>(&setup.dir, &stream()).unwrap().state.sum, 8);
+    let journal = setup.open();
+    let error = journal.submit(Command::Add(1)).wait().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            SubmitError::Journal(JournalError::NewerVersion { found: 2, .. })
+        ),
+        "{error}"
+    );
+    assert_eq!(setup.content(), content);
 }
 
 #[test]
