@@ -85,9 +85,15 @@ impl<F: Fold> Committer<F> {
         let shared = Arc::clone(&self.shared);
         let _closed = CloseOnExit(&shared);
         let mut batch = VecDeque::new();
+        // While there is nothing to watch, or no way to, looking once a second has to do.
+        let mut unwatchable = false;
         loop {
             let settling = self.watcher.is_none() && self.follows();
-            let patience = if settling { SETTLE } else { LOOK_AGAIN };
+            let patience = if settling && !unwatchable {
+                SETTLE
+            } else {
+                LOOK_AGAIN
+            };
             match shared.queue.take(&mut batch, patience) {
                 Wake::Work => {
                     if self.last_commit.elapsed() < SETTLE {
@@ -97,11 +103,13 @@ impl<F: Fold> Committer<F> {
                         self.commit(&mut batch);
                     }
                     self.last_commit = Instant::now();
+                    unwatchable = false;
                     self.checkpoints.consider(&self.working);
                 }
                 Wake::Look => {
                     if settling {
                         self.watch();
+                        unwatchable = self.watcher.is_none();
                     }
                     self.look();
                 }

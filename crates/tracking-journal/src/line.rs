@@ -459,3 +459,87 @@ pub(crate) fn seal_line(start: usize, previous: &ChainHash, out: &mut Vec<u8>) -
     out.push(b'\n');
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_canonical_times_are_read() {
+        for text in [
+            "2024-02-29T23:59:59.999999Z",
+            "0001-01-01T00:00:00.000000Z",
+            "9999-12-31T23:59:59.999999Z",
+        ] {
+            assert_eq!(read_timestamp(text.as_bytes()).unwrap().to_rfc3339(), text);
+        }
+        for text in [
+            "2023-02-29T00:00:00.000000Z",
+            "2100-02-29T00:00:00.000000Z",
+            "2024-13-01T00:00:00.000000Z",
+            "2024-04-31T00:00:00.000000Z",
+            "2024-01-00T00:00:00.000000Z",
+            "2024-01-01T24:00:00.000000Z",
+            "2024-01-01T00:60:00.000000Z",
+            "2024-01-01T00:00:60.000000Z",
+            "2024-01-01 00:00:00.000000Z",
+            "2024-01-01T00:00:00.00000xZ",
+            "0000-01-01T00:00:00.000000Z",
+        ] {
+            assert!(read_timestamp(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_not_canonical_are_refused_with_the_place() {
+        let epoch = "0194c6a8-3b52-7c3e-9f53-0c1f6e2a9b10";
+        let hash = "0".repeat(64);
+        let line = format!(
+            "{{\"v\":1,\"stream\":\"upgrade:u\",\"epoch\":\"{epoch}\",\"seq\":1,\"batch\":1,\"id\":\"{epoch}\",\
+             \"at\":\"2025-01-31T05:25:01.056236Z\",\"actor\":\"a\",\"type\":\"t\",\"data\":{{}},\"hash\":\"{hash}\"}}"
+        );
+        assert_eq!(Line::parse(line.as_bytes()).unwrap().seq, 1);
+        for (from, to, expected) in [
+            ("\"v\":1", "\"v\":0", "a format version"),
+            ("\"v\":1", "\"v\": 1", "a whole number"),
+            ("\"seq\":1", "\"seq\":01", "a whole number"),
+            ("\"seq\":1", "\"seq\":18446744073709551616", "a number below 2^64"),
+            ("\"epoch\":\"0194c6a8", "\"epoch\":\"0194C6A8", "a UUID"),
+            ("05:25", "25:25", "a time such as 2025-01-31T05:25:01.056236Z"),
+            ("\"actor\":\"a\"", "\"actor\":\"\u{1}\"", "a string"),
+            ("\"data\":{}", "\"data\":[]", "an object"),
+            ("\"type\"", "\"kind\"", ",\"type\":\""),
+            ("\"hash\":\"0", "\"hash\":\"A", "a hash at the end"),
+        ] {
+            let error = Line::parse(line.replacen(from, to, 1).as_bytes()).unwrap_err();
+            assert_eq!(error.expected, expected, "{to}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn times_are_read_as_they_are_written(micros in any::<i64>()) {
+            let at = Timestamp::from_micros(micros);
+            prop_assert_eq!(read_timestamp(at.to_rfc3339().as_bytes()), Some(at));
+        }
+
+        #[test]
+        fn numbers_are_written_as_everywhere(value in any::<u64>()) {
+            let mut out = Vec::new();
+            write_number(value, &mut out);
+            prop_assert_eq!(out, value.to_string().into_bytes());
+        }
+
+        #[test]
+        fn strings_are_read_as_they_are_written(text in "\\PC*|[\\x00-\\x7f]*") {
+            let mut out = Vec::new();
+            write_string(&text, &mut out);
+            let written = std::str::from_utf8(&out).unwrap();
+            let mut scan = Scanner { text: written, at: 1, end: written.len() };
+            prop_assert_eq!(scan.string().unwrap(), text);
+            prop_assert_eq!(scan.at, written.len());
+        }
+    }
+}

@@ -4,7 +4,9 @@ use std::fs;
 
 use proptest::prelude::*;
 use tracking_journal::conformance::{self, Notes};
-use tracking_journal::{DataDir, Journal, JournalOptions, JournalReader, Record, SimulatedDisk, load};
+use tracking_journal::{
+    DataDir, ExpectedHead, Journal, JournalOptions, JournalReader, Record, SimulatedDisk, load, verify,
+};
 
 use crate::setup::stream;
 
@@ -56,6 +58,31 @@ fn what_is_beside_a_record_keeps_its_bytes() {
         assert_eq!(json["at"], record.at.to_rfc3339());
     }
     assert_eq!(written, content);
+}
+
+/// A journal that the first release wrote stays readable, byte by byte as it is.
+#[test]
+fn journals_of_the_first_format_stay_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(folder.path()).unwrap();
+    fs::write(
+        dir.journal_path(&stream()),
+        include_bytes!("../fixtures/journal/v1/upgrade_u-1.jsonl"),
+    )
+    .unwrap();
+    let loaded = load::<Notes>(&dir, &stream()).unwrap();
+    assert_eq!(loaded.state.notes, ["drain", "quotes \" and \\", "🦀"]);
+    assert_eq!(loaded.state.actors, ["agent", "agent", "operator \"x\""]);
+    let hash = "1cf7d9aaa5ceed6bdb1fbea7df9c4bc76e6b836b70bb5c0c42471f552361f5ee"
+        .parse()
+        .unwrap();
+    let verification = verify(&dir, &stream(), Some(hash)).unwrap();
+    assert_eq!(verification.expected, ExpectedHead::Found { seq: 3 });
+    let journal = Journal::<Notes>::open(&dir, stream(), JournalOptions::default()).unwrap();
+    assert_eq!(
+        journal.submit(vec!["next".to_owned()]).wait().unwrap().last_seq(),
+        Some(4)
+    );
 }
 
 proptest! {
