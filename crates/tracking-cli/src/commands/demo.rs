@@ -31,8 +31,8 @@ pub(crate) fn demo(args: &DemoArgs, settings: &Settings) -> Result<u8, Failure> 
     let attempted = || "run the demo".to_owned();
     if !settings.output.is_json() {
         settings.output.text(&format!(
-            "A simulated blue/green upgrade of {} from {} to {}: hours of work, compressed to {} s.\n\
-             Everything is recorded for real, in {}. Ctrl-C cancels it.\n\n",
+            "Blue/green upgrade of {} from {} to {}: simulated, hours compressed to {} s.\n\
+             All of it is recorded for real, in {}. Ctrl-C cancels it.\n\n",
             plan::CLUSTER,
             plan::FROM,
             plan::TO,

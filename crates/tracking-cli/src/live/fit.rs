@@ -31,22 +31,32 @@ enum Rank {
 
 /// Chooses at most `room` rows.
 pub(super) fn fit(rows: &[TreeRow<'_>], room: usize) -> Vec<Fitted> {
-    let mut order: Vec<(Rank, usize)> = ranks(rows).into_iter().zip(0..).collect();
-    let mut fitted = vec![
-        Fitted {
-            shown: true,
-            folded: 0
-        };
-        rows.len()
-    ];
-    if rows.len() > room {
-        order.sort_unstable();
-        for (_, hidden) in order.split_off(room) {
-            fitted[hidden].shown = false;
-        }
+    let ranks = ranks(rows);
+    let mut order: Vec<(Rank, usize)> = ranks.iter().copied().zip(0..).collect();
+    order.sort_unstable();
+    let hidden = order.split_off(room.min(order.len()));
+    // What is far off, or over, is shown as a whole or not at all.
+    let whole = hidden
+        .first()
+        .map(|(rank, _)| *rank)
+        .filter(|rank| *rank >= Rank::FarOff);
+    let mut fitted: Vec<Fitted> = ranks
+        .iter()
+        .map(|rank| Fitted {
+            shown: Some(*rank) != whole,
+            folded: 0,
+        })
+        .collect();
+    for (_, row) in hidden {
+        fitted[row].shown = false;
     }
     fold(rows, &mut fitted);
     fitted
+}
+
+/// How many rows must be shown.
+pub(super) fn busy(rows: &[TreeRow<'_>]) -> usize {
+    ranks(rows).into_iter().filter(|rank| *rank == Rank::Busy).count()
 }
 
 /// Counts what is hidden below what is shown.

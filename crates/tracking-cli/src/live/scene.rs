@@ -7,11 +7,11 @@ use tracking_facade::{
 };
 
 use super::charset::Charset;
-use super::fit::fit;
+use super::fit::{Fitted, busy, fit};
 use crate::render::{Palette, one_line, span, time};
 
 /// Silence of this length is worth a word.
-const SILENCE: Span = Span::from_secs(5);
+const SILENCE: Span = Span::from_secs(10);
 /// Where the terminal is at least so wide, tasks have room for more.
 const WIDE: usize = 110;
 /// Most columns that a name takes.
@@ -53,21 +53,10 @@ impl Scene<'_> {
         ];
         lines.extend(self.banner(canvas));
         lines.push(String::new());
-        let below = if self.notes.is_empty() {
-            0
-        } else {
-            self.notes.len() + 1
-        };
-        let room = canvas.height.saturating_sub(lines.len() + below);
-        lines.extend(self.rows(&tree.rows, room, canvas));
-        if !self.notes.is_empty() {
-            lines.push(String::new());
-            lines.extend(
-                self.notes
-                    .iter()
-                    .map(|note| canvas.charset.text(note).into_owned()),
-            );
-        }
+        let room = canvas.height.saturating_sub(lines.len());
+        let below = self.notes(room, busy(&tree.rows), canvas);
+        lines.extend(self.rows(&tree.rows, room.saturating_sub(below.len()), canvas));
+        lines.extend(below);
         lines.truncate(canvas.height);
         lines
             .iter()
@@ -109,7 +98,7 @@ impl Scene<'_> {
             "{} {}  {}",
             canvas
                 .palette
-                .status(upgrade.status, &canvas.charset.bar(overall, canvas.width / 3)),
+                .status(upgrade.status, &canvas.charset.bar(overall, canvas.width / 5)),
             canvas.palette.bold(&whole(overall)),
             parts.join(canvas.charset.separator())
         )
@@ -120,7 +109,7 @@ impl Scene<'_> {
         let palette = canvas.palette;
         let count = |status| upgrade.tasks_by_status(status).count();
         let mut parts = vec![format!(
-            "{} of {} tasks done",
+            "{} of {} done",
             count(Status::Completed),
             upgrade.tasks().len()
         )];
@@ -134,24 +123,13 @@ impl Scene<'_> {
             .values()
             .filter(|task| task.waiting_on.is_some())
             .count();
-        let stalled = tree.rows.iter().filter(|row| row.stalled).count();
+        let stalled = tree.rows.iter().filter(|row| is_stalled(row)).count();
         add(count(Status::InProgress), "running", &|text| palette.active(text));
-        add(waiting, "waiting", &|text| palette.warn(text));
         add(count(Status::Failed), "failed", &|text| palette.error(text));
         add(stalled, "stalled", &|text| palette.warn(text));
+        add(waiting, "waiting", &|text| palette.warn(text));
         add(count(Status::Paused), "paused", &|text| palette.warn(text));
         add(count(Status::Cancelled), "cancelled", &|text| palette.dim(text));
-        if let Some(last) = upgrade.last_report_at
-            && upgrade.status == Status::InProgress
-            && self.now.since(last) >= SILENCE
-        {
-            let silent = format!(
-                "no event for {}, since {}",
-                span(self.now.since(last)),
-                time(last)
-            );
-            parts.push(palette.warn(&silent));
-        }
         parts.join(canvas.charset.separator())
     }
 
@@ -169,10 +147,7 @@ impl Scene<'_> {
             lines.push(palette.error(&canvas.charset.text(&text)));
         }
         if self.agent == Agent::Gone {
-            let since = upgrade.last_report_at.map_or_else(String::new, |last| {
-                format!(", and nothing was recorded for {}", span(self.now.since(last)))
-            });
-            lines.push(palette.error(&format!("AGENT GONE: no agent is at work on this upgrade{since}")));
+            lines.push(palette.error("AGENT GONE: no agent is at work on this upgrade"));
         }
         let because = match upgrade.status {
             Status::Failed => upgrade.error_message.as_deref(),
@@ -183,21 +158,42 @@ impl Scene<'_> {
             let text = format!("{}: {}", words(upgrade.status), canvas.text(because));
             lines.push(palette.status(upgrade.status, &text));
         }
+        if let Some(last) = upgrade.last_report_at
+            && upgrade.status == Status::InProgress
+            && self.now.since(last) >= SILENCE
+        {
+            let silent = format!(
+                "no event for {}, since {}",
+                span(self.now.since(last)),
+                time(last)
+            );
+            lines.push(palette.warn(&silent));
+        }
         if upgrade.completed_with_failures {
             lines.push(palette.warn("completed although tasks had failed or were unfinished"));
         }
         lines
     }
 
-    fn rows(&self, rows: &[TreeRow<'_>], room: usize, canvas: &Canvas) -> Vec<String> {
-        let mut room = room;
-        let mut fitted = fit(rows, room);
-        let mut lost = unseen(rows, &fitted, room);
-        if lost > 0 {
-            room = room.saturating_sub(1);
-            fitted = fit(rows, room);
-            lost = unseen(rows, &fitted, room);
+    /// What comes below the tree, if there is room for it beside what is `busy`.
+    fn notes(&self, room: usize, busy: usize, canvas: &Canvas) -> Vec<String> {
+        if self.notes.is_empty() || room < busy + 1 + self.notes.len() + 1 {
+            return Vec::new();
         }
+        let notes = self
+            .notes
+            .iter()
+            .map(|note| canvas.charset.text(note).into_owned());
+        std::iter::once(String::new()).chain(notes).collect()
+    }
+
+    fn rows(&self, rows: &[TreeRow<'_>], room: usize, canvas: &Canvas) -> Vec<String> {
+        let mut fitted = fit(rows, room);
+        if unseen(&fitted) > 0 {
+            // The line that says so takes room itself.
+            fitted = fit(rows, room.saturating_sub(1));
+        }
+        let lost = unseen(&fitted);
         let branches = canvas.charset.branches();
         // For each level above the present one, whether its siblings are all shown.
         let mut ended: Vec<bool> = Vec::new();
@@ -252,10 +248,14 @@ impl Scene<'_> {
         match (task.status, task.started_at, task.duration) {
             (Status::InProgress | Status::Paused, Some(started), _) => {
                 let elapsed = span(self.now.since(started));
+                // How long a wait takes nobody knows from what was done before it.
+                if task.waiting_on.is_some() {
+                    return elapsed;
+                }
                 let estimate = estimate_task(self.progress, &task.task_id, self.history, self.now);
-                match estimate.p50.map(|at| span(at.since(self.now))) {
-                    Some(left) if wide => format!("{elapsed}, ~{left} left"),
-                    Some(left) => format!("~{left} left"),
+                match estimate.p50.map(|at| remaining(at.since(self.now))) {
+                    Some(left) if wide => format!("{elapsed}, {left} left"),
+                    Some(left) => format!("{left} left"),
                     None => elapsed,
                 }
             }
@@ -269,12 +269,12 @@ impl Scene<'_> {
         let task = row.task;
         let palette = canvas.palette;
         let mut parts = Vec::new();
-        if row.stalled {
+        if is_stalled(row) {
             let silent = task
                 .last_report_at
                 .or(task.started_at)
                 .map(|last| self.now.since(last));
-            let text = format!("STALLED, silent for {}", span(silent.unwrap_or_default()));
+            let text = format!("STALLED for {}", span(silent.unwrap_or_default()));
             parts.push(palette.warn(&text));
         }
         if task.retry_count > 0 {
@@ -283,11 +283,11 @@ impl Scene<'_> {
         match (&task.waiting_on, task.status) {
             (Some(waiting), _) => {
                 let until = match waiting.until {
-                    Some(until) if until > self.now => format!(" ({} left)", span(until.since(self.now))),
-                    Some(until) => format!(" (overdue by {})", span(self.now.since(until))),
+                    Some(until) if until > self.now => format!(", {} at most", span(until.since(self.now))),
+                    Some(until) => format!(", overdue by {}", span(self.now.since(until))),
                     None => String::new(),
                 };
-                parts.push(palette.warn(&format!("waits for {}{until}", canvas.text(&waiting.reason))));
+                parts.push(palette.warn(&format!("waits{until}: {}", canvas.text(&waiting.reason))));
             }
             (None, Status::Failed) => {
                 let error = task.error_message.as_deref().unwrap_or("failed");
@@ -334,9 +334,15 @@ impl Canvas {
 }
 
 /// How many rows are neither shown nor counted with one that is.
-fn unseen(rows: &[TreeRow<'_>], fitted: &[super::fit::Fitted], room: usize) -> usize {
-    let folded: usize = fitted.iter().filter(|fit| fit.shown).map(|fit| fit.folded).sum();
-    rows.len() - folded - rows.len().min(room)
+fn unseen(fitted: &[Fitted]) -> usize {
+    let hidden = fitted.iter().filter(|fit| !fit.shown).count();
+    let folded: usize = fitted.iter().map(|fit| fit.folded).sum();
+    hidden - folded
+}
+
+/// What has parts reports through them.
+fn is_stalled(row: &TreeRow<'_>) -> bool {
+    row.stalled && row.task.children.is_empty()
 }
 
 fn last_words(task: &TaskProgress, canvas: &Canvas) -> Option<String> {
@@ -375,17 +381,26 @@ pub(crate) fn brief(took: Span) -> String {
     }
 }
 
+/// What is left of something, where less than a second is no longer counted.
+fn remaining(left: Span) -> String {
+    if left < Span::from_secs(1) {
+        "<1s".to_owned()
+    } else {
+        format!("~{}", span(left))
+    }
+}
+
 /// How long it takes still, and how anyone knows.
 fn left(estimate: &Estimate, now: Timestamp) -> String {
     let basis = match estimate.basis {
-        EstimateBasis::History { runs } => format!("from {runs} earlier runs"),
-        EstimateBasis::Rate => "at the rate so far".to_owned(),
+        EstimateBasis::History { runs } => format!("{runs} earlier runs"),
+        EstimateBasis::Rate => "by rate".to_owned(),
         EstimateBasis::Unknown => return "time left unknown".to_owned(),
     };
     match (estimate.p50, estimate.p90) {
         (Some(p50), Some(p90)) => format!(
-            "about {} left, 90% sure within {} ({basis})",
-            span(p50.since(now)),
+            "{} left (p90 {}, {basis})",
+            remaining(p50.since(now)),
             span(p90.since(now))
         ),
         _ => "time left unknown".to_owned(),

@@ -35,8 +35,11 @@ impl Agent<'_> {
         progress.add_tasks(new_tasks()?).await?;
         self.open_session().await?;
         for phase in PHASES {
-            progress.ensure_started(phase.name).await?;
-            progress.set_current_phase(phase.name).await?;
+            if progress.read(|state| state.started_at.is_none()) {
+                progress.start_upgrade(phase.name).await?;
+            } else {
+                progress.set_current_phase(phase.name).await?;
+            }
             self.task(phase, phase).await?;
         }
         let artifacts = self.tracking.artifacts();

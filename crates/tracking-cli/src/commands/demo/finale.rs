@@ -145,12 +145,12 @@ impl Finale {
             retries => format!("{retries} retries"),
         };
         let summary = format!(
-            "{} went from {} to {} in {} (simulated, compressed): {} tasks, {retried}.",
+            "{} went from {} to {}: {} tasks, {retried}, {} (simulated, compressed).",
             palette.bold(plan::CLUSTER),
             plan::FROM,
             plan::TO,
-            brief(self.took),
             self.tasks,
+            brief(self.took),
         );
         let mut lines = vec![String::new(), summary, String::new()];
         let [by_tag, by_name] = &self.found;
