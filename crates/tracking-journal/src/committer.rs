@@ -2,27 +2,23 @@
 //! piece, syncs once, and answers.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use notify::RecommendedWatcher;
-use tracking_model::{Fold, RecordMeta};
-use uuid::Uuid;
+use tracking_model::Fold;
 
 use crate::checkpoint::Checkpoints;
+use crate::draft::{Draft, Drafter, Verdict};
 use crate::journal::Shared;
-use crate::line::{LineHead, LineWriter, MAX_LINE_BYTES};
 use crate::log::{AppendError, Log, LogFiles, LogLock};
 use crate::pending::{self, Answer};
 use crate::published::Published;
 use crate::queue::{Submission, Wake};
 use crate::recovery::State;
 use crate::watch::watch;
-use crate::{ChainHash, Commit, Committed, Head, JournalError, Receipt, SubmitError};
+use crate::{Commit, JournalError, Receipt, SubmitError};
 
-/// A commit grows no further than this; what waits beyond it is the next commit.
-const MAX_COMMIT_BYTES: usize = 4 << 20;
 /// How long a writer must be idle before it asks to be told of other writers: being told of its own commits is work.
 const SETTLE: Duration = Duration::from_millis(20);
 /// How often an idle writer looks for records of other processes, where nothing tells it.
@@ -39,24 +35,10 @@ pub(crate) struct Committer<F: Fold> {
     broken: Option<JournalError>,
     /// Whether the end of the file has been looked at under the lock.
     settled: bool,
-    lines: Option<LineWriter>,
-    buffer: Vec<u8>,
+    drafter: Drafter,
     checkpoints: Checkpoints<F>,
     watcher: Option<RecommendedWatcher>,
     last_commit: Instant,
-}
-
-/// What the commands of one commit come to, before it is written.
-struct Draft<F: Fold> {
-    records: Vec<Committed<F::Event>>,
-    answers: Vec<(Answer<F>, Verdict<F>)>,
-    head: Head,
-}
-
-enum Verdict<F: Fold> {
-    Refused(F::Refusal),
-    Failed(JournalError),
-    Recorded(Range<usize>),
 }
 
 impl<F: Fold> Committer<F> {
@@ -66,14 +48,14 @@ impl<F: Fold> Committer<F> {
             seq => (seq, working.chain.offset),
         };
         let checkpoints = Checkpoints::new(log.place.clone(), shared.options.checkpoint, seq, offset);
+        let drafter = Drafter::new(shared.stream.clone());
         Self {
             shared,
             log,
             working,
             broken: None,
             settled: false,
-            lines: None,
-            buffer: Vec::new(),
+            drafter,
             checkpoints,
             watcher: None,
             last_commit: Instant::now(),
@@ -167,7 +149,8 @@ impl<F: Fold> Committer<F> {
                 return;
             }
         };
-        let draft = self.draft(batch);
+        let now = self.shared.options.clock.now();
+        let draft = self.drafter.draft(&mut self.working, now, batch);
         if draft.records.is_empty() {
             drop(lock);
             answer(draft.answers, None);
@@ -228,7 +211,7 @@ impl<F: Fold> Committer<F> {
             .size()
             .map_err(|error| JournalError::io("look at", &place.journal, error))?;
         self.working = State::load(place, &files.journal, size)?;
-        self.lines = None;
+        self.drafter.start_over();
         self.settled = false;
         self.checkpoints.start_over();
         self.published()
@@ -270,79 +253,6 @@ impl<F: Fold> Committer<F> {
         Ok(())
     }
 
-    /// Checks commands in order, each against the state that the ones before leave, and encodes their records.
-    fn draft(&mut self, batch: &mut VecDeque<Submission<F>>) -> Draft<F> {
-        let now = self.shared.options.clock.now();
-        let chain = &self.working.chain;
-        let mut head = chain.head;
-        if head.is_empty() {
-            head.epoch = Uuid::now_v7();
-            head.hash = ChainHash::genesis(&self.shared.stream, head.epoch);
-            self.lines = None;
-        }
-        let lines = self
-            .lines
-            .get_or_insert_with(|| LineWriter::new(&self.shared.stream, head.epoch));
-        lines.begin(head.seq + 1, now);
-        self.buffer.clear();
-        let mut records = Vec::with_capacity(batch.len());
-        let mut answers = Vec::with_capacity(batch.len());
-        while self.buffer.len() < MAX_COMMIT_BYTES
-            && let Some(Submission {
-                command,
-                actor,
-                answer,
-            }) = batch.pop_front()
-        {
-            let verdict = match self.working.fold.check(command, now) {
-                Err(refusal) => Verdict::Refused(refusal),
-                Ok(events) => {
-                    let first = records.len();
-                    let mark = (head, self.buffer.len());
-                    let mut longest = 0;
-                    for event in events {
-                        let start = self.buffer.len();
-                        let meta = RecordMeta {
-                            seq: head.seq + 1,
-                            id: lines.next_id(),
-                            at: now,
-                            actor: Arc::clone(&actor),
-                        };
-                        let line = LineHead {
-                            seq: meta.seq,
-                            id: meta.id,
-                            actor: &actor,
-                        };
-                        head.hash = lines.write(line, &event, &head.hash, &mut self.buffer);
-                        head.seq = meta.seq;
-                        longest = longest.max(self.buffer.len() - start);
-                        records.push(Committed { meta, event });
-                    }
-                    if longest > MAX_LINE_BYTES {
-                        (head, _) = mark;
-                        self.buffer.truncate(mark.1);
-                        records.truncate(first);
-                        Verdict::Failed(JournalError::RecordTooLarge {
-                            bytes: longest,
-                            limit: MAX_LINE_BYTES,
-                        })
-                    } else {
-                        for record in &records[first..] {
-                            self.working.fold.apply(&record.meta, &record.event);
-                        }
-                        Verdict::Recorded(first..records.len())
-                    }
-                }
-            };
-            answers.push((answer, verdict));
-        }
-        Draft {
-            records,
-            answers,
-            head,
-        }
-    }
-
     /// Writes and syncs the drafted records.
     fn write(&mut self, lock: &mut LogLock, draft: &Draft<F>) -> Result<(), JournalError> {
         let files = match &lock.files {
@@ -350,11 +260,14 @@ impl<F: Fold> Committer<F> {
             None => self.log.create(lock)?,
         };
         let batch = self.working.chain.head.seq + 1;
-        match self.log.append(&files, &self.buffer, self.working.chain.offset) {
+        match self
+            .log
+            .append(&files, &self.drafter.buffer, self.working.chain.offset)
+        {
             Ok(()) => {
                 self.working
                     .chain
-                    .wrote(draft.head, batch, self.buffer.len() as u64);
+                    .wrote(draft.head, batch, self.drafter.buffer.len() as u64);
                 self.log
                     .announce(&files, draft.head.epoch, self.working.chain.offset);
                 Ok(())

@@ -128,7 +128,7 @@ impl Record {
     }
 
     pub(crate) fn write_body(&self, out: &mut Vec<u8>) {
-        use crate::line::{write_number, write_string};
+        use crate::encode::{write_number, write_string};
         out.extend_from_slice(b"{\"v\":");
         write_number(u64::from(self.v), out);
         out.extend_from_slice(b",\"stream\":");

@@ -8,8 +8,9 @@ use tracking_model::StreamId;
 use uuid::Uuid;
 
 use crate::chain::{Chain, LinkError};
+use crate::encode::seal_line;
 use crate::io::{IoFile, OpenMode, parent, write_full};
-use crate::line::{FORMAT_VERSION, Line, seal_line};
+use crate::line::{FORMAT_VERSION, Line};
 use crate::lines::Lines;
 use crate::log::{Log, LogFiles, LogLock};
 use crate::place::Place;
