@@ -183,3 +183,30 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     pub(crate) keep: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_shows_examples() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} says nothing");
+            if command.get_subcommands().next().is_none() || command.get_name() == "sinks" {
+                let help = command
+                    .get_after_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(help.contains("Example"), "{path} shows no example");
+            }
+            command
+                .get_subcommands()
+                .for_each(|command| check(command, &path));
+        }
+        Cli::command().debug_assert();
+        check(&Cli::command(), "");
+    }
+}

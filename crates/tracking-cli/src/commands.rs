@@ -31,7 +31,7 @@ pub(crate) fn dispatch(command: Command, settings: &Settings) -> Result<u8, Fail
         Command::Verify(args) => verify::verify(args, settings),
         Command::Journal(command) => journal::journal(command, settings),
         Command::Sinks(args) => sinks::sinks(args, settings),
-        Command::Import(args) => transfer::import(&args, settings),
+        Command::Import(args) => transfer::import(args, settings),
         Command::Export(args) => transfer::export(&args, settings),
         Command::Session(command) => session::session(command, settings),
         Command::Collection(command) => session::collection(command, settings),

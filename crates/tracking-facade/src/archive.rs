@@ -1,14 +1,11 @@
 //! Everything that one data directory holds, for those who look at it or look after it.
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use progress_core::{
-    Agent, Estimate, History, ImportReport, ProgressError, ProgressTrackerOptions, UpgradeEntry,
-    UpgradeHeader, estimate_upgrade, import_reference,
-};
+use progress_core::{Agent, Estimate, History, ProgressError, UpgradeEntry, UpgradeHeader, estimate_upgrade};
 use tracking_journal::{
     ChainHash, Clock, DataDir, Follower, Head, JournalError, JournalReader, Liveness, RecoveryReport,
     RetryRequest, Salvage, SinkName, SinkStatus, SystemClock, Verification, load, request_retry,
@@ -217,19 +214,6 @@ impl Archive {
     /// [`TrackingError::Cursor`] if the sink has no cursor for the stream; else as the system says.
     pub fn retry_parked(&self, stream: &StreamId, sink: &SinkName) -> Result<RetryRequest, TrackingError> {
         Ok(request_retry(&self.dir, stream, sink)?)
-    }
-
-    /// Takes over files of the reference, see [`import_reference`]; this directory itself may be among the sources.
-    ///
-    /// # Errors
-    /// [`TrackingError::Progress`] if a source does not exist or cannot be listed. A file that cannot be imported is in
-    /// the report.
-    pub fn import(
-        &self,
-        sources: &[PathBuf],
-        options: &ProgressTrackerOptions,
-    ) -> Result<ImportReport, TrackingError> {
-        Ok(import_reference(&self.dir, sources, options)?)
     }
 
     /// Removes an upgrade: its journal, its snapshot, and how far sinks got with it. Its sessions and artifacts stay.

@@ -17,6 +17,7 @@ mod archive;
 pub mod blocking;
 mod builder;
 mod error;
+mod import;
 mod relays;
 mod tracking;
 mod verify;
@@ -24,10 +25,12 @@ mod verify;
 pub use archive::{Archive, UpgradeView};
 pub use builder::{Problem, TrackingBuilder};
 pub use error::{ErrorKind, TrackingError};
+pub use import::{ArchiveImport, ImportSources};
 pub use relays::Undrained;
 pub use tracking::{ShutdownReport, Tracking};
 pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 
+pub use artifact_core::ImportReport as SessionImport;
 pub use artifact_core::{
     ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, Finding, ManagerOptions, NamePattern,
     SearchResults, Sessions, Sort, SourceError, TestArtifactsManager, Unreadable, VerifyProgress,

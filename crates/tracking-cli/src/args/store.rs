@@ -105,16 +105,19 @@ Examples:
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-PATH is a storage path of the Python implementation, or one of its upgrade_<id>.json files. The files are
-kept. What is impossible in them is reported as a warning and kept.
+PATH is a directory of the Python implementation (its storage path, or its artifacts' base directory) or one
+of its JSON files. The files are kept. What is impossible in them is reported as a warning and kept.
 
 Examples:
   ekstrack import ./progress_data
-  ekstrack import old/upgrade_prod-1.32.json")]
+  ekstrack import ./test_artifacts --copy-from /var/lib/old-agent")]
 pub(crate) struct ImportArgs {
     /// Files and directories
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Copy bytes of artifacts that lie outside PATH, if they are under this directory; may be given again
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) copy_from: Vec<PathBuf>,
 }
 
 /// Arguments of `export`.

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
-use tracking_facade::{ImportReport, SkipReason, UpgradeId};
+use tracking_facade::{ArchiveImport, ImportSources, SessionId, SessionImport, SkipReason, UpgradeId};
 
 use crate::args::{ExportArgs, ImportArgs};
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
-use crate::render::Palette;
+use crate::render::{Palette, one_line};
 use crate::settings::Settings;
 use crate::work::Work;
 
@@ -24,9 +25,10 @@ pub(crate) fn export(args: &ExportArgs, settings: &Settings) -> Result<(), Failu
 }
 
 /// What `import` did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct ImportDocument {
-    imported: Vec<Imported>,
+    upgrades: Vec<Imported>,
+    sessions: Vec<ImportedSession>,
     skipped: Vec<Skipped>,
 }
 
@@ -38,26 +40,38 @@ struct Imported {
 }
 
 #[derive(Debug, Serialize)]
-struct Skipped {
+struct ImportedSession {
+    session_id: SessionId,
     source: PathBuf,
+    artifacts: usize,
+    /// Artifacts whose bytes were not found.
+    missing: usize,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Skipped {
+    source: String,
     reason: String,
     /// Whether it should have been imported and could not be.
     failed: bool,
 }
 
-pub(crate) fn import(args: &ImportArgs, settings: &Settings) -> Result<(), Failure> {
-    let attempted = || {
-        let paths: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
-        format!("import {}", paths.join(", "))
-    };
+pub(crate) fn import(args: ImportArgs, settings: &Settings) -> Result<(), Failure> {
+    let paths: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
+    let attempted = || format!("import {}", paths.join(", "));
     for path in &args.paths {
-        path.symlink_metadata()
+        path.metadata()
             .map_err(|error| Failure::of(Kind::NotFound, format!("import {}", path.display()), &error))?;
     }
     settings.create_data_dir().map_err(cannot(attempted))?;
     let archive = settings.archive().map_err(cannot(attempted))?;
+    let mut sources = ImportSources::new(args.paths);
+    sources.copy_from = args.copy_from;
+    sources.actor = Arc::clone(&settings.actor);
+    sources.lock_timeout = settings.lock_timeout;
     let work = Work::begin("importing", settings.output);
-    let imported = archive.import(&args.paths, &settings.tracker_options());
+    let imported = archive.import(&sources);
     work.end();
     let document = ImportDocument::new(imported.map_err(cannot(attempted))?);
     settings
@@ -66,7 +80,7 @@ pub(crate) fn import(args: &ImportArgs, settings: &Settings) -> Result<(), Failu
     match document.skipped.iter().find(|skipped| skipped.failed) {
         None => Ok(()),
         Some(skipped) => {
-            let cause = format!("{}: {}", skipped.source.display(), skipped.reason);
+            let cause = format!("{}: {}", skipped.source, skipped.reason);
             Err(Failure::new(Kind::Failed, attempted(), cause)
                 .hint("the other files were imported; mend it and import again"))
         }
@@ -74,41 +88,86 @@ pub(crate) fn import(args: &ImportArgs, settings: &Settings) -> Result<(), Failu
 }
 
 impl ImportDocument {
-    fn new(report: ImportReport) -> Self {
-        let imported = report.imported.into_iter().map(|one| Imported {
-            upgrade_id: one.upgrade_id,
-            source: one.source,
-            warnings: one.warnings,
-        });
-        let skipped = report.skipped.into_iter().map(|one| Skipped {
-            failed: matches!(one.reason, SkipReason::Failed(_) | SkipReason::NotAFile),
-            reason: chain(&one.reason).join(": "),
-            source: one.source,
-        });
-        Self {
-            imported: imported.collect(),
-            skipped: skipped.collect(),
+    fn new(report: ArchiveImport) -> Self {
+        let mut document = Self::default();
+        for one in report.upgrades.imported {
+            document.upgrades.push(Imported {
+                upgrade_id: one.upgrade_id,
+                source: one.source,
+                warnings: one.warnings,
+            });
+        }
+        for one in report.upgrades.skipped {
+            document.skipped.push(Skipped {
+                failed: matches!(one.reason, SkipReason::Failed(_) | SkipReason::NotAFile),
+                reason: chain(&one.reason).join(": "),
+                source: one.source.display().to_string(),
+            });
+        }
+        for report in report.sessions {
+            document.add_sessions(report);
+        }
+        document
+    }
+
+    fn add_sessions(&mut self, report: SessionImport) {
+        for one in report.sessions {
+            self.sessions.push(ImportedSession {
+                session_id: one.session_id,
+                source: one.file,
+                artifacts: one.artifacts,
+                missing: one.missing,
+                warnings: one.warnings,
+            });
+        }
+        for session_id in report.existing {
+            self.skipped.push(Skipped {
+                source: format!("session {session_id}"),
+                reason: "it is in the data directory already".to_owned(),
+                failed: false,
+            });
+        }
+        for one in report.failures {
+            self.skipped.push(Skipped {
+                source: one.file.display().to_string(),
+                reason: chain(&one.error).join(": "),
+                failed: true,
+            });
         }
     }
 
     fn to_text(&self, palette: Palette) -> String {
         let mut text = String::new();
-        for one in &self.imported {
-            text.push_str(&format!(
-                "{} {} as upgrade {}\n",
-                palette.good("imported"),
-                one.source.display(),
-                one.upgrade_id
-            ));
-            for warning in &one.warnings {
-                text.push_str(&format!("  {} {warning}\n", palette.warn("warning:")));
+        let mut told = |what: String, warnings: &[String]| {
+            text.push_str(&format!("{} {what}\n", palette.good("imported")));
+            for warning in warnings {
+                text.push_str(&format!("  {} {}\n", palette.warn("warning:"), one_line(warning)));
             }
+        };
+        for one in &self.upgrades {
+            told(
+                format!("{} as upgrade {}", one.source.display(), one.upgrade_id),
+                &one.warnings,
+            );
+        }
+        for one in &self.sessions {
+            let ImportedSession {
+                session_id,
+                artifacts,
+                missing,
+                ..
+            } = one;
+            let what = format!(
+                "{} as session {session_id}: {artifacts} artifacts, {missing} without bytes",
+                one.source.display()
+            );
+            told(what, &one.warnings);
         }
         for one in &self.skipped {
             text.push_str(&format!(
                 "{} {}: {}\n",
                 palette.warn("skipped"),
-                one.source.display(),
+                one.source,
                 one.reason
             ));
         }

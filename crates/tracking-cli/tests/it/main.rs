@@ -1,0 +1,6 @@
+//! The command as people and scripts run it: the real binary, in a directory of its own.
+
+mod documents;
+mod ekstrack;
+mod refusals;
+mod run;

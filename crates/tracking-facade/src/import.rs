@@ -1,0 +1,111 @@
+//! Taking over what the reference left: upgrades and sessions.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifact_core::{ImportOptions, ManagerOptions, TestArtifactsManager};
+use progress_core::{ImportReport as UpgradeImport, ProgressTrackerOptions, import_reference};
+use tracking_journal::JournalOptions;
+use tracking_model::ReferenceKind;
+
+use crate::{Archive, TrackingError};
+
+/// What an import does.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ImportSources {
+    /// Directories and files of the reference; the archive's own directory may be among them.
+    pub paths: Vec<PathBuf>,
+    /// Directories beside them from which the bytes of artifacts may be copied.
+    pub copy_from: Vec<PathBuf>,
+    /// Who is named in the records.
+    pub actor: Arc<str>,
+    /// How long to wait for other processes that write the same streams.
+    pub lock_timeout: Duration,
+}
+
+impl ImportSources {
+    /// These directories and files, in the name of `import`.
+    #[must_use]
+    pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self {
+            paths: paths.into_iter().collect(),
+            copy_from: Vec::new(),
+            actor: "import".into(),
+            lock_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What an import did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ArchiveImport {
+    /// Upgrades.
+    pub upgrades: UpgradeImport,
+    /// Sessions, one report for each source that could hold some.
+    pub sessions: Vec<artifact_core::ImportReport>,
+}
+
+impl Archive {
+    /// Takes over files of the reference. Each upgrade and session is taken over whole or not at all, importing twice
+    /// changes nothing, and the files are kept.
+    ///
+    /// # Errors
+    /// If a source does not exist or cannot be listed. A file that cannot be imported is in the report.
+    pub fn import(&self, sources: &ImportSources) -> Result<ArchiveImport, TrackingError> {
+        let (mut upgrades, mut sessions) = (Vec::new(), Vec::new());
+        for path in &sources.paths {
+            let is_session = path.is_file()
+                && fs::read(path).is_ok_and(|file| ReferenceKind::of(&file) == Ok(ReferenceKind::Session));
+            if is_session || path.is_dir() {
+                sessions.push(path.clone());
+            }
+            if !is_session {
+                upgrades.push(path.clone());
+            }
+        }
+        let options = ProgressTrackerOptions::default()
+            .with_actor(Arc::clone(&sources.actor))
+            .with_lock_timeout(sources.lock_timeout)
+            .with_long_lived(false);
+        Ok(ArchiveImport {
+            upgrades: import_reference(self.data_dir(), &upgrades, &options)?,
+            sessions: self.import_sessions(&sessions, sources)?,
+        })
+    }
+
+    fn import_sessions(
+        &self,
+        roots: &[PathBuf],
+        sources: &ImportSources,
+    ) -> Result<Vec<artifact_core::ImportReport>, TrackingError> {
+        if roots.is_empty() {
+            return Ok(Vec::new());
+        }
+        let journal = JournalOptions::default()
+            .with_actor(Arc::clone(&sources.actor))
+            .with_lock_timeout(sources.lock_timeout);
+        let manager = TestArtifactsManager::new(
+            self.data_dir().clone(),
+            ManagerOptions::default().with_journal(journal),
+        );
+        let options = sources
+            .copy_from
+            .iter()
+            .fold(ImportOptions::default(), ImportOptions::with_copy_from);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(TrackingError::Runtime)?;
+        runtime.block_on(async {
+            let mut reports = Vec::new();
+            for root in roots {
+                reports.push(manager.import_reference_sessions(root, options.clone()).await?);
+            }
+            manager.close().await;
+            Ok(reports)
+        })
+    }
+}
