@@ -76,7 +76,7 @@ pub(crate) struct GlobalArgs {
     pub(crate) actor: Option<String>,
 
     /// Seconds to wait for another process that writes the same upgrade [default: 5]
-    #[arg(long, global = true, value_name = "SECONDS", value_parser = value::seconds)]
+    #[arg(long, global = true, value_name = "SECONDS", allow_negative_numbers = true, value_parser = value::seconds)]
     pub(crate) lock_timeout: Option<std::time::Duration>,
 
     /// Log to stderr; twice for more

@@ -17,7 +17,7 @@ mod watch;
 use clap::CommandFactory;
 
 use crate::args::{Cli, Command};
-use crate::exit::{Failure, Kind};
+use crate::exit::Failure;
 use crate::settings::Settings;
 
 /// Does what was asked, and returns the exit code.
@@ -38,11 +38,6 @@ pub(crate) fn dispatch(command: Command, settings: &Settings) -> Result<u8, Fail
         Command::Artifact(command) => artifact::artifact(command, settings),
         Command::Search(args) => artifact::search(args, settings),
         Command::Completions { shell } => completions(shell, settings),
-        other => Err(Failure::new(
-            Kind::Failed,
-            format!("run {other:?}"),
-            "this version does not have that command yet",
-        )),
     };
     done.map(|()| 0)
 }

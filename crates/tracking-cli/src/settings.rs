@@ -81,7 +81,34 @@ impl Settings {
 
     /// What is in the data directory, which must exist.
     pub(crate) fn archive(&self) -> Result<Archive, TrackingError> {
-        Archive::open(&self.data_dir)
+        let archive = Archive::open(&self.data_dir)?;
+        self.adopt(&archive);
+        Ok(archive)
+    }
+
+    /// Takes over what the Python implementation left in the data directory itself. Looking at the rest works all the
+    /// same where that fails.
+    fn adopt(&self, archive: &Archive) {
+        match archive.adopt(Arc::clone(&self.actor), self.lock_timeout) {
+            Ok(None) => {}
+            Ok(Some(import)) => {
+                let sessions: usize = import.sessions.iter().map(|report| report.sessions.len()).sum();
+                let upgrades = import.upgrades.imported.len();
+                if upgrades + sessions > 0 {
+                    let what = format!(
+                        "took over {upgrades} upgrades and {sessions} sessions of the Python implementation; its files are kept"
+                    );
+                    note("note", &what);
+                }
+            }
+            Err(error) => {
+                let what = format!(
+                    "what the Python implementation left is not taken over: {}",
+                    chain(&error).join(": ")
+                );
+                note("warning", &what);
+            }
+        }
     }
 
     /// An upgrade that exists, to write a command or two.
@@ -98,7 +125,7 @@ impl Settings {
 
     /// The sessions and artifacts of the data directory, which must exist.
     pub(crate) fn artifacts(&self) -> Result<TestArtifactsManager, TrackingError> {
-        let dir = DataDir::existing(&self.data_dir)?;
+        let dir = self.archive()?.data_dir().clone();
         let journal = JournalOptions::default()
             .with_actor(Arc::clone(&self.actor))
             .with_lock_timeout(self.lock_timeout);
@@ -121,6 +148,13 @@ impl Settings {
         if let Err(error) = tracker.close_blocking() {
             note("warning", &chain(&error).join(": "));
         }
+    }
+}
+
+/// Closes the sessions. What they were asked to do is done; at most a snapshot is behind, which is worth a warning.
+pub(crate) async fn close_artifacts(manager: &TestArtifactsManager) {
+    if let Err(error) = manager.close().await {
+        note("warning", &chain(&error).join(": "));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Taking over what the reference left: upgrades and sessions.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +77,29 @@ impl Archive {
         })
     }
 
+    /// Takes over what the reference left in this directory itself and has no journal yet; `None` if there is nothing.
+    /// Cheap where there is not.
+    ///
+    /// # Errors
+    /// As [`Self::import`].
+    pub fn adopt(
+        &self,
+        actor: Arc<str>,
+        lock_timeout: Duration,
+    ) -> Result<Option<ArchiveImport>, TrackingError> {
+        let dir = self.data_dir();
+        if !without_journal(&dir.progress_dir(), "upgrade_")
+            && !without_journal(&dir.artifacts_dir(), "session_")
+        {
+            return Ok(None);
+        }
+        let mut sources = ImportSources::new([dir.path().to_owned(), dir.artifacts_dir()]);
+        sources.actor = actor;
+        sources.lock_timeout = lock_timeout;
+        sources.paths.retain(|path| path.is_dir());
+        self.import(&sources).map(Some)
+    }
+
     fn import_sessions(
         &self,
         roots: &[PathBuf],
@@ -104,8 +127,23 @@ impl Archive {
             for root in roots {
                 reports.push(manager.import_reference_sessions(root, options.clone()).await?);
             }
-            manager.close().await;
+            manager.close().await?;
             Ok(reports)
         })
     }
+}
+
+/// Whether a directory has a JSON file of that prefix without the journal that would make it a snapshot.
+fn without_journal(dir: &Path, prefix: &str) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        let name = entry.file_name();
+        let named = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(prefix) && name.ends_with(".json"));
+        named && !path.with_extension("jsonl").exists()
+    })
 }

@@ -18,7 +18,7 @@ use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
 use crate::files::FilePattern;
 use crate::render::{Palette, Table, bytes, one_line, time};
-use crate::settings::Settings;
+use crate::settings::{Settings, close_artifacts};
 use crate::work::Work;
 
 pub(crate) fn artifact(command: ArtifactCommand, settings: &Settings) -> Result<(), Failure> {
@@ -49,7 +49,7 @@ fn add(settings: &Settings, args: &ArtifactAdd) -> Result<(), Failure> {
     let work = Work::begin("adding", settings.output);
     let added = block_on(async {
         let added = add_all(&manager, args, &sources, &work).await;
-        manager.close().await;
+        close_artifacts(&manager).await;
         added
     });
     work.end();

@@ -14,7 +14,7 @@ use crate::args::{CollectionCommand, SessionCommand};
 use crate::exit::{Failure, chain};
 use crate::failure::cannot;
 use crate::render::{Cell, Palette, Table, bytes, one_line, time};
-use crate::settings::Settings;
+use crate::settings::{Settings, close_artifacts};
 
 /// A collection as scripts get it.
 #[derive(Debug, Serialize)]
@@ -109,7 +109,7 @@ pub(crate) fn session(command: SessionCommand, settings: &Settings) -> Result<()
             let manager = settings.artifacts().map_err(cannot(attempted))?;
             let completed = block_on(async {
                 let completed = manager.complete_session(&session, outcome).await;
-                manager.close().await;
+                close_artifacts(&manager).await;
                 completed
             });
             let summary = completed?.map_err(cannot(attempted))?.summary();
@@ -126,7 +126,7 @@ fn create(settings: &Settings, id: SessionId, new: NewSession) -> Result<(), Fai
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     let created = block_on(async {
         let created = manager.create_session_as(id.clone(), new.clone()).await;
-        manager.close().await;
+        close_artifacts(&manager).await;
         created
     });
     let summary = created?.map_err(cannot(attempted))?.summary();
@@ -276,7 +276,7 @@ pub(crate) fn collection(command: CollectionCommand, settings: &Settings) -> Res
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     let created: Result<Collection, ArtifactError> = block_on(async {
         let created = manager.create_collection(&session, new).await;
-        manager.close().await;
+        close_artifacts(&manager).await;
         created
     })?;
     let document = CollectionDocument::new(&session, &created.map_err(cannot(attempted))?);

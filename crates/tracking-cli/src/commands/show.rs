@@ -148,10 +148,10 @@ fn list_text(document: &ListDocument, palette: Palette) -> String {
             took.as_deref().unwrap_or("-").into(),
         ]);
     }
-    let mut text = if table.is_empty() {
-        "no upgrades\n".to_owned()
-    } else {
-        table.render(palette)
+    let mut text = match (table.is_empty(), document.unreadable.is_empty()) {
+        (true, true) => "no upgrades\n".to_owned(),
+        (true, false) => String::new(),
+        (false, _) => table.render(palette),
     };
     for Unreadable { upgrade_id, error } in &document.unreadable {
         writeln!(text, "{} {upgrade_id}: {error}", palette.error("unreadable:"))

@@ -36,6 +36,9 @@ struct StreamFinding {
     torn_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// Whether the error is about its content, not about reaching it.
+    #[serde(skip)]
+    damaged: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,10 +111,17 @@ fn verdict(report: &ArchiveReport, args: &VerifyArgs, attempted: impl Fn() -> St
             ErrorKind::NotFound => Kind::NotFound,
             _ => Kind::Refused,
         };
-        let stream = &broken[0].stream;
-        return Err(Failure::of(kind, attempted(), error).hint(format!(
-            "`ekstrack journal repair {stream}` salvages what is intact into a new file"
-        )));
+        let failure = Failure::of(kind, attempted(), error);
+        return Err(match kind {
+            Kind::Refused => {
+                let stream = &broken[0].stream;
+                failure.hint(format!(
+                    "`ekstrack journal repair {stream}` salvages what is intact into a new file"
+                ))
+            }
+            Kind::NotFound => failure.hint("`ekstrack verify` without streams verifies all there are"),
+            _ => failure,
+        });
     }
     let files = &report.artifacts;
     if let Some(finding) = files.findings.first() {
@@ -168,7 +178,10 @@ impl VerifyDocument {
                 }
                 (error, _) => {
                     let error = error.as_deref().unwrap_or("it is empty");
-                    format!("{}  {}: {error}", palette.error("damaged"), finding.stream)
+                    {
+                        let head = if finding.damaged { "damaged" } else { "unread " };
+                        format!("{}  {}: {error}", palette.error(head), finding.stream)
+                    }
                 }
             });
         }
@@ -204,6 +217,7 @@ impl StreamFinding {
                 head: Some(verified.head.hash.to_string()),
                 torn_bytes: Some(verified.torn_bytes),
                 error: None,
+                damaged: false,
             },
             Err(error) => Self {
                 stream,
@@ -212,6 +226,7 @@ impl StreamFinding {
                 head: None,
                 torn_bytes: None,
                 error: Some(chain(error).join(": ")),
+                damaged: error.kind() == ErrorKind::Refused,
             },
         }
     }

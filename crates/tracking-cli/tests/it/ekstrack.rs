@@ -119,7 +119,7 @@ pub(crate) fn check(name: &str, text: &str) {
             r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|\+00:00)",
             "<time>",
         ),
-        (r"\b\d{8}-\d{6}\b", "<stamp>"),
+        (r"\b\d{8}(-\d{6}|T\d{12}Z)\b", "<stamp>"),
         (r#""duration":"[^"]+""#, r#""duration":"<span>""#),
         (r"\b\d+(ms|s)\b", "<span>"),
         (r#""pid":\d+"#, r#""pid":"<pid>""#),

@@ -15,7 +15,7 @@ use crate::exit::{Failure, Kind, chain};
 use crate::files::FilePattern;
 use crate::output::note;
 use crate::process::Keep;
-use crate::settings::Settings;
+use crate::settings::{Settings, close_artifacts};
 
 /// The session and collection of a run, and what is being kept in them.
 #[derive(Debug)]
@@ -133,13 +133,13 @@ impl Evidence {
                 Err(error) => warn(&path.display().to_string(), &error),
             }
         }
-        self.manager.close().await;
+        close_artifacts(&self.manager).await;
         kept
     }
 
     /// Gives the logs up, since there is no command that could write any.
     pub(super) async fn abandon(self) {
-        self.manager.close().await;
+        close_artifacts(&self.manager).await;
     }
 }
 
