@@ -2,6 +2,8 @@
 //!
 //! What runs, failed or is paused stays, with everything above it. What has ended goes first, then what is far off.
 
+use std::ops::Range;
+
 use tracking_facade::{Status, TreeRow};
 
 /// Whether a row is shown, and how many rows below it are not.
@@ -29,34 +31,70 @@ enum Rank {
     Over,
 }
 
+impl Rank {
+    const ALL: [Self; 6] = [
+        Self::Busy,
+        Self::Top,
+        Self::Next,
+        Self::Done,
+        Self::FarOff,
+        Self::Over,
+    ];
+}
+
 /// Chooses at most `room` rows.
 pub(super) fn fit(rows: &[TreeRow<'_>], room: usize) -> Vec<Fitted> {
-    let ranks = ranks(rows);
-    let mut order: Vec<(Rank, usize)> = ranks.iter().copied().zip(0..).collect();
-    order.sort_unstable();
-    let hidden = order.split_off(room.min(order.len()));
-    // What is far off, or over, is shown as a whole or not at all.
-    let whole = hidden
-        .first()
-        .map(|(rank, _)| *rank)
-        .filter(|rank| *rank >= Rank::FarOff);
-    let mut fitted: Vec<Fitted> = ranks
-        .iter()
-        .map(|rank| Fitted {
-            shown: Some(*rank) != whole,
-            folded: 0,
-        })
+    let shown = choose(rows, &ranks(rows), room);
+    let mut fitted: Vec<Fitted> = shown
+        .into_iter()
+        .map(|shown| Fitted { shown, folded: 0 })
         .collect();
-    for (_, row) in hidden {
-        fitted[row].shown = false;
-    }
     fold(rows, &mut fitted);
     fitted
 }
 
-/// How many rows must be shown.
-pub(super) fn busy(rows: &[TreeRow<'_>]) -> usize {
-    ranks(rows).into_iter().filter(|rank| *rank == Rank::Busy).count()
+fn choose(rows: &[TreeRow<'_>], ranks: &[Rank], room: usize) -> Vec<bool> {
+    let mut shown = vec![false; rows.len()];
+    let mut room = room;
+    for rank in Rank::ALL {
+        let of_rank = |among: Range<usize>| among.filter(|row| ranks[*row] == rank).collect::<Vec<_>>();
+        let all = of_rank(0..rows.len());
+        let fits = all.len() <= room;
+        // What is far off, or over, is shown as a whole below each top-level task or not at all.
+        let parts = match rank {
+            _ if fits => vec![all],
+            Rank::Busy | Rank::Top | Rank::Next | Rank::Done => vec![all.into_iter().take(room).collect()],
+            Rank::FarOff => subtrees(rows).into_iter().map(of_rank).collect(),
+            Rank::Over => subtrees(rows).into_iter().rev().map(of_rank).collect(),
+        };
+        for part in parts {
+            if part.len() > room {
+                break;
+            }
+            room -= part.len();
+            part.into_iter().for_each(|row| shown[row] = true);
+        }
+        if !fits {
+            break;
+        }
+    }
+    shown
+}
+
+/// The rows of each top-level task.
+fn subtrees(rows: &[TreeRow<'_>]) -> Vec<Range<usize>> {
+    let tops: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].level == 0).collect();
+    let ends = tops.iter().skip(1).copied().chain([rows.len()]);
+    tops.iter()
+        .copied()
+        .zip(ends)
+        .map(|(top, end)| top..end)
+        .collect()
+}
+
+/// How many rows should be shown by all means.
+pub(super) fn needed(rows: &[TreeRow<'_>]) -> usize {
+    ranks(rows).into_iter().filter(|rank| *rank <= Rank::Top).count()
 }
 
 /// Counts what is hidden below what is shown.

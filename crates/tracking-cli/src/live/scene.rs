@@ -7,7 +7,7 @@ use tracking_facade::{
 };
 
 use super::charset::Charset;
-use super::fit::{Fitted, busy, fit};
+use super::fit::{Fitted, fit, needed};
 use crate::render::{Palette, one_line, span, time};
 
 /// Silence of this length is worth a word.
@@ -54,7 +54,7 @@ impl Scene<'_> {
         lines.extend(self.banner(canvas));
         lines.push(String::new());
         let room = canvas.height.saturating_sub(lines.len());
-        let below = self.notes(room, busy(&tree.rows), canvas);
+        let below = self.notes(room, needed(&tree.rows), canvas);
         lines.extend(self.rows(&tree.rows, room.saturating_sub(below.len()), canvas));
         lines.extend(below);
         lines.truncate(canvas.height);
@@ -175,9 +175,9 @@ impl Scene<'_> {
         lines
     }
 
-    /// What comes below the tree, if there is room for it beside what is `busy`.
-    fn notes(&self, room: usize, busy: usize, canvas: &Canvas) -> Vec<String> {
-        if self.notes.is_empty() || room < busy + 1 + self.notes.len() + 1 {
+    /// What comes below the tree, if there is room for it beside the rows that are `needed`.
+    fn notes(&self, room: usize, needed: usize, canvas: &Canvas) -> Vec<String> {
+        if self.notes.is_empty() || room < needed + 1 + self.notes.len() + 1 {
             return Vec::new();
         }
         let notes = self
