@@ -6,7 +6,7 @@
 
 use std::io::{self, BufRead};
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -64,23 +64,31 @@ pub(crate) fn write<F: Fold>(place: &Place, fold: &F, chain: &Chain) -> Result<(
     let new = temporary(place);
     let file = place
         .io
-        .open(&new, OpenMode::Replace)
+        .open(&new, OpenMode::Create)
         .map_err(|cause| error("create", cause))?;
-    let written = write_full(&*file, &content, 0).and_then(|()| file.sync_data());
-    let replaced = written.and_then(|()| place.io.rename(&new, &place.checkpoint));
-    if let Err(cause) = replaced {
-        if let Err(left) = place.io.remove(&new) {
-            tracing::warn!(error = %left, path = %new.display(), "cannot remove an unfinished checkpoint");
-        }
-        return Err(error("write", cause));
-    }
-    Ok(())
+    let replaced = replace(place, &new, &*file, &content);
+    replaced.map_err(|cause| error("write", cause))
 }
 
-fn temporary(place: &Place) -> PathBuf {
-    place
-        .checkpoint
-        .with_extension(format!("checkpoint-{}", std::process::id()))
+/// Writes the new file and gives it the checkpoint's name, unless another process is just doing so.
+fn replace(place: &Place, new: &Path, file: &dyn IoFile, content: &[u8]) -> io::Result<()> {
+    if !file.try_lock()? || place.io.identity(new)? != Some(file.identity()?) {
+        return Ok(());
+    }
+    let written = file
+        .set_size(0)
+        .and_then(|()| write_full(file, content, 0))
+        .and_then(|()| file.sync_data());
+    match written {
+        Ok(()) => place.io.rename(new, &place.checkpoint),
+        // The disk may be full: give back what was taken.
+        Err(error) => place.io.remove(new).and(Err(error)),
+    }
+}
+
+/// Where a checkpoint is written before it has its name; a crash may leave one, which the next replaces.
+pub(crate) fn temporary(place: &Place) -> PathBuf {
+    place.checkpoint.with_extension("checkpoint.new")
 }
 
 /// Reads the header alone, `None` if there is no usable checkpoint.

@@ -46,6 +46,7 @@ pub fn remove(dir: &DataDir, stream: &StreamId, lock_timeout: Duration) -> Resul
     };
     delete(&dir.snapshot_path(stream))?;
     delete(&place.checkpoint)?;
+    delete(&crate::checkpoint::temporary(&place))?;
     sync()?;
     delete(&place.journal)?;
     sync()?;
