@@ -120,7 +120,7 @@ pub(crate) fn read<F: Fold>(place: &Place, journal: &Arc<dyn IoFile>, end: u64) 
         tracing::debug!(path = %place.checkpoint.display(), intact, "passing over a checkpoint");
         return None;
     }
-    if hash_before(&**journal, header.offset) != Some(header.head.hash) {
+    if hash_before(&**journal, header.offset).ok()? != Some(header.head.hash) {
         tracing::warn!(path = %place.checkpoint.display(), "the checkpoint is not of this journal");
         return None;
     }
@@ -140,11 +140,13 @@ pub(crate) fn read<F: Fold>(place: &Place, journal: &Arc<dyn IoFile>, end: u64) 
 }
 
 /// The hash of the record that ends before `offset`.
-pub(crate) fn hash_before(journal: &dyn IoFile, offset: u64) -> Option<ChainHash> {
+pub(crate) fn hash_before(journal: &dyn IoFile, offset: u64) -> io::Result<Option<ChainHash>> {
     let mut buffer = [0; HASH_SUFFIX + 1];
-    let start = offset.checked_sub(buffer.len() as u64)?;
-    let read = read_full(journal, &mut buffer, start).ok()?;
-    trailing_hash(buffer[..read].strip_suffix(b"\n")?)
+    let Some(start) = offset.checked_sub(buffer.len() as u64) else {
+        return Ok(None);
+    };
+    let read = read_full(journal, &mut buffer, start)?;
+    Ok(buffer[..read].strip_suffix(b"\n").and_then(trailing_hash))
 }
 
 /// Decides when checkpoints are due and has them written on a thread of their own.

@@ -178,20 +178,23 @@ impl<F: Fold> Committer<F> {
 
     /// Takes the lock and reads what other writers appended, so that commands are checked against all of it.
     fn lock_and_catch_up(&mut self) -> Result<LogLock, JournalError> {
-        let before = self.log.file_id();
         let lock = self.log.lock().inspect_err(|error| {
             if matches!(error, JournalError::Removed { .. }) {
                 self.broken = Some(error.clone());
             }
         })?;
         if let Some(files) = &lock.files {
-            let replaced = before.is_some() && before != Some(files.id);
-            let caught_up = if replaced {
+            let caught_up = if self.log.is_replaced_by(files) {
                 self.start_over(files)
             } else {
                 self.catch_up(files)
             };
-            caught_up?;
+            caught_up.inspect_err(|error| {
+                if matches!(error, JournalError::Poisoned { .. }) {
+                    self.broken = Some(error.clone());
+                }
+            })?;
+            self.log.has_read(files);
         }
         if let Some(found) = self.working.newer_version() {
             return Err(JournalError::NewerVersion {

@@ -8,9 +8,8 @@ use tracking_model::{Fold, StreamId};
 
 use crate::committer::Committer;
 use crate::durable::DurableEnd;
-use crate::io::FileId;
 use crate::liveness::AliveMarker;
-use crate::log::Log;
+use crate::log::{KnownFile, Log};
 use crate::pending::Pending;
 use crate::place::Place;
 use crate::published::Published;
@@ -242,7 +241,7 @@ impl<F: Fold> fmt::Debug for Journal<F> {
 }
 
 /// Reads the stream's present state, empty where there is no journal, and tells from which file.
-fn load<F: Fold>(place: &Place) -> Result<(State<F>, Option<FileId>), JournalError> {
+fn load<F: Fold>(place: &Place) -> Result<(State<F>, Option<KnownFile>), JournalError> {
     match open_journal(place) {
         Ok(file) => {
             let mut durable = DurableEnd::new(place, Arc::clone(&file));
@@ -250,7 +249,7 @@ fn load<F: Fold>(place: &Place) -> Result<(State<F>, Option<FileId>), JournalErr
                 .identity()
                 .map_err(|error| JournalError::io("look at", &place.journal, error))?;
             let state = read_steadily(|| State::load(place, &file, durable.end()?))?;
-            Ok((state, Some(id)))
+            Ok((state, Some(KnownFile { id, file })))
         }
         Err(JournalError::NoSuchStream { .. }) => Ok((State::empty(place), None)),
         Err(error) => Err(error),

@@ -12,12 +12,23 @@ use crate::place::Place;
 use crate::sidecar::DurableLength;
 use crate::{JournalError, lock_owner};
 
+/// At the end of a journal of which nothing was announced, as much as this is taken for its last commit.
+const LAST_COMMIT: u64 = 64 << 20;
+
 /// The files of a stream that exists.
 #[derive(Debug, Clone)]
 pub(crate) struct LogFiles {
     pub(crate) journal: Arc<dyn IoFile>,
     pub(crate) id: FileId,
     pub(crate) sidecar: Arc<dyn IoFile>,
+}
+
+/// A journal's file that was read.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownFile {
+    pub(crate) id: FileId,
+    #[expect(dead_code, reason = "while it is open, no other file gets its number")]
+    pub(crate) file: Arc<dyn IoFile>,
 }
 
 /// The stream's lock, held for one commit.
@@ -42,13 +53,14 @@ pub(crate) struct Log {
     pub(crate) place: Place,
     lock_timeout: Duration,
     files: Option<LogFiles>,
-    /// The file that the writer's state was read from, `None` if there was none.
-    known: Option<FileId>,
+    /// The file that the writer's state was read from, `None` if there was none. Kept open, so that no other file can
+    /// get its number.
+    known: Option<KnownFile>,
 }
 
 impl Log {
     /// Works on the file `known`, `None` if the stream has none as far as the caller knows.
-    pub(crate) const fn new(place: Place, lock_timeout: Duration, known: Option<FileId>) -> Self {
+    pub(crate) const fn new(place: Place, lock_timeout: Duration, known: Option<KnownFile>) -> Self {
         Self {
             place,
             lock_timeout,
@@ -61,9 +73,19 @@ impl Log {
         JournalError::io(operation, &self.place.journal, error)
     }
 
-    /// The file that this log works on, if any.
-    pub(crate) const fn file_id(&self) -> Option<FileId> {
-        self.known
+    /// Whether `files` are other ones than the writer's state was read from.
+    pub(crate) fn is_replaced_by(&self, files: &LogFiles) -> bool {
+        self.known.as_ref().is_some_and(|known| known.id != files.id)
+    }
+
+    /// The writer's state is now that of `files`.
+    pub(crate) fn has_read(&mut self, files: &LogFiles) {
+        if self.known.is_none() || self.is_replaced_by(files) {
+            self.known = Some(KnownFile {
+                id: files.id,
+                file: Arc::clone(&files.journal),
+            });
+        }
     }
 
     /// Whether the journal may be longer than `offset`, or another file; errors are met when it is locked.
@@ -76,7 +98,7 @@ impl Log {
     }
 
     /// Takes the stream's lock, waiting for other writers as long as the timeout allows. What the lock gives may be
-    /// another file than before: compare [`Self::file_id`] before and after.
+    /// another file than before: ask [`Self::is_replaced_by`], and tell [`Self::has_read`] once it was read.
     pub(crate) fn lock(&mut self) -> Result<LogLock, JournalError> {
         let deadline = Deadline::after(self.lock_timeout);
         loop {
@@ -136,7 +158,6 @@ impl Log {
         if found.map_err(|error| self.error("look at", error))? != Some(files.id) {
             return Ok(None);
         }
-        self.known = Some(files.id);
         self.files = Some(files);
         Ok(Some(lock))
     }
@@ -207,7 +228,7 @@ impl Log {
             held: Arc::clone(&files.journal),
             files: Some(files.clone()),
         };
-        self.known = Some(files.id);
+        self.has_read(&files);
         self.files = Some(files.clone());
         Ok(files)
     }
@@ -240,7 +261,8 @@ impl Log {
 
     /// Brings the file to a known end at `length`: cuts the `torn` bytes after it, and makes what is before it durable,
     /// as a writer that died may not have come to that. What no writer announced as durable is written again, for
-    /// the system may have given up on it after a failed sync, and another sync alone would not notice.
+    /// the system may have given up on it after a failed sync, and another sync alone would not notice. Where nothing
+    /// was announced, that may be the last commit, and the file's name may not be durable either.
     pub(crate) fn settle(
         &self,
         files: &LogFiles,
@@ -263,13 +285,19 @@ impl Log {
         if torn == 0 && announced == Some(length) {
             return Ok(());
         }
-        if let Some(from) = announced.filter(|announced| *announced < length) {
-            self.write_again(files, from, length)?;
+        let from = announced.unwrap_or_else(|| length.saturating_sub(LAST_COMMIT));
+        self.write_again(files, from, length)?;
+        if announced.is_none() {
+            let synced = self.place.io.sync_dir(&self.place.directory());
+            synced.map_err(|error| self.error("sync the directory of", error))?;
         }
         files
             .journal
             .sync_data()
-            .map_err(|error| self.error("sync", error))?;
+            .map_err(|error| JournalError::Poisoned {
+                path: self.place.journal.clone(),
+                reason: format!("a sync failed: {error}"),
+            })?;
         self.announce(files, epoch, length);
         Ok(())
     }

@@ -59,10 +59,14 @@ impl JournalReader {
         let file = open_journal(&place)?;
         let durable = DurableEnd::new(&place, Arc::clone(&file));
         let chain = match position.filter(|position| !position.head.is_empty()) {
-            Some(position) if hash_before(&*file, position.offset) != Some(position.head.hash) => {
-                return Err(JournalError::Replaced { path: place.journal });
+            Some(position) => {
+                let found = hash_before(&*file, position.offset)
+                    .map_err(|error| JournalError::io("read", &place.journal, error))?;
+                if found != Some(position.head.hash) {
+                    return Err(JournalError::Replaced { path: place.journal });
+                }
+                Chain::resume(&place.stream, position.head, position.offset)
             }
-            Some(position) => Chain::resume(&place.stream, position.head, position.offset),
             None => Chain::new(&place.stream),
         };
         let lines = Lines::new(Arc::clone(&file), chain.offset, chain.offset);

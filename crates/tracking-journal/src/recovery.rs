@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::bulk;
 use crate::chain::{Chain, LinkError};
-use crate::checkpoint;
+use crate::checkpoint::{self, hash_before};
 use crate::cursor::vouched_points;
 use crate::io::{IoFile, OpenMode};
 use crate::line::{FORMAT_VERSION, Line, RECORD_START};
@@ -72,6 +72,9 @@ impl<F: Fold> State<F> {
         // What is vouched for is asked before reading: bytes that are durable never change again, so what is wrong in
         // them cannot be a writer at work.
         let vouched = Vouched::read(place)?;
+        if end != self.chain.offset {
+            self.check_before(place, file)?;
+        }
         let fold = &mut self.fold;
         let replayed = &mut self.report.replayed;
         let mut apply = |record: Committed<F::Event>| {
@@ -84,6 +87,27 @@ impl<F: Fold> State<F> {
         }
         let stop = replay(place, file, &mut self.chain, end, apply)?;
         torn_tail(place, file, &self.chain, end, stop, &vouched)
+    }
+}
+
+impl<F> State<F> {
+    /// Makes sure that the file still has, where this state stands, the record at which it stands.
+    fn check_before(&self, place: &Place, file: &Arc<dyn IoFile>) -> Result<(), JournalError> {
+        let Chain { head, offset, .. } = &self.chain;
+        let found = hash_before(&**file, *offset);
+        let found = found.map_err(|error| JournalError::io("read", &place.journal, error))?;
+        if head.is_empty() || found == Some(head.hash) {
+            return Ok(());
+        }
+        Err(JournalError::from(Damage {
+            path: place.journal.clone(),
+            line: self.chain.line_number(),
+            offset: *offset,
+            reason: format!(
+                "record {}, which was here before, is not there any more",
+                head.seq
+            ),
+        }))
     }
 }
 
@@ -167,7 +191,7 @@ fn torn_tail(
             .map_err(|error| JournalError::io("look at", &place.journal, error))?;
         if size < durable {
             return damage(format!(
-                "the file ends here, and was durable up to byte {durable}"
+                "the file ends at byte {size}, and was durable up to byte {durable}"
             ));
         }
         return Ok(0);

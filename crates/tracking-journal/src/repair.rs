@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::chain::{Chain, LinkError};
 use crate::encode::seal_line;
-use crate::io::{IoFile, OpenMode, parent, write_full};
+use crate::io::{IoFile, OpenMode, write_full};
 use crate::line::{FORMAT_VERSION, Line};
 use crate::lines::Lines;
-use crate::log::{Log, LogFiles, LogLock};
+use crate::log::{Log, LogFiles};
 use crate::place::Place;
 use crate::sidecar::DurableLength;
 use crate::{ChainHash, Clock, DataDir, Head, JournalError, Record};
@@ -82,11 +82,11 @@ pub fn repair(
         name.push(suffix);
         PathBuf::from(name)
     };
-    let (new, damaged_file) = (beside(".repaired"), beside(&format!(".damaged-{stamp}")));
-    let mut salvager = Salvager::new(&place, &new)?;
+    let damaged_file = beside(&format!(".damaged-{stamp}"));
+    let mut salvager = Salvager::new(&place, &beside(".repaired"))?;
     salvager.read(&files.journal)?;
-    let report = salvager.finish(damaged_file)?;
-    replace(&place, &new, &report, &lock)?;
+    let (report, salvaged) = salvager.finish(damaged_file)?;
+    replace(&place, &report, &salvaged, &files)?;
     Ok(Salvage::Repaired(report))
 }
 
@@ -109,41 +109,48 @@ fn intact(place: &Place, files: &LogFiles) -> Result<Option<Head>, JournalError>
 }
 
 /// Puts the new file in the place of the damaged one. Whatever step is the last before a crash, the path names one of
-/// the two, and repairing again completes it.
+/// the two, and repairing again completes it. The new file is locked until its name is durable, so that no writer
+/// acknowledges a record in it before.
 fn replace(
     place: &Place,
-    new: &std::path::Path,
     report: &RepairReport,
-    lock: &LogLock,
+    new: &Salvaged,
+    files: &LogFiles,
 ) -> Result<(), JournalError> {
-    let io = |operation, error| JournalError::io(operation, &place.journal, error);
+    let io = |operation| move |error| JournalError::io(operation, &place.journal, error);
+    let locked = new.file.try_lock().map_err(io("lock the repaired"))?;
+    debug_assert!(locked, "a file without its name has no other holder");
     place
         .io
         .remove(&place.checkpoint)
-        .map_err(|error| io("remove the checkpoint of", error))?;
-    if let Some(files) = &lock.files {
-        let length = place.io.open(new, OpenMode::Read).and_then(|file| file.size());
-        let length = length.map_err(|error| io("look at the repaired", error))?;
-        let durable = DurableLength {
-            epoch: report.head.epoch,
-            length,
-        };
-        durable
-            .write(&*files.sidecar)
-            .map_err(|error| io("announce the length of", error))?;
-    }
+        .map_err(io("remove the checkpoint of"))?;
     place
         .io
         .link(&place.journal, &report.damaged_file)
-        .map_err(|error| io("keep the damaged", error))?;
+        .map_err(io("keep the damaged"))?;
     place
         .io
-        .rename(new, &place.journal)
-        .map_err(|error| io("replace", error))?;
+        .rename(&new.path, &place.journal)
+        .map_err(io("replace"))?;
     place
         .io
-        .sync_dir(&parent(&place.journal))
-        .map_err(|error| io("sync the directory of", error))
+        .sync_dir(&place.directory())
+        .map_err(io("sync the directory of"))?;
+    let durable = DurableLength {
+        epoch: report.head.epoch,
+        length: new.length,
+    };
+    durable
+        .write(&*files.sidecar)
+        .map_err(io("announce the length of"))?;
+    new.file.unlock().map_err(io("unlock the repaired"))
+}
+
+/// A new journal that has not got its name yet.
+struct Salvaged {
+    file: Arc<dyn IoFile>,
+    path: PathBuf,
+    length: u64,
 }
 
 struct Salvager<'a> {
@@ -291,7 +298,7 @@ impl<'a> Salvager<'a> {
         Ok(())
     }
 
-    fn finish(mut self, damaged_file: PathBuf) -> Result<RepairReport, JournalError> {
+    fn finish(mut self, damaged_file: PathBuf) -> Result<(RepairReport, Salvaged), JournalError> {
         self.flush()?;
         self.new
             .sync_data()
@@ -302,6 +309,11 @@ impl<'a> Salvager<'a> {
         } else {
             self.head
         };
-        Ok(self.report)
+        let salvaged = Salvaged {
+            file: self.new,
+            path: self.new_path,
+            length: self.written,
+        };
+        Ok((self.report, salvaged))
     }
 }

@@ -53,7 +53,7 @@ fn first_line_after(file: &dyn IoFile, offset: u64, end: u64) -> io::Result<Opti
                 return Ok(None);
             };
             let at = offset + start as u64;
-            let before = hash_before(file, at).zip(line.seq.checked_sub(1).filter(|before| *before > 0));
+            let before = hash_before(file, at)?.zip(line.seq.checked_sub(1).filter(|before| *before > 0));
             return Ok(before.map(|(hash, before)| {
                 (
                     Position {

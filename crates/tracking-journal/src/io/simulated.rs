@@ -27,8 +27,10 @@ pub enum FaultAt {
     Write,
     /// Cutting the journal.
     SetSize,
-    /// Syncing the journal.
+    /// Syncing the journal: what was not synced is dropped, and another sync does not notice.
     Sync,
+    /// Syncing the names in the directory.
+    SyncNames,
 }
 
 /// What fails, once.
@@ -86,6 +88,10 @@ enum Event {
         size: usize,
     },
     Sync {
+        inode: u64,
+    },
+    /// A sync failed: the system takes for written what is not.
+    GiveUp {
         inode: u64,
     },
     SyncNames,
@@ -241,6 +247,11 @@ impl Survivors {
                 for change in std::mem::take(&mut file.unsynced) {
                     change.apply(&mut file.durable);
                 }
+            }
+            Event::GiveUp { inode } => {
+                let file = self.files.entry(*inode).or_default();
+                file.unsynced
+                    .retain(|change| matches!(change, Change::SetSize(_)));
             }
             Event::SyncNames => {
                 for change in std::mem::take(&mut self.unsynced_names) {
@@ -436,6 +447,7 @@ impl JournalIo for SimulatedDisk {
     }
 
     fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+        self.check(FaultAt::SyncNames)?;
         self.record(Event::SyncNames);
         Ok(())
     }
@@ -508,9 +520,13 @@ impl IoFile for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.check(FaultAt::Sync)?;
-        self.disk.record(Event::Sync { inode: self.inode });
-        Ok(())
+        let inode = self.inode;
+        let failed = self.check(FaultAt::Sync);
+        self.disk.record(match failed {
+            Ok(()) => Event::Sync { inode },
+            Err(_) => Event::GiveUp { inode },
+        });
+        failed
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -66,7 +66,7 @@ fn recovered(journal: &Journal<Counter>) -> u64 {
 }
 
 #[test]
-fn row_04_every_crash_state_recovers() {
+fn fault_04_every_crash_state_recovers() {
     let disk = SimulatedDisk::default();
     let acked = write(&disk, 1, &[1, 1, 3, 1, 2]);
     let (mut states, mut lost) = (0, 0);
@@ -96,7 +96,7 @@ fn row_04_every_crash_state_recovers() {
 }
 
 #[test]
-fn row_14_a_crash_during_recovery_changes_nothing() {
+fn fault_14_a_crash_during_recovery_changes_nothing() {
     let disk = SimulatedDisk::default();
     let acked = write(&disk, 1, &[1, 2, 1]);
     let (mut crashes, mut lost) = (0, 0);
@@ -127,7 +127,7 @@ fn row_14_a_crash_during_recovery_changes_nothing() {
 }
 
 #[test]
-fn row_05_a_tail_cut_anywhere_leaves_a_prefix() {
+fn fault_05_a_tail_cut_anywhere_leaves_a_prefix() {
     let disk = SimulatedDisk::default();
     write(&disk, 1, &[1, 1, 1, 1]);
     let content = disk.content(".jsonl").unwrap();
@@ -171,7 +171,7 @@ fn a_tail_cut_that_a_sidecar_vouches_for_is_damage() {
 }
 
 #[test]
-fn row_06_no_flipped_bit_is_accepted() {
+fn fault_06_no_flipped_bit_is_accepted() {
     let disk = SimulatedDisk::default();
     write(&disk, 1, &[1, 1, 1]);
     let content = disk.content(".jsonl").unwrap();
@@ -213,7 +213,7 @@ fn row_06_no_flipped_bit_is_accepted() {
 }
 
 #[test]
-fn row_07_changed_records_are_damage() {
+fn fault_07_changed_records_are_damage() {
     let setup = Setup::new();
     let journal = setup.open();
     for value in 1..=6 {
@@ -256,7 +256,7 @@ fn row_07_changed_records_are_damage() {
 }
 
 #[test]
-fn row_08_nothing_is_acked_after_a_failed_sync() {
+fn fault_08_nothing_is_acked_after_a_failed_sync() {
     let mut acks_after = 0;
     for failing in 0..5 {
         let disk = SimulatedDisk::default();
@@ -287,7 +287,7 @@ fn row_08_nothing_is_acked_after_a_failed_sync() {
 }
 
 #[test]
-fn row_09_a_failed_open_or_read_is_an_error() {
+fn fault_09_a_failed_open_or_read_is_an_error() {
     let mut errors = 0;
     for (at, after) in [(FaultAt::Open, 0), (FaultAt::Read, 0)] {
         let disk = SimulatedDisk::default();
@@ -316,7 +316,7 @@ fn row_09_a_failed_open_or_read_is_an_error() {
 }
 
 #[test]
-fn row_12_a_short_write_is_rolled_back() {
+fn fault_12_a_short_write_is_rolled_back() {
     let (mut writes, mut rolled_back) = (0, 0);
     for errno in [ENOSPC, EFBIG, EIO] {
         for written in [0, 1, 100, 300] {
@@ -363,4 +363,136 @@ fn a_write_that_cannot_be_undone_poisons() {
     assert_eq!(journal.recovery().torn_bytes, 50);
     add(&journal, 2).unwrap();
     assert_eq!(recovered(&journal), 2);
+}
+
+#[test]
+fn fault_08_what_a_failed_first_sync_left_is_written_again() {
+    let disk = SimulatedDisk::default();
+    let journal = open(&disk);
+    disk.inject(Fault::next(FaultAt::Sync, EIO));
+    disk.inject(Fault::next(FaultAt::SetSize, EIO));
+    assert!(matches!(add(&journal, 1), Err(JournalError::Io { .. })));
+    // Opened again while the one that failed is still there.
+    let again = open(&disk);
+    let first = recovered(&again);
+    add(&again, first + 1).unwrap();
+    assert!(matches!(
+        add(&journal, first + 2),
+        Err(JournalError::Poisoned { .. })
+    ));
+    let (mut states, mut lost) = (0, 0);
+    for crashed in disk.crash_states(disk.changes()) {
+        states += 1;
+        lost += (first + 1).saturating_sub(recovered(&open(&crashed)));
+    }
+    println!("FAULT row=8 name=failed-first-sync states={states} lost={lost}");
+    assert_eq!(lost, 0);
+}
+
+#[test]
+fn fault_08_a_failed_sync_of_what_another_writer_left_poisons() {
+    let disk = SimulatedDisk::default();
+    write(&disk, 1, &[1, 1]);
+    let disk = SimulatedDisk::with_journal(&stream(), &disk.content(".jsonl").unwrap());
+    let journal = open(&disk);
+    disk.inject(Fault::next(FaultAt::Sync, EIO));
+    for _ in 0..2 {
+        assert!(matches!(add(&journal, 3), Err(JournalError::Poisoned { .. })));
+    }
+    journal.close_blocking();
+    let journal = open(&disk);
+    add(&journal, 3).unwrap();
+    assert_eq!(recovered(&journal), 3);
+    println!("FAULT row=8 name=failed-sync-of-others syncs=1 acks_after=0 lost=0");
+}
+
+#[test]
+fn fault_08_nothing_is_acked_in_a_journal_whose_name_is_not_durable() {
+    let disk = SimulatedDisk::default();
+    let journal = open(&disk);
+    disk.inject(Fault::next(FaultAt::SyncNames, EIO));
+    assert!(matches!(add(&journal, 1), Err(JournalError::Io { .. })));
+    add(&journal, 1).unwrap();
+    let mut lost = 0;
+    for crashed in disk.crash_states(disk.changes()) {
+        lost += 1 - recovered(&open(&crashed));
+    }
+    println!("FAULT row=8 name=failed-sync-of-names syncs=1 lost={lost}");
+    assert_eq!(lost, 0);
+}
+
+#[test]
+fn fault_07_a_damaged_journal_put_in_the_place_of_an_open_one_is_left_alone() {
+    let setup = Setup::new();
+    let other = Setup::new();
+    other.fill(6, 1);
+    let content = other.content();
+    let mut damaged = content.clone();
+    damaged[500] ^= 1;
+    let journal = setup.open();
+    add(&journal, 1).unwrap();
+    let put = |content: &[u8]| {
+        let new = setup.journal_file().with_extension("restored");
+        fs::write(&new, content).unwrap();
+        fs::rename(new, setup.journal_file()).unwrap();
+    };
+    put(&damaged);
+    for _ in 0..3 {
+        assert!(matches!(add(&journal, 2), Err(JournalError::Damaged(_))));
+        assert_eq!(setup.content(), damaged);
+    }
+    put(&content);
+    add(&journal, 2).unwrap();
+    assert_eq!(journal.head().seq, 7);
+    println!("FAULT row=7 name=damaged-replacement errors=3 untouched=3");
+}
+
+#[test]
+fn fault_07_a_journal_that_was_cut_under_its_writer_is_left_alone() {
+    let setup = Setup::new();
+    let journal = setup.open();
+    add(&journal, 1).unwrap();
+    let first = setup.content();
+    add(&journal, 2).unwrap();
+    let file = fs::File::options()
+        .write(true)
+        .open(setup.journal_file())
+        .unwrap();
+    let mut errors = 0;
+    for kept in [first.len(), first.len() - 10, 0] {
+        file.set_len(kept as u64).unwrap();
+        fs::write(setup.dir.sidecar_path(&stream()), "").unwrap();
+        assert!(matches!(add(&journal, 3), Err(JournalError::Damaged(_))));
+        assert_eq!(setup.content(), first[..kept]);
+        errors += 1;
+    }
+    println!("FAULT row=7 name=cut-under-its-writer errors={errors} untouched={errors}");
+}
+
+#[test]
+fn fault_07_a_journal_overwritten_by_another_under_its_writer_is_left_alone() {
+    let (setup, other) = (Setup::new(), Setup::new());
+    other.fill(6, 1);
+    let journal = setup.open();
+    add(&journal, 1).unwrap();
+    fs::write(setup.journal_file(), other.content()).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(add(&journal, 2), Err(JournalError::Damaged(_))));
+        assert_eq!(setup.content(), other.content());
+    }
+    println!("FAULT row=7 name=overwritten-under-its-writer errors=2 untouched=2");
+}
+
+#[test]
+fn fault_07_a_stream_begun_anew_is_not_taken_for_the_one_that_was_opened() {
+    let setup = Setup::new();
+    setup.fill(3, 1);
+    let journal = setup.open();
+    // Without care the new file has the number of the old one, which nobody has open.
+    fs::remove_file(setup.journal_file()).unwrap();
+    setup.fill(5, 1);
+    add(&journal, 1).unwrap();
+    assert_eq!(journal.head().seq, 6);
+    assert_eq!(setup.open().head().seq, 6);
+    println!("FAULT row=7 name=begun-anew lost=0");
 }
