@@ -9,7 +9,7 @@ use super::workload::{median, prepared, print, write};
 pub(crate) fn show() {
     let cargo = env!("CARGO");
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--bin", "ekstrack"])
+        .args(["build", "--quiet", "--release", "--package", "tracking-cli"])
         .status()
         .unwrap();
     assert!(built.success(), "the command builds");
