@@ -71,7 +71,7 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Who is recorded as the author of changes [default: user@host]
+    /// Who is recorded as the author of changes; USER at HOST unless given
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) actor: Option<String>,
 
@@ -141,10 +141,10 @@ Examples:
     #[command(subcommand)]
     Journal(JournalCommand),
 
-    /// Take over files of the Python implementation
+    /// Take over files of the reference
     Import(ImportArgs),
 
-    /// Print an upgrade with all of its events, as the Python implementation wrote it
+    /// Print an upgrade with all of its events, as the reference wrote it
     Export(ExportArgs),
 
     /// Show how far each sink got with each stream, and what is parked

@@ -86,7 +86,7 @@ impl Settings {
         Ok(archive)
     }
 
-    /// Takes over what the Python implementation left in the data directory itself. Looking at the rest works all the
+    /// Takes over what the reference left in the data directory itself. Looking at the rest works all the
     /// same where that fails.
     fn adopt(&self, archive: &Archive) {
         match archive.adopt(Arc::clone(&self.actor), self.lock_timeout) {
@@ -96,14 +96,14 @@ impl Settings {
                 let upgrades = import.upgrades.imported.len();
                 if upgrades + sessions > 0 {
                     let what = format!(
-                        "took over {upgrades} upgrades and {sessions} sessions of the Python implementation; its files are kept"
+                        "took over {upgrades} upgrades and {sessions} sessions of the reference; its files are kept"
                     );
                     note("note", &what);
                 }
             }
             Err(error) => {
                 let what = format!(
-                    "what the Python implementation left is not taken over: {}",
+                    "what the reference left is not taken over: {}",
                     chain(&error).join(": ")
                 );
                 note("warning", &what);

@@ -105,8 +105,9 @@ Examples:
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-PATH is a directory of the Python implementation (its storage path, or its artifacts' base directory) or one
-of its JSON files. The files are kept. What is impossible in them is reported as a warning and kept.
+PATH is a directory of the reference, the Python implementation that this replaces (its storage path, or
+its artifacts' base directory), or one of its JSON files. The files are kept. What is impossible in them
+is reported as a warning and kept.
 
 Examples:
   ekstrack import ./progress_data

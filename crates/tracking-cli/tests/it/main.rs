@@ -1,5 +1,7 @@
 //! The command as people and scripts run it: the real binary, in a directory of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod demo;
 mod documents;
 mod ekstrack;

@@ -166,7 +166,7 @@ impl Recorder {
                 "task {task_id} was paused meanwhile; the command went on, and has ended"
             )));
         }
-        let how = failure.map_or_else(|| "exit status 0".to_owned(), |failure| failure);
+        let how = failure.unwrap_or_else(|| "exit status 0".to_owned());
         Ok(Some(format!(
             "the command went on and ended with {how}, which is not recorded: {refused}"
         )))
