@@ -47,16 +47,8 @@ impl EventSink for DyingSink {
     }
 }
 
-/// Run only by the test below, as a process of its own.
-#[tokio::test]
-#[ignore = "not a test of its own: the process that fault_22 starts and that dies"]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the environment is how the parent process tells what to do"
-)]
-async fn relay_that_dies() {
-    let dir = PathBuf::from(std::env::var_os(DIR).expect("set by fault_22"));
-    let calls = std::env::var(CALLS).expect("set by fault_22").parse().unwrap();
+/// What the test does in the process that it starts and that dies.
+async fn relay_that_dies(dir: PathBuf, calls: usize) {
     let sink = Arc::new(DyingSink {
         received: dir.join("received"),
         calls_left: AtomicUsize::new(calls),
@@ -68,14 +60,22 @@ async fn relay_that_dies() {
     relay.drain(Duration::from_secs(60)).await.unwrap();
 }
 
+/// Where and how long to relay, if this is the process that is to die.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment is how the parent process tells what to do"
+)]
+fn told_to_die() -> Option<(PathBuf, usize)> {
+    let dir = std::env::var_os(DIR)?;
+    let calls = std::env::var(CALLS).expect("set beside the directory");
+    Some((PathBuf::from(dir), calls.parse().expect("a number")))
+}
+
+/// Runs this very test in a process of its own, which takes the other branch.
 fn run_child(dir: &Path, calls: usize) -> bool {
+    let this = "relay::killed::fault_22_killed_between_delivery_and_cursor_delivers_again_with_the_same_ids";
     let child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "relay::killed::relay_that_dies",
-            "--ignored",
-            "--nocapture",
-        ])
+        .args(["--exact", this, "--nocapture"])
         .env(DIR, dir)
         .env(CALLS, calls.to_string())
         .output()
@@ -85,6 +85,10 @@ fn run_child(dir: &Path, calls: usize) -> bool {
 
 #[test]
 fn fault_22_killed_between_delivery_and_cursor_delivers_again_with_the_same_ids() {
+    if let Some((dir, calls)) = told_to_die() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        return runtime.unwrap().block_on(relay_that_dies(dir, calls));
+    }
     let folder = tempfile::tempdir().unwrap();
     let fixture = Fixture::at(folder.path().to_owned());
     fixture.write(RECORDS);
