@@ -74,7 +74,8 @@ pub(super) fn weight(text: &str) -> Result<f64, String> {
 
 /// How many times as fast: finite and above zero.
 pub(super) fn speed(text: &str) -> Result<f64, String> {
-    above_zero(text).ok_or_else(|| "give a finite number above 0, such as 2".to_owned())
+    let speed = above_zero(text).filter(|speed| (0.01..=1000.0).contains(speed));
+    speed.ok_or_else(|| "give a number from 0.01 to 1000, such as 2".to_owned())
 }
 
 fn above_zero(text: &str) -> Option<f64> {

@@ -64,6 +64,11 @@ impl Scene<'_> {
             .collect()
     }
 
+    /// Whether somebody is at work, as far as is known: without that no estimate holds.
+    fn goes_on(&self) -> bool {
+        self.progress.status == Status::InProgress && self.agent != Agent::Gone && self.stale.is_none()
+    }
+
     fn title(&self, canvas: &Canvas) -> String {
         let upgrade = self.progress;
         let paint = |text: &str| canvas.palette.status(upgrade.status, text);
@@ -90,7 +95,7 @@ impl Scene<'_> {
             (Some(started), None) => parts.push(format!("{} elapsed", span(self.now.since(started)))),
             (None, None) => {}
         }
-        if matches!(upgrade.status, Status::InProgress | Status::Paused) {
+        if self.goes_on() {
             let estimate = estimate_upgrade(upgrade, self.history, self.now);
             parts.push(left(&estimate, self.now));
         }
@@ -140,9 +145,9 @@ impl Scene<'_> {
         let mut lines = Vec::new();
         if let Some(stale) = self.stale {
             let text = format!(
-                "NOT LIVE: {}; this is how it stood before {}",
-                one_line(stale),
-                time(self.now)
+                "NOT LIVE: how it stood at {}; {}",
+                time(self.now),
+                one_line(stale)
             );
             lines.push(palette.error(&canvas.charset.text(&text)));
         }
@@ -249,7 +254,7 @@ impl Scene<'_> {
             (Status::InProgress | Status::Paused, Some(started), _) => {
                 let elapsed = span(self.now.since(started));
                 // How long a wait takes nobody knows from what was done before it.
-                if task.waiting_on.is_some() {
+                if task.waiting_on.is_some() || !self.goes_on() {
                     return elapsed;
                 }
                 let estimate = estimate_task(self.progress, &task.task_id, self.history, self.now);

@@ -243,7 +243,13 @@ fn an_agent_that_is_gone_and_a_journal_that_is_gone() {
         Agent::NotNeeded,
         Some("the journal was removed"),
     );
-    assert!(stale.contains("NOT LIVE: the journal was removed"), "{stale}");
+    assert!(
+        stale.contains("NOT LIVE: how it stood at 2025-01-31 05:32:40Z; the journal was removed"),
+        "{stale}"
+    );
+    for drawn in [gone, stale] {
+        assert!(!drawn.contains("left"), "nobody knows how long it takes: {drawn}");
+    }
 }
 
 #[test]

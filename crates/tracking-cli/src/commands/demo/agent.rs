@@ -157,8 +157,8 @@ impl Agent<'_> {
             .artifacts()
             .add_stream(&self.session, &collection_id(phase)?, new, text.as_bytes(), None)
             .await?;
-        // Nobody is left to tell if what shows them has ended; they are kept all the same.
-        if self.kept.send(artifact).is_err() {}
+        // Nobody is left to tell if what shows them has ended; it is kept all the same.
+        self.kept.send(artifact).ok();
         Ok(())
     }
 }
