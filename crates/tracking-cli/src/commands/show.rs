@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracking_facade::{
-    Agent, Clock, Estimate, EstimateBasis, Head, ProgressError, ProgressEvent, Status, Summary, SystemClock,
-    TaskId, TaskReport, Timestamp, UpgradeHeader, UpgradeId, UpgradeProgress, UpgradeView,
+    Agent, Clock, Estimate, EstimateBasis, Head, ProgressError, ProgressEvent, Span, Status, Summary,
+    SystemClock, TaskId, TaskReport, Timestamp, UpgradeHeader, UpgradeId, UpgradeProgress, UpgradeView,
 };
 
 use crate::args::TaskName;
@@ -236,7 +236,7 @@ fn standing(view: &UpgradeView, palette: Palette) -> String {
 
 /// When it will be complete, and how that is known.
 fn remaining(estimate: &Estimate, now: Timestamp) -> Option<String> {
-    let p50 = estimate.p50.filter(|p50| *p50 > now)?;
+    let p50 = estimate.p50.filter(|p50| p50.since(now) >= Span::from_secs(1))?;
     let late = estimate
         .p90
         .map_or_else(String::new, |p90| format!(", at most {}", span(p90.since(now))));
