@@ -61,10 +61,12 @@ pub(crate) fn read_ahead<E: StreamEvent>(
         for _ in 1..threads {
             scope.spawn(|| {
                 while let Some(index) = pipeline.claim_or_wait() {
-                    pipeline.put(index, source.piece(index));
+                    let mut claim = Claim::new(&pipeline, index);
+                    claim.piece = source.piece(index);
                 }
             });
         }
+        let _stop = StopOnExit(&pipeline);
         for index in 0..count {
             let Some(piece) = pipeline.take(index, |other| source.piece(other)) else {
                 break;
@@ -75,7 +77,6 @@ pub(crate) fn read_ahead<E: StreamEvent>(
             *chain = piece.chain;
             piece.records.into_iter().for_each(&mut each);
         }
-        pipeline.stop();
     });
 }
 
@@ -102,7 +103,7 @@ impl Source<'_> {
         let (first, before) = if index == 0 {
             (0, self.after.head.hash)
         } else {
-            let feed = HASH_SUFFIX + line_length(&bytes[HASH_SUFFIX..])? - 1;
+            let feed = HASH_SUFFIX + line_length(bytes.get(HASH_SUFFIX..)?)? - 1;
             (feed + 1, trailing_hash(&bytes[feed - HASH_SUFFIX..feed])?)
         };
         let line = &bytes[first..first + line_length(&bytes[first..])?];
@@ -162,6 +163,38 @@ impl Source<'_> {
             }
             spare *= 8;
         }
+    }
+}
+
+/// A piece that a thread works on: given back, without content if the model panics, so that nobody waits for it.
+struct Claim<'a, E> {
+    pipeline: &'a Pipeline<E>,
+    index: usize,
+    piece: Option<Piece<E>>,
+}
+
+impl<'a, E> Claim<'a, E> {
+    const fn new(pipeline: &'a Pipeline<E>, index: usize) -> Self {
+        Self {
+            pipeline,
+            index,
+            piece: None,
+        }
+    }
+}
+
+impl<E> Drop for Claim<'_, E> {
+    fn drop(&mut self) {
+        self.pipeline.put(self.index, self.piece.take());
+    }
+}
+
+/// Ends the work of all threads, also when the model panics.
+struct StopOnExit<'a, E>(&'a Pipeline<E>);
+
+impl<E> Drop for StopOnExit<'_, E> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 

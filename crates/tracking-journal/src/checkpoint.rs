@@ -94,27 +94,30 @@ pub(crate) fn temporary(place: &Place) -> PathBuf {
 /// Reads the header alone, `None` if there is no usable checkpoint.
 pub(crate) fn read_header(place: &Place) -> Option<Header> {
     let file = place.io.open(&place.checkpoint, OpenMode::Read).ok()?;
-    let mut buffer = [0; 1024];
-    let read = read_full(&*file, &mut buffer, 0).ok()?;
-    parse_header(place, &buffer[..read]).map(|(header, _)| header)
+    header_of(place, &*file).map(|(header, _)| header)
 }
 
 /// The header and the length of its line.
-fn parse_header(place: &Place, content: &[u8]) -> Option<(Header, usize)> {
-    let mut rest = content;
+fn header_of(place: &Place, file: &dyn IoFile) -> Option<(Header, u64)> {
+    let mut buffer = [0; 1024];
+    let read = read_full(file, &mut buffer, 0).ok()?;
+    let mut rest = &buffer[..read];
     let length = rest.skip_until(b'\n').ok()?;
-    let header: Header = serde_json::from_slice(&content[..length]).ok()?;
-    (header.v == VERSION && header.stream == place.stream.to_string()).then_some((header, length))
+    let header: Header = serde_json::from_slice(&buffer[..length]).ok()?;
+    (header.v == VERSION && header.stream == place.stream.to_string()).then_some((header, length as u64))
 }
 
 /// The state of the stream's checkpoint, if there is one that belongs to this journal and model.
 pub(crate) fn read<F: Fold>(place: &Place, journal: &Arc<dyn IoFile>, end: u64) -> Option<State<F>> {
     let file = place.io.open(&place.checkpoint, OpenMode::Read).ok()?;
-    let size = usize::try_from(file.size().ok()?).ok()?;
-    let mut content = vec![0; size];
-    let read = read_full(&*file, &mut content, 0).ok()?;
-    let (header, length) = parse_header(place, &content[..read])?;
-    let state = content.get(length..read)?.strip_suffix(b"\n")?;
+    let (header, length) = header_of(place, &*file)?;
+    let size = file.size().ok()?;
+    if size.checked_sub(length)? != header.bytes.checked_add(1)? {
+        return None;
+    }
+    let mut state = vec![0; usize::try_from(header.bytes).ok()?];
+    let read = read_full(&*file, &mut state, length).ok()?;
+    let state = &state[..read];
     let intact = state.len() as u64 == header.bytes && ChainHash::ZERO.next(state) == header.sum;
     if !intact || header.fold != F::CHECKPOINT_VERSION || header.offset > end {
         tracing::debug!(path = %place.checkpoint.display(), intact, "passing over a checkpoint");

@@ -65,7 +65,7 @@ impl<F: Fold> Follower<F> {
         let place = Place::on_disk(dir, stream);
         let file = open_journal(&place)?;
         let mut durable = DurableEnd::new(&place, Arc::clone(&file));
-        let state = read_steadily(|| State::load(&place, &file, durable.end()?))?;
+        let state = read_steadily(|| State::load(&place, &file, durable.end(0)?))?;
         Ok(Self {
             place,
             file,
@@ -126,7 +126,7 @@ impl<F: Fold> Follower<F> {
         same_file(&self.place, &*self.file)?;
         let mut records = Vec::new();
         let advanced = read_steadily(|| {
-            let end = self.durable.end()?;
+            let end = self.durable.end(self.state.chain.offset)?;
             if end == self.state.chain.offset {
                 return Ok(());
             }

@@ -199,12 +199,9 @@ impl<F: Fold> Journal<F> {
 impl<F: Fold> Inner<F> {
     fn close(&self) {
         self.shared.queue.close();
-        let thread = self
-            .committer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread
+        // The lock is held while the thread ends: whoever closes at the same time waits for it too.
+        let mut committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = committer.take()
             && thread.join().is_err()
         {
             tracing::error!(stream = %self.shared.stream, "the committer panicked; what waited was answered `Closed`");
@@ -248,7 +245,7 @@ fn load<F: Fold>(place: &Place) -> Result<(State<F>, Option<KnownFile>), Journal
             let id = file
                 .identity()
                 .map_err(|error| JournalError::io("look at", &place.journal, error))?;
-            let state = read_steadily(|| State::load(place, &file, durable.end()?))?;
+            let state = read_steadily(|| State::load(place, &file, durable.end(0)?))?;
             Ok((state, Some(KnownFile { id, file })))
         }
         Err(JournalError::NoSuchStream { .. }) => Ok((State::empty(place), None)),

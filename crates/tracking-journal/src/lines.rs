@@ -41,7 +41,7 @@ impl Lines {
         self.end = self.end.max(end);
     }
 
-    /// The next line with its line feed; the last one may lack it, and so may one that is longer than a line may be.
+    /// The next line with its line feed. The last one may lack it; one that is longer than a line may be comes in pieces.
     pub(crate) fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
         let mut searched = self.start;
         loop {
@@ -52,7 +52,9 @@ impl Lines {
             }
             let partial = self.buffer.len() - self.start;
             if partial > MAX_LINE_BYTES || self.next >= self.end {
-                return Ok((partial > 0).then(|| &self.buffer[self.start..]));
+                let rest = self.start..self.buffer.len();
+                self.start = rest.end;
+                return Ok((partial > 0).then(|| &self.buffer[rest]));
             }
             self.fill()?;
             searched = self.start + partial;

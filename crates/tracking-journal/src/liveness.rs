@@ -9,7 +9,7 @@ use tracking_model::StreamId;
 
 use crate::io::{IoFile, OpenMode};
 use crate::place::Place;
-use crate::{DataDir, JournalError};
+use crate::{DataDir, JournalError, lock_owner};
 
 /// What the marker beside a journal says of its long-lived writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +35,19 @@ impl Liveness {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Unmarked),
             Err(error) => return Err(io("open", error)),
         };
-        if marker.try_lock().map_err(|error| io("lock", error))? {
-            marker.unlock().map_err(|error| io("unlock", error))?;
-            Ok(Self::Gone)
-        } else {
-            Ok(Self::Live)
+        let id = marker.identity().map_err(|error| io("look at", error))?;
+        for _ in 0..LOOK_TRIES {
+            if marker.try_lock().map_err(|error| io("lock", error))? {
+                marker.unlock().map_err(|error| io("unlock", error))?;
+                return Ok(Self::Gone);
+            }
+            // Writers share the lock; whoever has it alone only looks, and may have let go meanwhile.
+            if lock_owner::is_exclusive(id) == Some(false) {
+                return Ok(Self::Live);
+            }
+            thread::sleep(PAUSE);
         }
+        Ok(Self::Live)
     }
 }
 
@@ -51,6 +58,8 @@ pub(crate) struct AliveMarker {
     file: Arc<dyn IoFile>,
 }
 
+/// How often one who looks tries to get past others who do.
+const LOOK_TRIES: u32 = 50;
 /// How long the last writer to leave tries to get past those who only look.
 const LEAVE_TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -99,7 +108,13 @@ impl AliveMarker {
         for _ in 0..LEAVE_TRIES {
             // Failing to get the exclusive lock may cost the shared one, which no longer matters.
             if self.file.try_lock()? {
-                return self.place.io.remove(&self.place.agent);
+                // Another one may have been the last before, and the name may be a newcomer's.
+                let named = self.place.io.identity(&self.place.agent)?;
+                return if named == Some(self.file.identity()?) {
+                    self.place.io.remove(&self.place.agent)
+                } else {
+                    Ok(())
+                };
             }
             thread::sleep(PAUSE);
         }

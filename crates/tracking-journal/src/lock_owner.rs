@@ -4,28 +4,51 @@ use crate::io::FileId;
 
 /// The process that holds a `flock` on the file, where the system tells.
 pub(crate) fn of(file: FileId) -> Option<u32> {
+    find(file).map(|(pid, _)| pid)
+}
+
+/// Whether the `flock` on the file is an exclusive one, where the system tells; `None` too if there is none.
+pub(crate) fn is_exclusive(file: FileId) -> Option<bool> {
+    find(file).map(|(_, exclusive)| exclusive)
+}
+
+fn find(file: FileId) -> Option<(u32, bool)> {
     let table = std::fs::read_to_string("/proc/locks").ok()?;
     let device = format!(
         "{:02x}:{:02x}",
         rustix::fs::major(file.device),
         rustix::fs::minor(file.device)
     );
-    let holders = || table.lines().filter_map(|line| holder(line, file.inode));
+    let holders = || table.lines().filter_map(|line| Holder::read(line, file.inode));
     // Some file systems report another device here than stat does; inode numbers rarely repeat.
-    let exact = holders().find(|(found, _)| *found == device);
-    exact.or_else(|| holders().next()).map(|(_, pid)| pid)
+    let exact = holders().find(|holder| holder.device == device);
+    let found = exact.or_else(|| holders().next())?;
+    Some((found.pid, found.exclusive))
 }
 
-/// Reads `1: FLOCK  ADVISORY  WRITE 4711 08:01:131234 0 EOF`; lines of waiters have `->` in the second place.
-fn holder(line: &str, inode: u64) -> Option<(&str, u32)> {
-    let mut words = line.split_whitespace().skip(1);
-    if words.next()? != "FLOCK" {
-        return None;
+#[derive(Debug, PartialEq, Eq)]
+struct Holder<'a> {
+    device: &'a str,
+    pid: u32,
+    exclusive: bool,
+}
+
+impl<'a> Holder<'a> {
+    /// Reads `1: FLOCK  ADVISORY  WRITE 4711 08:01:131234 0 EOF`; lines of waiters have `->` in the second place.
+    fn read(line: &'a str, inode: u64) -> Option<Self> {
+        let mut words = line.split_whitespace().skip(1);
+        if words.next()? != "FLOCK" {
+            return None;
+        }
+        let exclusive = words.nth(1)? == "WRITE";
+        let pid = words.next()?.parse().ok()?;
+        let (device, found) = words.next()?.rsplit_once(':')?;
+        (found.parse::<u64>().ok()? == inode).then_some(Self {
+            device,
+            pid,
+            exclusive,
+        })
     }
-    let mut words = words.skip(2);
-    let pid = words.next()?.parse().ok()?;
-    let (device, found) = words.next()?.rsplit_once(':')?;
-    (found.parse::<u64>().ok()? == inode).then_some((device, pid))
 }
 
 #[cfg(test)]
@@ -35,16 +58,21 @@ mod tests {
     #[test]
     fn reads_holders_and_passes_over_waiters() {
         let line = "1: FLOCK  ADVISORY  WRITE 4711 08:01:131234 0 EOF";
-        assert_eq!(holder(line, 131_234), Some(("08:01", 4711)));
-        assert_eq!(holder(line, 1), None);
-        assert_eq!(
-            holder("1: -> FLOCK  ADVISORY  WRITE 4711 08:01:131234 0 EOF", 131_234),
-            None
-        );
-        assert_eq!(
-            holder("2: POSIX  ADVISORY  WRITE 4711 08:01:131234 0 EOF", 131_234),
-            None
-        );
-        assert_eq!(holder("", 1), None);
+        let holder = Holder {
+            device: "08:01",
+            pid: 4711,
+            exclusive: true,
+        };
+        assert_eq!(Holder::read(line, 131_234), Some(holder));
+        assert_eq!(Holder::read(line, 1), None);
+        let shared = Holder::read("1: FLOCK  ADVISORY  READ 4711 08:01:131234 0 EOF", 131_234);
+        assert!(!shared.unwrap().exclusive);
+        for other in [
+            "1: -> FLOCK  ADVISORY  WRITE 4711 08:01:131234 0 EOF",
+            "2: POSIX  ADVISORY  WRITE 4711 08:01:131234 0 EOF",
+            "",
+        ] {
+            assert_eq!(Holder::read(other, 131_234), None);
+        }
     }
 }

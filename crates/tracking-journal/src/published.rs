@@ -26,6 +26,8 @@ impl<F: Fold> Published<F> {
     }
 
     pub(crate) fn subscribe(&mut self, capacity: usize) -> Subscription<F::Event> {
+        self.subscribers
+            .retain(|subscriber| subscriber.receiver_count() > 0);
         let (sender, receiver) = broadcast::channel(capacity.clamp(1, 1 << 20));
         self.subscribers.push(sender);
         Subscription::new(receiver)

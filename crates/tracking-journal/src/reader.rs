@@ -87,7 +87,7 @@ impl JournalReader {
     /// As [`Self::open`] and [`Self::next_record`].
     pub fn open_at(dir: &DataDir, stream: &StreamId, seq: u64) -> Result<Self, JournalError> {
         let mut reader = Self::open(dir, stream)?;
-        let end = reader.durable.end()?;
+        let end = reader.durable.end(0)?;
         if let Some(position) = seek(&reader.place, &*reader.file, seq, end)? {
             reader.rest_at(Chain::resume(
                 &reader.place.stream,
@@ -119,7 +119,7 @@ impl JournalReader {
     /// # Errors
     /// As [`Self::next_record`].
     pub fn last_position(&mut self) -> Result<Option<Position>, JournalError> {
-        let end = self.durable.end()?;
+        let end = self.durable.end(self.chain.offset)?;
         let position = seek(&self.place, &*self.file, u64::MAX, end)?;
         let mut tail = Self::begin(self.place.clone(), position)?;
         while tail.next_record()?.is_some() {}
@@ -135,7 +135,7 @@ impl JournalReader {
         let read = |error| JournalError::io("read", &self.place.journal, error);
         if self.lines.at_end() {
             same_file(&self.place, &*self.file)?;
-            self.lines.extend(self.durable.end()?);
+            self.lines.extend(self.durable.end(self.chain.offset)?);
         }
         let Some(line) = self.lines.next_line().map_err(read)? else {
             return Ok(None);
@@ -159,7 +159,10 @@ impl JournalReader {
 
     /// Bytes after the last record that are the rest of an unfinished commit; call it at the end.
     pub(crate) fn tail_bytes(&mut self) -> Result<u64, JournalError> {
-        Ok(self.durable.end()?.saturating_sub(self.chain.offset))
+        Ok(self
+            .durable
+            .end(self.chain.offset)?
+            .saturating_sub(self.chain.offset))
     }
 
     /// What comes next is no record: the tail of a commit whose writer died, which the next writer cuts off, or an
@@ -167,7 +170,7 @@ impl JournalReader {
     fn look_closer(&mut self) -> Result<(), JournalError> {
         self.rest_at(self.chain.clone());
         read_steadily(|| {
-            let end = self.durable.end()?;
+            let end = self.durable.end(self.chain.offset)?;
             check_tail(&self.place, &self.file, &self.chain, end)
         })
     }

@@ -1,8 +1,9 @@
 //! From files to a state: what opening, following and reading share.
 
-use std::io;
+use std::io::{self, BufRead};
 use std::sync::Arc;
 
+use serde::Deserialize;
 use tracking_model::Fold;
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use crate::chain::{Chain, LinkError};
 use crate::checkpoint::{self, hash_before};
 use crate::cursor::vouched_points;
 use crate::io::{IoFile, OpenMode};
-use crate::line::{FORMAT_VERSION, Line, RECORD_START};
+use crate::line::{FORMAT_VERSION, Line, RECORD_START, trailing_hash};
 use crate::lines::Lines;
 use crate::place::Place;
 use crate::replay::replay;
@@ -206,28 +207,53 @@ fn torn_tail(
         if let Some(seq) = later_record(place, chain, line) {
             return damage(format!("{reason}, and record {seq} of a later commit follows"));
         }
-        if !line.ends_with(b"\n") {
-            break;
-        }
     }
     Ok(end.saturating_sub(chain.offset))
 }
 
 /// The sequence of a record of a commit after the one at `chain` with which `line` ends. It need not begin the line:
-/// the line feed before it may be what is damaged.
+/// the line feed before it may be what is damaged. Nor need it be as journals write it: an editor may have changed all
+/// line feeds, or spaces.
 fn later_record(place: &Place, chain: &Chain, line: &[u8]) -> Option<u64> {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let starts = line
-        .windows(RECORD_START.len())
-        .enumerate()
-        .filter(|(_, bytes)| *bytes == RECORD_START);
-    let mut records = starts.filter_map(|(start, _)| Line::parse(&line[start..]).ok());
-    let later = records.find(|record| {
-        record.stream.parse().as_ref() == Ok(&place.stream)
-            && (chain.head.is_empty() || record.epoch == chain.head.epoch)
-            && record.batch > chain.line_number()
-    });
-    later.map(|record| record.seq)
+    let is_later = |stream: &str, epoch: Uuid, batch: u64| {
+        stream.parse().as_ref() == Ok(&place.stream)
+            && (chain.head.is_empty() || epoch == chain.head.epoch)
+            && batch > chain.line_number()
+    };
+    let line = line.trim_ascii();
+    if trailing_hash(line).is_some() {
+        let mut records = record_starts(line).filter_map(|record| Line::parse(record).ok());
+        let later = records.find(|record| is_later(&record.stream, record.epoch, record.batch));
+        if let Some(record) = later {
+            return Some(record.seq);
+        }
+    }
+    let edited: Edited = serde_json::from_slice(line).ok()?;
+    is_later(&edited.stream, edited.epoch, edited.batch).then_some(edited.seq)
+}
+
+/// What of `line` could be a record, from each place on that looks like the start of one.
+fn record_starts(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        loop {
+            let before = rest;
+            let length = rest.skip_until(b'{').expect("reading from memory cannot fail");
+            let start = &before[length.checked_sub(1)?..];
+            if start.starts_with(RECORD_START) {
+                return Some(start);
+            }
+        }
+    })
+}
+
+/// What tells the place of a record, in whatever order and with whatever else.
+#[derive(Deserialize)]
+struct Edited {
+    stream: String,
+    epoch: Uuid,
+    seq: u64,
+    batch: u64,
 }
 
 /// Tells damage from an unfinished commit at `chain`, where a reader found something that is no record; or finds that

@@ -13,8 +13,8 @@ use crate::{DataDir, JournalError};
 /// Removes a stream: its snapshot, journal, checkpoint, cursors and locks. Waits up to `lock_timeout` for a commit that
 /// is under way; writers that have the stream open are answered `Removed` from then on.
 ///
-/// The snapshot goes first and is not there without its journal at any moment: alone it would look like a file of the
-/// reference, to be taken over.
+/// The journal goes last, under its lock: until then nobody begins the stream anew, so nothing of a new life is removed,
+/// and the snapshot is at no moment there without it; alone it would look like a file of the reference, to be taken over.
 ///
 /// # Errors
 /// [`JournalError::NoSuchStream`] if there is none, [`JournalError::Locked`] if a writer keeps the lock, else as the
@@ -32,7 +32,7 @@ pub fn remove(dir: &DataDir, stream: &StreamId, lock_timeout: Duration) -> Resul
             path: place.journal,
         });
     }
-    let lock = log.lock()?;
+    let _lock = log.lock()?;
     let sync = || {
         let directory = place.directory();
         let synced = place.io.sync_dir(&directory);
@@ -46,20 +46,18 @@ pub fn remove(dir: &DataDir, stream: &StreamId, lock_timeout: Duration) -> Resul
     };
     delete(&dir.snapshot_path(stream))?;
     delete(&place.checkpoint)?;
-    delete(&crate::checkpoint::temporary(&place))?;
-    sync()?;
-    delete(&place.journal)?;
-    sync()?;
     delete(&place.agent)?;
     delete(&place.sidecar)?;
-    drop(lock);
     let cursors = dir.cursors_dir().join(stream.file_stem());
     match fs::remove_dir_all(&cursors) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(JournalError::io("remove", &cursors, error))
+            return Err(JournalError::io("remove", &cursors, error));
         }
-        _ => Ok(()),
+        _ => {}
     }
+    sync()?;
+    delete(&place.journal)?;
+    sync()
 }
 
 #[cfg(test)]

@@ -209,11 +209,11 @@ impl<'a> Salvager<'a> {
         let end = file.size().map_err(io)?;
         let mut lines = Lines::new(Arc::clone(file), 0, end);
         while let Some(line) = lines.next_line().map_err(io)? {
-            if !line.ends_with(b"\n") {
+            if line.ends_with(b"\n") {
+                self.take(line)?;
+            } else {
                 self.drop_line(line.len());
-                break;
             }
-            self.take(line)?;
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ impl JournalIo for DiskIo {
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn IoFile>> {
-        Ok(Arc::new(DiskFile(File::open(path)?)))
+        Ok(Arc::new(DiskFile(open_directory(path)?)))
     }
 
     fn identity(&self, path: &Path) -> io::Result<Option<FileId>> {
@@ -62,8 +62,17 @@ impl JournalIo for DiskIo {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        open_directory(path)?.sync_all()
     }
+}
+
+/// Opens a directory, and nothing that took its place.
+fn open_directory(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
 }
 
 #[derive(Debug)]

@@ -87,3 +87,65 @@ impl Fold for Counter {
         self.last = Some(event.value);
     }
 }
+
+/// A model with a bug: it panics at one record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PanicsInApply(u64);
+
+/// A model with a bug: it panics at all data.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PanicsInDecode;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Unreadable;
+
+impl StreamEvent for Unreadable {
+    fn kind(&self) -> &str {
+        "unreadable"
+    }
+
+    fn write_data(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{}");
+    }
+
+    fn decode(_: &str, _: &str) -> Result<Self, DecodeError> {
+        panic!("the model has a bug")
+    }
+}
+
+impl Fold for PanicsInApply {
+    type Command = ();
+    type Event = Added;
+    type Refusal = TooLarge;
+    const CHECKPOINT_VERSION: u32 = 1;
+
+    fn empty(_: &StreamId) -> Self {
+        Self(0)
+    }
+
+    fn check(&self, (): (), _: Timestamp) -> Result<Vec<Added>, TooLarge> {
+        Ok(Vec::new())
+    }
+
+    fn apply(&mut self, meta: &RecordMeta, _: &Added) {
+        assert!(meta.seq < 3_000, "the model has a bug");
+        self.0 += 1;
+    }
+}
+
+impl Fold for PanicsInDecode {
+    type Command = ();
+    type Event = Unreadable;
+    type Refusal = TooLarge;
+    const CHECKPOINT_VERSION: u32 = 1;
+
+    fn empty(_: &StreamId) -> Self {
+        Self
+    }
+
+    fn check(&self, (): (), _: Timestamp) -> Result<Vec<Unreadable>, TooLarge> {
+        Ok(Vec::new())
+    }
+
+    fn apply(&mut self, _: &RecordMeta, _: &Unreadable) {}
+}

@@ -1,10 +1,11 @@
 //! What journals must survive, on a simulated disk and by hand; each test prints its number.
 
 use std::fs;
+use std::time::Duration;
 
 use tracking_journal::{
-    CheckpointPolicy, Fault, FaultAt, Journal, JournalError, JournalOptions, SimulatedDisk, SubmitError,
-    load, verify,
+    CheckpointPolicy, Fault, FaultAt, Journal, JournalError, JournalOptions, MAX_LINE_BYTES, Salvage,
+    SimulatedDisk, SubmitError, SystemClock, load, repair, verify,
 };
 
 use crate::counter::{Command, Counter};
@@ -495,4 +496,44 @@ fn fault_07_a_stream_begun_anew_is_not_taken_for_the_one_that_was_opened() {
     assert_eq!(journal.head().seq, 6);
     assert_eq!(setup.open().head().seq, 6);
     println!("FAULT row=7 name=begun-anew lost=0");
+}
+
+#[test]
+fn fault_07_lines_that_an_editor_changed_are_damage() {
+    let setup = Setup::new();
+    setup.fill(4, 2);
+    let content = String::from_utf8(setup.content()).unwrap();
+    let edits = [
+        content.replace('\n', "\r\n"),
+        content.replace("{\"v\":1", " {\"v\": 1"),
+        content.replace("\"}\n", "\" }\n"),
+    ];
+    for edited in &edits {
+        setup.put(edited.as_bytes());
+        assert!(matches!(setup.try_open(), Err(JournalError::Damaged(_))));
+        assert!(matches!(
+            verify(&setup.dir, &stream(), None),
+            Err(JournalError::Damaged(_))
+        ));
+        assert_eq!(setup.content(), edited.as_bytes());
+    }
+    let edits = edits.len();
+    println!("FAULT row=7 name=edited-by-hand edits={edits} errors={edits} untouched={edits}");
+}
+
+#[test]
+fn fault_07_a_gap_longer_than_any_line_is_damage_and_repair_goes_on_after_it() {
+    let setup = Setup::new();
+    setup.fill(4, 1);
+    let content = setup.content();
+    let lines: Vec<&[u8]> = content.split_inclusive(|byte| *byte == b'\n').collect();
+    let gap = vec![0; MAX_LINE_BYTES + (1 << 20)];
+    setup.put(&[lines[0], &gap, lines[1], lines[2], lines[3]].concat());
+    assert!(matches!(setup.try_open(), Err(JournalError::Damaged(_))));
+    let salvage = repair(&setup.dir, &stream(), Duration::from_secs(1), &SystemClock).unwrap();
+    let Salvage::Repaired(report) = salvage else {
+        panic!("the journal is damaged");
+    };
+    assert_eq!((report.kept, report.missing), (3, 1));
+    println!("FAULT row=7 name=long-gap errors=1 kept=3");
 }

@@ -8,7 +8,7 @@ use tracking_journal::{
     SystemClock, load, repair, verify,
 };
 
-use crate::counter::{Command, Counter};
+use crate::counter::{Command, Counter, PanicsInApply, PanicsInDecode};
 use crate::setup::{Setup, stream};
 
 /// More than the megabytes from which on reading goes parallel.
@@ -181,4 +181,17 @@ fn repair_keeps_what_can_be_read_and_the_damaged_file() {
     assert_eq!(receipt.first_seq(), Some(20));
     assert_eq!(running.head().epoch, report.head.epoch);
     assert_eq!(verify(&setup.dir, &stream(), None).unwrap().head, running.head());
+}
+
+#[test]
+fn a_model_that_panics_over_much_history_ends_the_reading() {
+    let setup = Setup::new();
+    setup.fill(COMMITS, EACH);
+    fs::remove_file(setup.dir.checkpoint_path(&stream())).unwrap();
+    for model in [
+        std::panic::catch_unwind(|| load::<PanicsInApply>(&setup.dir, &stream()).is_ok()),
+        std::panic::catch_unwind(|| load::<PanicsInDecode>(&setup.dir, &stream()).is_ok()),
+    ] {
+        model.unwrap_err();
+    }
 }

@@ -2,12 +2,15 @@
 //! two journals in one process contend like two processes.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tracking_journal::{
     DataDir, DataDirError, Follower, JournalError, JournalOptions, JournalReader, Liveness, SubmitError,
     SubscriptionError, SystemClock, load, repair, verify,
 };
+use tracking_model::StreamId;
 
 use crate::counter::{Command, Counter};
 use crate::setup::{Setup, stream};
@@ -290,5 +293,120 @@ fn writers_that_begin_a_stream_at_the_same_moment_all_keep_what_was_acknowledged
         assert_eq!(journal.head().seq, WRITERS);
         assert_eq!(journal.read(|state, _| state.sum), WRITERS * (WRITERS + 1) / 2);
         assert_eq!(journal.recovery().torn_bytes, 0);
+    }
+}
+
+#[test]
+fn a_reader_shows_nothing_of_a_commit_that_is_written_over_a_torn_tail() {
+    let setup = Setup::new();
+    setup.fill(3, 1);
+    let content = setup.content();
+    let feeds = content.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let second = feeds.map(|(at, _)| at + 1).nth(1).unwrap();
+    let torn = vec![b'x'; 400];
+    setup.put(&[&content[..second], &torn].concat());
+    let mut follower = Follower::<Counter>::open(&setup.dir, &stream()).unwrap();
+    let mut reader = JournalReader::open(&setup.dir, &stream()).unwrap();
+    assert_eq!(reader.by_ref().count(), 2);
+    // A writer has cut the tail and written its commit, and is not yet back from its sync.
+    let writer = File::options().write(true).open(setup.journal_file()).unwrap();
+    writer.lock().unwrap();
+    writer.set_len(second as u64).unwrap();
+    writer.write_all_at(&content[second..], second as u64).unwrap();
+    assert!(follower.try_next().unwrap().is_none());
+    assert!(reader.next_record().unwrap().is_none());
+    writer.unlock().unwrap();
+    assert_eq!(follower.try_next().unwrap().unwrap().head.seq, 3);
+    assert_eq!(reader.next_record().unwrap().unwrap().seq, 3);
+}
+
+#[test]
+fn a_journal_that_nothing_vouches_for_is_not_shown_as_empty_while_it_is_written() {
+    let setup = Setup::new();
+    setup.fill(3, 1);
+    fs::remove_file(setup.dir.sidecar_path(&stream())).unwrap();
+    let writer = File::open(setup.journal_file()).unwrap();
+    writer.lock().unwrap();
+    let error = load::<Counter>(&setup.dir, &stream()).unwrap_err();
+    let JournalError::Locked { holder, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(holder, Some(std::process::id()));
+    writer.unlock().unwrap();
+    assert_eq!(load::<Counter>(&setup.dir, &stream()).unwrap().head.seq, 3);
+}
+
+#[test]
+fn those_who_look_whether_a_writer_lives_do_not_take_each_other_for_one() {
+    let setup = Setup::new();
+    setup.fill(1, 1);
+    fs::write(setup.dir.agent_path(&stream()), "").unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    assert_eq!(Liveness::of(&setup.dir, &stream()).unwrap(), Liveness::Gone);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn all_who_close_wait_until_everything_is_committed() {
+    for _ in 0..50 {
+        let setup = Setup::new();
+        let journal = setup.open();
+        for value in 0..100 {
+            drop(journal.submit(Command::Add(value)));
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let journal = journal.clone();
+                scope.spawn(move || {
+                    journal.close_blocking();
+                    assert_eq!(journal.head().seq, 100);
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn a_pipe_or_a_link_beside_a_journal_is_refused_or_passed_over_and_never_waited_for() {
+    type Path = fn(&DataDir, &StreamId) -> PathBuf;
+    let places: [(Path, bool); 4] = [
+        (DataDir::journal_path, true),
+        (DataDir::sidecar_path, true),
+        (DataDir::agent_path, true),
+        (DataDir::checkpoint_path, false),
+    ];
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    let long = || JournalOptions::default().with_long_lived(true);
+    for (path, refused) in places {
+        for link in [false, true] {
+            let setup = Setup::new();
+            setup.fill(1, 1);
+            let path = path(&setup.dir, &stream());
+            if path.exists() {
+                fs::remove_file(&path).unwrap();
+            }
+            if link {
+                std::os::unix::fs::symlink(outside.path(), &path).unwrap();
+            } else {
+                let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+                assert!(made.success());
+            }
+            let written = setup
+                .open_with(long())
+                .map_err(SubmitError::Journal)
+                .and_then(|journal| journal.submit(Command::Add(1)).wait());
+            match written {
+                Err(SubmitError::Journal(JournalError::Io { .. })) => assert!(refused, "{path:?}"),
+                Ok(_) => assert!(!refused, "{path:?}"),
+                Err(error) => panic!("{path:?}: {error}"),
+            }
+            assert_eq!(fs::read(outside.path()).unwrap(), b"");
+        }
     }
 }
