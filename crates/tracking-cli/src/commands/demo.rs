@@ -31,7 +31,7 @@ pub(crate) fn demo(args: &DemoArgs, settings: &Settings) -> Result<u8, Failure> 
     let attempted = || "run the demo".to_owned();
     if !settings.output.is_json() {
         settings.output.text(&format!(
-            "Blue/green upgrade of {} from {} to {}: simulated, hours compressed to {} s.\n\
+            "Blue/green upgrade of {} from {} to {}: simulated, hours compressed to about {} s.\n\
              All of it is recorded for real, in {}. Ctrl-C cancels it.\n\n",
             plan::CLUSTER,
             plan::FROM,
