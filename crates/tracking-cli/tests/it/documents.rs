@@ -268,6 +268,28 @@ fn an_import_and_an_export() {
 }
 
 #[test]
+fn a_directory_of_the_reference_is_taken_over_where_it_is() {
+    let ekstrack = Ekstrack::new();
+    let progress = ekstrack.data().join("progress");
+    fs::create_dir_all(&progress).unwrap();
+    let json = r#"{"upgrade_id":"old","plan_id":"p","cluster_name":"c","status":"completed","tasks":{}}"#;
+    fs::write(progress.join("upgrade_old.json"), json).unwrap();
+    let first = ekstrack.output(&["--json", "upgrade", "list"]);
+    assert!(
+        String::from_utf8_lossy(&first.stderr).contains("took over 1 upgrades"),
+        "{first:?}"
+    );
+    let listed: serde_json::Value = serde_json::from_slice(&first.stdout).unwrap();
+    assert_eq!(listed["upgrades"][0]["upgrade_id"], "old");
+    let second = ekstrack.output(&["upgrade", "show", "old"]);
+    assert!(second.status.success() && second.stderr.is_empty(), "{second:?}");
+    assert_eq!(
+        fs::read_to_string(progress.join("upgrade_old.json.reference")).unwrap(),
+        json
+    );
+}
+
+#[test]
 fn a_watcher_follows_what_other_processes_write_until_the_end() {
     let ekstrack = Ekstrack::started();
     let mut watch = ekstrack
