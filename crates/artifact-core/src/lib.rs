@@ -6,11 +6,14 @@ pub mod conformance;
 mod copy_out;
 mod error;
 mod executor;
+mod finding;
 mod import;
 mod index;
 mod ingest;
 mod manager;
+mod options;
 mod query;
+mod sessions;
 mod snapshots;
 mod source;
 mod store;
@@ -18,12 +21,15 @@ mod verify;
 mod writer;
 
 pub use error::ArtifactError;
+pub use finding::SearchResults;
 pub use import::{ImportError, ImportFailure, ImportOptions, ImportReport, ImportedSession};
 #[cfg(any(test, feature = "test-util"))]
 pub use index::MockArtifactIndex;
 pub use index::{ArtifactIndex, IndexBatch, IndexError, Matches, MemoryIndex};
-pub use manager::{ManagerOptions, SearchResults, Sessions, TestArtifactsManager, Unreadable};
+pub use manager::{TestArtifactsManager, Unreadable};
+pub use options::ManagerOptions;
 pub use query::{ArtifactQuery, DEFAULT_LIMIT, NamePattern, PatternError, Sort};
+pub use sessions::Sessions;
 pub use source::{FileKind, SourceError};
 #[cfg(any(test, feature = "test-util"))]
 pub use store::MockArtifactStore;

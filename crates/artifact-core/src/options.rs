@@ -1,0 +1,76 @@
+//! How a manager works.
+
+use std::sync::Arc;
+
+use tracking_journal::JournalOptions;
+use tracking_model::DEFAULT_RETENTION_DAYS;
+
+use crate::{ArtifactIndex, MemoryIndex};
+
+/// Where artifacts go in a bucket unless told otherwise.
+const DEFAULT_S3_PREFIX: &str = "eks-upgrade-agent/artifacts";
+
+/// How a manager works.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ManagerOptions {
+    /// How the journals of sessions are opened: who writes, how long to wait for others, which clock.
+    pub journal: JournalOptions,
+    /// Where artifacts are looked up.
+    pub index: Arc<dyn ArtifactIndex>,
+    /// The bucket that new sessions name.
+    pub s3_bucket: Option<Arc<str>>,
+    /// The prefix that new sessions' prefixes begin with; their id is added.
+    pub s3_prefix: Arc<str>,
+    /// For how many days new sessions are kept after their completion.
+    pub retention_days: u32,
+}
+
+impl Default for ManagerOptions {
+    fn default() -> Self {
+        Self {
+            journal: JournalOptions::default(),
+            index: Arc::new(MemoryIndex::new()),
+            s3_bucket: None,
+            s3_prefix: DEFAULT_S3_PREFIX.into(),
+            retention_days: DEFAULT_RETENTION_DAYS,
+        }
+    }
+}
+
+impl ManagerOptions {
+    /// Sets how journals are opened.
+    #[must_use]
+    pub fn with_journal(mut self, journal: JournalOptions) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// Sets where artifacts are looked up.
+    #[must_use]
+    pub fn with_index(mut self, index: Arc<dyn ArtifactIndex>) -> Self {
+        self.index = index;
+        self
+    }
+
+    /// Sets the bucket that new sessions name.
+    #[must_use]
+    pub fn with_s3_bucket(mut self, bucket: impl Into<Arc<str>>) -> Self {
+        self.s3_bucket = Some(bucket.into());
+        self
+    }
+
+    /// Sets the prefix that new sessions' prefixes begin with.
+    #[must_use]
+    pub fn with_s3_prefix(mut self, prefix: impl Into<Arc<str>>) -> Self {
+        self.s3_prefix = prefix.into();
+        self
+    }
+
+    /// Sets for how many days new sessions are kept.
+    #[must_use]
+    pub const fn with_retention_days(mut self, days: u32) -> Self {
+        self.retention_days = days;
+        self
+    }
+}
