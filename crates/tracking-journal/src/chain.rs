@@ -62,7 +62,7 @@ impl Chain {
 
     /// Number of the next line, from 1.
     pub(crate) const fn line_number(&self) -> u64 {
-        self.head.seq + 1
+        self.head.seq.saturating_add(1)
     }
 
     /// Reads `line` (with its line feed) and passes it if it is the next record.

@@ -140,17 +140,17 @@ impl JournalReader {
         let Some(line) = self.lines.next_line().map_err(read)? else {
             return Ok(None);
         };
+        let offset = self.chain.offset;
         let Ok(line) = self.chain.follow(line, &self.place.stream) else {
             return self.look_closer().map(|()| None);
         };
         let record = Record::from_line(self.place.stream.clone(), &line, &mut self.actors);
         record.map(Some).map_err(|error| {
-            let Chain { head, offset, .. } = &self.chain;
             let path = self.place.journal.clone();
             Damage {
                 path,
-                line: head.seq,
-                offset: *offset,
+                line: line.seq,
+                offset,
                 reason: error.to_string(),
             }
             .into()
@@ -158,21 +158,21 @@ impl JournalReader {
     }
 
     /// Bytes after the last record that are the rest of an unfinished commit; call it at the end.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] if they are more than that, or if the file was longer once.
     pub(crate) fn tail_bytes(&mut self) -> Result<u64, JournalError> {
-        Ok(self
-            .durable
-            .end(self.chain.offset)?
-            .saturating_sub(self.chain.offset))
+        read_steadily(|| {
+            let end = self.durable.end(self.chain.offset)?;
+            check_tail(&self.place, &self.file, &self.chain, end)
+        })
     }
 
     /// What comes next is no record: the tail of a commit whose writer died, which the next writer cuts off, or an
     /// error. Either way the next call reads it again.
     fn look_closer(&mut self) -> Result<(), JournalError> {
         self.rest_at(self.chain.clone());
-        read_steadily(|| {
-            let end = self.durable.end(self.chain.offset)?;
-            check_tail(&self.place, &self.file, &self.chain, end)
-        })
+        self.tail_bytes().map(drop)
     }
 }
 

@@ -257,13 +257,13 @@ struct Edited {
 }
 
 /// Tells damage from an unfinished commit at `chain`, where a reader found something that is no record; or finds that
-/// all is well, because a writer has meanwhile put it right.
+/// all is well, because a writer has meanwhile put it right. Returns how many bytes of an unfinished commit there are.
 pub(crate) fn check_tail(
     place: &Place,
     file: &Arc<dyn IoFile>,
     chain: &Chain,
     end: u64,
-) -> Result<(), JournalError> {
+) -> Result<u64, JournalError> {
     let vouched = Vouched::read(place)?;
     let mut lines = Lines::new(Arc::clone(file), chain.offset, end);
     let read = |error: io::Error| JournalError::io("read", &place.journal, error);
@@ -271,5 +271,5 @@ pub(crate) fn check_tail(
         Some(line) => chain.clone().follow(line, &place.stream).err(),
         None => None,
     };
-    torn_tail(place, file, chain, end, stop, &vouched).map(drop)
+    torn_tail(place, file, chain, end, stop, &vouched)
 }

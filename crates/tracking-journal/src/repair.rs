@@ -102,7 +102,7 @@ fn intact(place: &Place, files: &LogFiles) -> Result<Option<Head>, JournalError>
         }
     }
     match crate::recovery::check_tail(place, &files.journal, &chain, end) {
-        Ok(()) => Ok(Some(chain.head)),
+        Ok(_) => Ok(Some(chain.head)),
         Err(JournalError::Damaged(_)) => Ok(None),
         Err(error) => Err(error),
     }

@@ -167,6 +167,8 @@ fn a_tail_cut_that_a_sidecar_vouches_for_is_damage() {
         fs::write(setup.dir.sidecar_path(&stream()), &sidecar).unwrap();
         let vouched = load::<Counter>(&setup.dir, &stream());
         assert!(matches!(vouched, Err(JournalError::Damaged(_))));
+        let verified = verify(&setup.dir, &stream(), None);
+        assert!(matches!(verified, Err(JournalError::Damaged(_))));
         assert_eq!(setup.content(), &content[..cut]);
     }
 }
@@ -536,4 +538,22 @@ fn fault_07_a_gap_longer_than_any_line_is_damage_and_repair_goes_on_after_it() {
     };
     assert_eq!((report.kept, report.missing), (3, 1));
     println!("FAULT row=7 name=long-gap errors=1 kept=3");
+}
+
+#[test]
+fn fault_07_repair_survives_the_last_sequence_of_all() {
+    let setup = Setup::new();
+    setup.fill(3, 1);
+    let content = String::from_utf8(setup.content()).unwrap();
+    let forged = content.replace(
+        "\"seq\":2,\"batch\":2",
+        "\"seq\":18446744073709551615,\"batch\":2",
+    );
+    setup.put(forged.as_bytes());
+    let salvage = repair(&setup.dir, &stream(), Duration::from_secs(1), &SystemClock).unwrap();
+    let Salvage::Repaired(report) = salvage else {
+        panic!("the journal is damaged");
+    };
+    assert_eq!((report.kept, report.dropped_lines), (2, 1));
+    println!("FAULT row=7 name=last-sequence kept=2 dropped=1");
 }
