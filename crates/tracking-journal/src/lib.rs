@@ -125,6 +125,7 @@ mod seek;
 mod sidecar;
 pub mod sink;
 mod subscription;
+mod survey;
 mod verify;
 mod watch;
 

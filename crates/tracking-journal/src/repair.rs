@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracking_model::StreamId;
 use uuid::Uuid;
 
-use crate::chain::{Chain, LinkError};
+use crate::chain::Chain;
 use crate::encode::seal_line;
 use crate::io::{IoFile, OpenMode, write_full};
 use crate::line::{FORMAT_VERSION, Line};
@@ -15,6 +15,7 @@ use crate::lines::Lines;
 use crate::log::{Log, LogFiles};
 use crate::place::Place;
 use crate::sidecar::DurableLength;
+use crate::survey::survey;
 use crate::{ChainHash, Clock, DataDir, Head, JournalError, Record};
 
 /// What was kept of a damaged journal and what was not.
@@ -25,7 +26,7 @@ pub struct RepairReport {
     pub kept: u64,
     /// Of these, records after damage whose own hash could not be verified, because their predecessor is lost.
     pub unverified: u64,
-    /// Lines that were no records of the stream, or repeated one.
+    /// Lines that were no records of the stream and its life, repeated one, or stood in the wrong place.
     pub dropped_lines: u64,
     /// Bytes of these lines.
     pub dropped_bytes: u64,
@@ -206,14 +207,16 @@ impl<'a> Salvager<'a> {
 
     fn read(&mut self, file: &Arc<dyn IoFile>) -> Result<(), JournalError> {
         let io = |error| JournalError::io("read", &self.place.journal, error);
-        let end = file.size().map_err(io)?;
-        let mut lines = Lines::new(Arc::clone(file), 0, end);
+        let mut worth = survey(self.place, file).map_err(io)?.into_iter().peekable();
+        let mut lines = Lines::new(Arc::clone(file), 0, file.size().map_err(io)?);
+        let mut index = 0;
         while let Some(line) = lines.next_line().map_err(io)? {
-            if line.ends_with(b"\n") {
+            if worth.next_if_eq(&index).is_some() {
                 self.take(line)?;
             } else {
                 self.drop_line(line.len());
             }
+            index += 1;
         }
         Ok(())
     }
@@ -224,24 +227,12 @@ impl<'a> Salvager<'a> {
     }
 
     fn take(&mut self, line: &[u8]) -> Result<(), JournalError> {
-        let verified = match self.old.follow(line, &self.place.stream) {
-            Ok(_) => true,
-            Err(LinkError::Line(_)) => {
-                self.drop_line(line.len());
-                return Ok(());
-            }
-            Err(_) => false,
-        };
+        let verified = self.old.follow(line, &self.place.stream).is_ok();
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let Ok(record) = Record::parse(text) else {
             self.drop_line(line.len());
             return Ok(());
         };
-        let same_life = self.old.head.is_empty() || record.epoch == self.old.head.epoch;
-        if record.stream != self.place.stream || !same_life || record.seq <= self.last_old_seq {
-            self.drop_line(line.len());
-            return Ok(());
-        }
         if record.v > FORMAT_VERSION {
             return Err(JournalError::NewerVersion {
                 path: self.place.journal.clone(),

@@ -541,19 +541,34 @@ fn fault_07_a_gap_longer_than_any_line_is_damage_and_repair_goes_on_after_it() {
 }
 
 #[test]
-fn fault_07_repair_survives_the_last_sequence_of_all() {
+fn fault_07_one_wrong_sequence_or_epoch_costs_repair_no_other_record() {
     let setup = Setup::new();
-    setup.fill(3, 1);
+    setup.fill(6, 1);
     let content = String::from_utf8(setup.content()).unwrap();
-    let forged = content.replace(
-        "\"seq\":2,\"batch\":2",
-        "\"seq\":18446744073709551615,\"batch\":2",
-    );
-    setup.put(forged.as_bytes());
-    let salvage = repair(&setup.dir, &stream(), Duration::from_secs(1), &SystemClock).unwrap();
-    let Salvage::Repaired(report) = salvage else {
-        panic!("the journal is damaged");
+    let epoch = content.find("\"epoch\":\"").unwrap() + 9;
+    let mut other_life = content.clone();
+    let digit = if content.as_bytes()[epoch] == b'f' {
+        "0"
+    } else {
+        "f"
     };
-    assert_eq!((report.kept, report.dropped_lines), (2, 1));
-    println!("FAULT row=7 name=last-sequence kept=2 dropped=1");
+    other_life.replace_range(epoch..=epoch, digit);
+    let forged = [
+        content.replace("\"seq\":2,", "\"seq\":18446744073709551615,"),
+        content.replace("\"seq\":2,", "\"seq\":6,"),
+        other_life,
+    ];
+    for forged in &forged {
+        setup.put(forged.as_bytes());
+        let salvage = repair(&setup.dir, &stream(), Duration::from_secs(1), &SystemClock).unwrap();
+        let Salvage::Repaired(report) = salvage else {
+            panic!("the journal is damaged");
+        };
+        assert_eq!((report.kept, report.missing, report.dropped_lines), (5, 1, 1));
+        assert_eq!(verify(&setup.dir, &stream(), None).unwrap().head, report.head);
+    }
+    println!(
+        "FAULT row=7 name=wrong-sequence-or-epoch repairs={} lost=1",
+        forged.len()
+    );
 }
