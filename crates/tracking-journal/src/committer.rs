@@ -214,7 +214,6 @@ impl<F: Fold> Committer<F> {
             .size()
             .map_err(|error| JournalError::io("look at", &place.journal, error))?;
         self.working = State::load(place, &files.journal, size)?;
-        self.drafter.start_over();
         self.settled = false;
         self.checkpoints.start_over();
         self.published()

@@ -51,11 +51,6 @@ impl Drafter {
         }
     }
 
-    /// Forgets the epoch, because the journal is another one.
-    pub(crate) fn start_over(&mut self) {
-        self.lines = None;
-    }
-
     /// Takes one commit's worth of commands from `batch`, at least one, and checks each against the state that the
     /// ones before it leave.
     pub(crate) fn draft<F: Fold>(
@@ -68,12 +63,10 @@ impl Drafter {
         if head.is_empty() {
             head.epoch = Uuid::now_v7();
             head.hash = ChainHash::genesis(&self.stream, head.epoch);
-            self.lines = None;
         }
-        let mut lines = self
-            .lines
-            .take()
-            .unwrap_or_else(|| LineWriter::new(&self.stream, head.epoch));
+        // Another process may have begun, or repaired, the journal since the last draft.
+        let lines = self.lines.take().filter(|lines| lines.epoch() == head.epoch);
+        let mut lines = lines.unwrap_or_else(|| LineWriter::new(&self.stream, head.epoch));
         lines.begin(head.seq + 1, now);
         self.buffer.clear();
         let (records, answers) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));

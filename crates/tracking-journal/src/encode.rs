@@ -39,6 +39,7 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
 /// Writes the lines of one stream and epoch, each chained to the one before.
 #[derive(Debug)]
 pub(crate) struct LineWriter {
+    epoch: Uuid,
     /// `{"v":1,"stream":"…","epoch":"…","seq":`
     prefix: Vec<u8>,
     /// `","at":"…","actor":` of the current commit.
@@ -62,11 +63,17 @@ impl LineWriter {
             epoch.hyphenated()
         );
         Self {
+            epoch,
             prefix: prefix.into_bytes(),
             at: Vec::new(),
             batch: 0,
             next_id: 0,
         }
+    }
+
+    /// The epoch of the lines.
+    pub(crate) const fn epoch(&self) -> Uuid {
+        self.epoch
     }
 
     /// Begins a commit whose first record is `batch`, at time `at`.

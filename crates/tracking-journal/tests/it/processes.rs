@@ -410,3 +410,17 @@ fn a_pipe_or_a_link_beside_a_journal_is_refused_or_passed_over_and_never_waited_
         }
     }
 }
+
+#[test]
+fn a_writer_that_wrote_nothing_yet_joins_a_stream_that_another_began() {
+    for first in [Command::Add(u64::MAX), Command::Nothing] {
+        let setup = Setup::new();
+        let waiting = setup.open();
+        // Refused, or without effect: nothing is written, and the stream stays empty.
+        drop(waiting.submit(first).wait());
+        setup.fill(1, 1);
+        waiting.submit(Command::Add(1)).wait().unwrap();
+        assert_eq!(verify(&setup.dir, &stream(), None).unwrap().head, waiting.head());
+        assert_eq!(setup.open().head().seq, 2);
+    }
+}
