@@ -133,10 +133,10 @@ impl TaskProgress {
     }
 
     /// Whether it runs and has not reported within its heartbeat interval at `now`. While it waits for something with
-    /// a deadline, the deadline counts instead. A view: no state changes.
+    /// a deadline, the deadline counts instead. A task with parts reports through them. A view: no state changes.
     #[must_use]
     pub fn is_stalled(&self, now: Timestamp) -> bool {
-        if self.status != Status::InProgress {
+        if self.status != Status::InProgress || !self.children.is_empty() {
             return false;
         }
         if let Some(until) = self.waiting_on.as_ref().and_then(|waiting| waiting.until) {

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use tracking_journal::ChainHash;
 use tracking_model::{Fold, TaskChange, Timestamp, UpgradeEvent, UpgradeProgress};
+use uuid::Uuid;
 
 use super::workload::{UpgradeJournal, median, prepared, print, report, write};
 
@@ -221,21 +223,27 @@ fn a_change() -> TaskChange {
 struct Line<'a> {
     v: u32,
     stream: &'a str,
-    epoch: &'a str,
+    epoch: Uuid,
     seq: usize,
     batch: usize,
-    id: &'a str,
-    at: &'a str,
+    id: Uuid,
+    at: Timestamp,
     actor: &'a str,
     r#type: &'a str,
     data: &'a TaskChange,
-    hash: &'a str,
+    #[serde(serialize_with = "as_text")]
+    hash: ChainHash,
 }
 
-/// Serialises `events` records without hashing, chaining or writing them.
+fn as_text<S: Serializer>(hash: &ChainHash, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(hash)
+}
+
+/// Serialises `events` records of typed values with serde_json, without making ids, hashing, chaining or writing them.
 fn serialise(change: &TaskChange, events: usize) {
-    let id = "0193a5f0-0000-7000-8000-000000000000";
-    let hash = "0".repeat(64);
+    let id = Uuid::now_v7();
+    let at = Timestamp::from_micros(1_738_301_101_056_236);
+    let hash = ChainHash::genesis(&scenarios::stream(), id);
     let mut buffer = Vec::with_capacity(1 << 20);
     for seq in 0..events {
         if buffer.len() > 1 << 19 {
@@ -248,11 +256,11 @@ fn serialise(change: &TaskChange, events: usize) {
             seq,
             batch: seq,
             id,
-            at: "2025-01-31T05:25:01.056236Z",
+            at,
             actor: "bench",
             r#type: "task.progress",
             data: change,
-            hash: &hash,
+            hash,
         };
         serde_json::to_writer(&mut buffer, &line).unwrap();
         buffer.push(b'\n');

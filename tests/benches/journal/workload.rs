@@ -57,7 +57,7 @@ pub(crate) fn report(n: usize) -> UpgradeCommand {
     let action = TaskAction::Progress {
         percentage: 42.5,
         message: "replaced 17 of 40 nodes".into(),
-        details: serde_json::from_str(r#"{"nodes_ready":17,"nodes_total":40}"#).unwrap(),
+        details: Details::NONE,
     };
     UpgradeCommand::Task {
         task_id: task_id(n),

@@ -128,7 +128,7 @@ impl Scene<'_> {
             .values()
             .filter(|task| task.waiting_on.is_some())
             .count();
-        let stalled = tree.rows.iter().filter(|row| is_stalled(row)).count();
+        let stalled = tree.rows.iter().filter(|row| row.stalled).count();
         add(count(Status::InProgress), "running", &|text| palette.active(text));
         add(count(Status::Failed), "failed", &|text| palette.error(text));
         add(stalled, "stalled", &|text| palette.warn(text));
@@ -274,7 +274,7 @@ impl Scene<'_> {
         let task = row.task;
         let palette = canvas.palette;
         let mut parts = Vec::new();
-        if is_stalled(row) {
+        if row.stalled {
             let silent = task
                 .last_report_at
                 .or(task.started_at)
@@ -343,11 +343,6 @@ fn unseen(fitted: &[Fitted]) -> usize {
     let hidden = fitted.iter().filter(|fit| !fit.shown).count();
     let folded: usize = fitted.iter().map(|fit| fit.folded).sum();
     hidden - folded
-}
-
-/// What has parts reports through them.
-fn is_stalled(row: &TreeRow<'_>) -> bool {
-    row.stalled && row.task.children.is_empty()
 }
 
 fn last_words(task: &TaskProgress, canvas: &Canvas) -> Option<String> {

@@ -364,7 +364,10 @@ fn stalled_is_a_view_of_silence() {
         !stalled(&driven, 1000) && stalled(&driven, 1001),
         "the deadline counts while it waits"
     );
-    driven.task(1100, "t", TaskAction::Pause { reason: None });
-    assert!(!stalled(&driven, DAY));
+    driven.task(1100, "t", TaskAction::Heartbeat);
+    assert!(stalled(&driven, DAY));
+    let part = NewTask::new(task_id("part"), "Part", TaskType::UpgradeStep).with_parent(task_id("t"));
+    driven.at(1100, UpgradeCommand::AddTasks(vec![part]));
+    assert!(!stalled(&driven, DAY), "what has parts reports through them");
     assert_eq!(meta(1, 0).at, Timestamp::from_micros(START));
 }
