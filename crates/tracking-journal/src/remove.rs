@@ -46,6 +46,7 @@ pub fn remove(dir: &DataDir, stream: &StreamId, lock_timeout: Duration) -> Resul
     };
     delete(&dir.snapshot_path(stream))?;
     delete(&place.checkpoint)?;
+    delete(&crate::checkpoint::temporary(&place))?;
     delete(&place.agent)?;
     delete(&place.sidecar)?;
     let cursors = dir.cursors_dir().join(stream.file_stem());
@@ -88,7 +89,11 @@ mod tests {
         let journal =
             Journal::<UpgradeProgress>::open(&dir, stream.clone(), JournalOptions::default()).unwrap();
         journal.submit(create()).wait().unwrap();
+        std::fs::write(dir.checkpoint_path(&stream).with_extension("checkpoint.new"), "").unwrap();
         remove(&dir, &stream, patience).unwrap();
+        let progress = dir.journal_path(&stream);
+        let mut left = std::fs::read_dir(progress.parent().unwrap()).unwrap();
+        assert!(left.next().is_none());
         let phase = UpgradeCommand::SetPhase { phase: "x".into() };
         let refused = journal.submit(phase).wait().unwrap_err();
         assert!(
