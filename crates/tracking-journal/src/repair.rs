@@ -60,12 +60,15 @@ pub fn repair(
     lock_timeout: Duration,
     clock: &dyn Clock,
 ) -> Result<Salvage, JournalError> {
-    let place = Place::on_disk(dir, stream);
+    repair_at(Place::on_disk(dir, stream), lock_timeout, clock)
+}
+
+fn repair_at(place: Place, lock_timeout: Duration, clock: &dyn Clock) -> Result<Salvage, JournalError> {
     let mut log = Log::new(place.clone(), lock_timeout, None);
     let lock = log.lock()?;
     let Some(files) = lock.files.clone() else {
         return Err(JournalError::NoSuchStream {
-            stream: stream.clone(),
+            stream: place.stream,
             path: place.journal,
         });
     };
@@ -306,5 +309,77 @@ impl<'a> Salvager<'a> {
             length: self.written,
         };
         Ok((self.report, salvaged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tracking_model::{Details, PlanId, UpgradeCommand, UpgradeProgress};
+
+    use super::*;
+    use crate::cursor::testing::{StoppingIo, stream};
+    use crate::{Journal, JournalOptions, SystemClock, verify};
+
+    #[test]
+    fn fault_13_crash_at_each_step_of_a_repair_leaves_the_damaged_journal_or_the_new_one() {
+        let patience = Duration::from_secs(5);
+        let (mut steps, mut damaged, mut repaired) = (0, 0, 0);
+        loop {
+            let temp = tempfile::tempdir().unwrap();
+            let dir = DataDir::open(temp.path()).unwrap();
+            let options = JournalOptions::default();
+            let journal = Journal::<UpgradeProgress>::open(&dir, stream(), options.clone()).unwrap();
+            let create = UpgradeCommand::Create {
+                plan_id: PlanId::new("p").unwrap(),
+                cluster_name: Arc::from("c"),
+                metadata: Details::NONE,
+            };
+            journal.submit(create).wait().unwrap();
+            for phase in ["a", "b", "c"] {
+                let phase = UpgradeCommand::SetPhase { phase: phase.into() };
+                journal.submit(phase).wait().unwrap();
+            }
+            journal.close_blocking();
+            let path = dir.journal_path(&stream());
+            let mut content = fs::read(&path).unwrap();
+            let second = content.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            content[second + 5] ^= 1;
+            fs::write(&path, &content).unwrap();
+
+            let io = StoppingIo::after(steps);
+            let crashing = Place {
+                io: Arc::new(io.clone()),
+                ..Place::on_disk(&dir, &stream())
+            };
+            let outcome = repair_at(crashing, patience, &SystemClock);
+            if fs::read(&path).unwrap() == content {
+                damaged += 1;
+            } else {
+                assert_eq!(verify(&dir, &stream(), None).unwrap().head.seq, 3);
+                repaired += 1;
+            }
+            let again = repair(&dir, &stream(), patience, &SystemClock).unwrap();
+            let kept = match again {
+                Salvage::Intact(head) => head.seq,
+                Salvage::Repaired(report) => report.kept,
+            };
+            assert_eq!(kept, 3, "step {steps}");
+            let journal = Journal::<UpgradeProgress>::open(&dir, stream(), options).unwrap();
+            let phase = UpgradeCommand::SetPhase { phase: "d".into() };
+            assert_eq!(journal.submit(phase).wait().unwrap().first_seq(), Some(4));
+            journal.close_blocking();
+            if outcome.is_ok() {
+                break;
+            }
+            assert!(io.stopped());
+            steps += 1;
+        }
+        println!(
+            "FAULT row=13 name=repair points={} old={damaged} new={repaired} lost=0",
+            steps + 1
+        );
+        assert!(damaged > 3 && repaired > 1, "{damaged} {repaired}");
     }
 }
