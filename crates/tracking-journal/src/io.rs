@@ -26,7 +26,6 @@ pub(crate) struct FileId {
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-
 pub(crate) enum OpenMode {
     /// To read; it must exist.
     Read,

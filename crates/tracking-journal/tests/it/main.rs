@@ -6,6 +6,7 @@
 )]
 
 mod counter;
+mod damage;
 mod faults;
 mod history;
 mod journal;
