@@ -213,7 +213,7 @@ fn fault_07_one_wrong_sequence_or_epoch_costs_repair_no_other_record() {
         assert_eq!(verify(&setup.dir, &stream(), None).unwrap().head, report.head);
     }
     println!(
-        "FAULT row=7 name=wrong-sequence-or-epoch repairs={} lost=1",
+        "FAULT row=7 name=wrong-sequence-or-epoch repairs={} dropped_each=1",
         forged.len()
     );
 }
