@@ -122,6 +122,27 @@ impl ProgressTracker {
         self.add_tasks(vec![task]).await
     }
 
+    /// Adds a task unless it is there already, with the same name, type and parent: for an agent that was restarted
+    /// after a crash and goes on where it stopped. Its status stays as it is.
+    ///
+    /// # Errors
+    /// As [`Self::add_task`], and [`CommandError::TaskExists`] if the id belongs to another task.
+    pub async fn ensure_task(&self, task: NewTask) -> Result<(), ProgressError> {
+        let wanted = task.clone();
+        let outcome = self.add_task(task).await;
+        if !matches!(outcome, Err(ProgressError::Refused(CommandError::TaskExists(_)))) {
+            return outcome;
+        }
+        let same = self.read(|state| {
+            state.task(&wanted.task_id).is_some_and(|task| {
+                task.task_name == wanted.task_name
+                    && task.task_type == wanted.task_type
+                    && task.parent_task_id == wanted.parent_task_id
+            })
+        });
+        if same { Ok(()) } else { outcome }
+    }
+
     /// Adds tasks, all or none. A parent stands before its children.
     ///
     /// # Errors

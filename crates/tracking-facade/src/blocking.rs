@@ -203,6 +203,8 @@ blocking! { ProgressTracker, progress, ProgressError,
     fail_upgrade(error: impl Into<Arc<str>>) -> ();
     /// Adds a task.
     add_task(task: NewTask) -> ();
+    /// Adds a task unless it is there already, as after a restart of the agent.
+    ensure_task(task: NewTask) -> ();
     /// Adds tasks, all or none.
     add_tasks(tasks: Vec<NewTask>) -> ();
     /// Starts a task, or starts it again after a failure.

@@ -13,6 +13,11 @@
 //! - Every task that this crate starts ends with [`Tracking::shutdown`], which says what it could not finish.
 //! - This crate decides nothing about upgrades and artifacts; it joins the crates that do.
 
+/// The examples of the project's front page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod front_page {}
+
 mod archive;
 pub mod blocking;
 mod builder;

@@ -35,6 +35,25 @@ async fn a_task_runs_from_start_to_end() {
 }
 
 #[tokio::test]
+async fn a_restarted_agent_adds_its_tasks_again_without_harm() {
+    let (tracker, _) = with_tasks().await;
+    let drain = || task("drain", "Drain nodes", TaskType::Cleanup);
+    tracker.ensure_task(drain()).await.unwrap();
+    tracker.start_task("drain").await.unwrap();
+    let head = tracker.head();
+    tracker.ensure_task(drain()).await.unwrap();
+    assert_eq!(tracker.head(), head, "nothing is written");
+    let error = tracker
+        .ensure_task(task("drain", "Another", TaskType::Cleanup))
+        .await
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        ProgressError::Refused(CommandError::TaskExists(_))
+    ));
+}
+
+#[tokio::test]
 async fn unknown_tasks_and_invalid_ids_are_errors() {
     let (tracker, _) = with_tasks().await;
     let head = tracker.head();
