@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -114,7 +115,7 @@ impl Catalogue {
         }
         let stream = StreamId::Session(id.clone());
         match &self.home {
-            Some(home) if home.journal_path(&stream).is_file() => Ok(self.entry(id)),
+            Some(home) if journal_exists(&home.journal_path(&stream))? => Ok(self.entry(id)),
             _ => Err(ArtifactError::UnknownSession(id.clone())),
         }
     }
@@ -299,5 +300,14 @@ impl Catalogue {
                 journal.close_blocking();
             }
         }
+    }
+}
+
+/// What cannot be looked at is not the same as what is not there.
+fn journal_exists(path: &Path) -> Result<bool, ArtifactError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.is_file()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(ArtifactError::io("look at", path, error)),
     }
 }

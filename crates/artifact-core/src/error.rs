@@ -14,7 +14,7 @@ use crate::{IndexError, KeyError, PatternError, SourceError, StoreError};
 #[non_exhaustive]
 pub enum ArtifactError {
     /// There is no such session.
-    #[error("unknown session {0}; list the sessions that there are, or create it")]
+    #[error("there is no session {0}; create it first")]
     UnknownSession(SessionId),
     /// The session has no such collection.
     #[error("session {session_id} has no collection {collection_id}; create it first")]
@@ -25,7 +25,7 @@ pub enum ArtifactError {
         collection_id: CollectionId,
     },
     /// There is no such artifact.
-    #[error("unknown artifact {0}; search for it by its name")]
+    #[error("there is no artifact {0}; search for it by its name")]
     UnknownArtifact(ArtifactId),
     /// The session does not allow it in its present state.
     #[error(transparent)]

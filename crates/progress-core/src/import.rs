@@ -196,9 +196,17 @@ fn has_records(journal: &Path) -> Result<bool, ProgressError> {
 }
 
 /// Whether the upgrade has a journal, or a file of the reference's that can be taken over.
-pub(crate) fn is_known(dir: &DataDir, upgrade_id: &UpgradeId) -> bool {
+pub(crate) fn is_known(dir: &DataDir, upgrade_id: &UpgradeId) -> Result<bool, ProgressError> {
     let stream = StreamId::Upgrade(upgrade_id.clone());
-    dir.journal_path(&stream).exists() || candidates(dir, &stream).iter().any(|path| path.exists())
+    let [usual, older] = candidates(dir, &stream);
+    for path in [dir.journal_path(&stream), usual, older] {
+        // What cannot be looked at is not the same as what is not there.
+        let exists = path.try_exists();
+        if exists.map_err(|error| ProgressError::io("look at", path, error))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Where the reference's file of an upgrade may be in a data directory that it wrote itself, in its two layouts.

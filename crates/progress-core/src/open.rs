@@ -56,7 +56,7 @@ impl ProgressTracker {
             upgrade_id: upgrade_id.clone(),
             data_dir: dir.path().to_owned(),
         };
-        if !import::is_known(dir, upgrade_id) {
+        if !import::is_known(dir, upgrade_id)? {
             return Err(unknown());
         }
         Self::start(Some(dir), upgrade_id, &options, Box::new(FileSystem), |journal| {

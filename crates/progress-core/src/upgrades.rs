@@ -57,6 +57,8 @@ pub struct UpgradeHeader {
     pub plan_id: Option<PlanId>,
     /// Where it stands.
     pub status: Status,
+    /// Whether it was completed with tasks that were not.
+    pub completed_with_failures: bool,
     /// How far it is.
     pub overall_percentage: Percent,
     /// The phase that it is in.
@@ -126,6 +128,7 @@ fn header(dir: &DataDir, stream: &StreamId, now: Timestamp) -> Result<Option<Upg
         cluster_name: state.cluster_name,
         plan_id: state.plan_id,
         status: state.status,
+        completed_with_failures: state.completed_with_failures,
         overall_percentage,
         current_phase: state.current_phase,
         started_at: state.started_at,

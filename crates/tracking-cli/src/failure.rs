@@ -52,6 +52,7 @@ fn progress_hint(error: &ProgressError) -> Option<String> {
         ProgressError::Refused(refusal) => refusal_hint(refusal),
         ProgressError::Journal(error) => journal_hint(error),
         ProgressError::DataDir(error) => data_dir_hint(error),
+        ProgressError::Io { source, .. } => io_hint(source),
         ProgressError::UnknownUpgrade { .. } => {
             Some("`ekstrack upgrade list` shows those there are".to_owned())
         }
@@ -71,11 +72,9 @@ fn artifact_hint(error: &ArtifactError) -> Option<String> {
         ArtifactError::DataDir(error) => return data_dir_hint(error),
         ArtifactError::UnknownSession(_) => "`ekstrack session list` shows those there are".to_owned(),
         ArtifactError::UnknownCollection { session_id, .. } => {
-            format!(
-                "`ekstrack session show {session_id}` shows those there are, `ekstrack collection create` makes one"
-            )
+            format!("`ekstrack session show {session_id}` shows those there are")
         }
-        ArtifactError::UnknownArtifact(_) => "`ekstrack search` finds artifacts by name and tag".to_owned(),
+        ArtifactError::UnknownArtifact(_) => "`ekstrack search` lists artifacts with their ids".to_owned(),
         ArtifactError::Refused(SessionCommandError::SessionCompleted { .. }) => {
             "`ekstrack session create` makes another".to_owned()
         }
@@ -94,8 +93,7 @@ fn artifact_hint(error: &ArtifactError) -> Option<String> {
 fn data_dir_hint(error: &DataDirError) -> Option<String> {
     let hint = match error {
         DataDirError::Missing { .. } => {
-            "give another one with --data-dir or EKSTRACK_DATA_DIR; `ekstrack upgrade start` creates it"
-                .to_owned()
+            "--data-dir or EKSTRACK_DATA_DIR names it; `ekstrack upgrade start` creates one".to_owned()
         }
         DataDirError::NotADirectory { .. } | DataDirError::Symlink { .. } => {
             "give another one with --data-dir or EKSTRACK_DATA_DIR".to_owned()
@@ -111,10 +109,10 @@ fn journal_hint(error: &JournalError) -> Option<String> {
         JournalError::Locked {
             holder: Some(pid), ..
         } => {
-            format!("see what process {pid} does (`ps -p {pid}`), or wait longer with --lock-timeout")
+            format!("`ps -p {pid}` shows what it is; --lock-timeout waits longer")
         }
-        JournalError::Locked { holder: None, .. } => "wait longer with --lock-timeout".to_owned(),
-        JournalError::DiskFull { .. } => "free some space and try again; the journal is intact".to_owned(),
+        JournalError::Locked { holder: None, .. } => "--lock-timeout waits longer".to_owned(),
+        JournalError::DiskFull { .. } => "the journal is intact: everything acknowledged is in it".to_owned(),
         JournalError::Io { source, .. } => return io_hint(source),
         JournalError::Damaged(damage) => {
             format!(
@@ -122,7 +120,7 @@ fn journal_hint(error: &JournalError) -> Option<String> {
                 damage.path.display()
             )
         }
-        JournalError::NewerVersion { .. } => "reading works; to write, install a newer ekstrack".to_owned(),
+        JournalError::NewerVersion { .. } => "reading it works with this one".to_owned(),
         JournalError::NoSuchStream { .. } => {
             "`ekstrack upgrade list` and `ekstrack session list` show those there are".to_owned()
         }
@@ -147,10 +145,8 @@ fn refusal_hint(refusal: &CommandError) -> Option<String> {
         CommandError::AlreadyStarted { .. } => {
             "look with `ekstrack upgrade show`; to go on with it there is no need to start it again"
         }
-        CommandError::UnknownTask(_) => {
-            "`ekstrack task add` adds it, `ekstrack upgrade show` shows those there are"
-        }
-        CommandError::UnknownParent { .. } => "`ekstrack task add` adds it",
+        CommandError::UnknownTask(_) => "`ekstrack upgrade show` shows those there are",
+        CommandError::UnknownParent { .. } => "`ekstrack upgrade show` shows the tasks there are",
         CommandError::Unfinished { .. } => "complete or cancel them, or pass --allow-unfinished",
         CommandError::DetailsTooLarge { .. } => "`ekstrack artifact add` keeps files of any size",
         CommandError::Transition(error) => return transition_hint(error),
@@ -159,16 +155,12 @@ fn refusal_hint(refusal: &CommandError) -> Option<String> {
     Some(hint.to_owned())
 }
 
+/// The cause says what to do first; of an upgrade it does not say how.
 fn transition_hint(error: &TransitionError) -> Option<String> {
-    let what = match error.subject {
-        Subject::Upgrade => "upgrade",
-        Subject::Task(_) => "task",
-    };
-    match error.from {
-        Status::Paused => Some(format!("`ekstrack {what} resume`")),
-        Status::Failed if what == "task" => Some("`ekstrack task retry`".to_owned()),
-        Status::Failed => Some("`ekstrack upgrade start`".to_owned()),
-        Status::NotStarted => Some(format!("`ekstrack {what} start`")),
-        Status::InProgress | Status::Completed | Status::Cancelled => None,
+    match (&error.subject, error.from) {
+        (Subject::Upgrade, Status::Failed) if error.to != Status::Failed => {
+            Some("`ekstrack upgrade start` starts it again".to_owned())
+        }
+        _ => None,
     }
 }

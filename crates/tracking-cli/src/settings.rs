@@ -114,13 +114,18 @@ impl Settings {
     /// An upgrade that exists, to write a command or two.
     pub(crate) fn tracker(&self, upgrade: &UpgradeId) -> Result<ProgressTracker, ProgressError> {
         let dir = DataDir::existing(&self.data_dir)?;
-        ProgressTracker::open(&dir, upgrade, self.tracker_options())
+        let tracker = ProgressTracker::open(&dir, upgrade, self.tracker_options())?;
+        note_torn_tail(&tracker);
+        Ok(tracker)
     }
 
     /// An upgrade that exists, to stay with it: it counts as alive meanwhile.
     pub(crate) fn long_lived_tracker(&self, upgrade: &UpgradeId) -> Result<ProgressTracker, ProgressError> {
         let dir = DataDir::existing(&self.data_dir)?;
-        ProgressTracker::open(&dir, upgrade, self.tracker_options().with_long_lived(true))
+        let options = self.tracker_options().with_long_lived(true);
+        let tracker = ProgressTracker::open(&dir, upgrade, options)?;
+        note_torn_tail(&tracker);
+        Ok(tracker)
     }
 
     /// The sessions and artifacts of the data directory, which must exist.
@@ -148,6 +153,20 @@ impl Settings {
         if let Err(error) = tracker.close_blocking() {
             note("warning", &chain(&error).join(": "));
         }
+    }
+}
+
+/// Tells what a writer that died has left behind the last record; the next commit replaces it.
+fn note_torn_tail(tracker: &ProgressTracker) {
+    let torn = tracker.journal().recovery().torn_bytes;
+    if torn > 0 {
+        let upgrade = tracker.journal().read(|state, _| state.upgrade_id.clone());
+        note(
+            "note",
+            &format!(
+                "a writer of upgrade {upgrade} died: {torn} bytes of a commit that was never acknowledged are cut off"
+            ),
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use crate::line::FORMAT_VERSION;
 /// Bytes in the middle of a journal that are no record where one must be. The file is left as it is;
 /// [`repair`](crate::repair) salvages what it can into a new one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is damaged at line {line}, byte {offset}: {reason}; run `ekstrack journal repair`", path.display())]
+#[error("{} is damaged at line {line}, byte {offset}: {reason}; it is left as it is until it is repaired", path.display())]
 pub struct Damage {
     /// The journal.
     pub path: PathBuf,

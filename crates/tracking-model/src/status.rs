@@ -200,7 +200,7 @@ impl fmt::Display for Subject {
 
 /// A transition that the table, or the command's own rule, does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{subject} is {from} and cannot become {to}{}", self.hint())]
+#[error("{subject} is {from}{}", self.why())]
 pub struct TransitionError {
     /// Whose transition it is.
     pub subject: Subject,
@@ -211,14 +211,22 @@ pub struct TransitionError {
 }
 
 impl TransitionError {
-    fn hint(&self) -> &'static str {
-        match self.from {
-            Status::Completed | Status::Cancelled => ": that status is final",
-            Status::Paused => " this way: resume it first",
-            Status::Failed => " this way: retry it first",
-            Status::NotStarted => " this way: start it first",
-            Status::InProgress => ": it runs already",
-        }
+    fn why(&self) -> String {
+        let to = self.to;
+        let advice = match self.from {
+            Status::Completed | Status::Cancelled if to == self.from => {
+                return " already, which is final".to_owned();
+            }
+            Status::Completed | Status::Cancelled => {
+                return format!(", which is final: it cannot become {to}");
+            }
+            from if to == from => return " already".to_owned(),
+            Status::InProgress => return format!(" and cannot become {to}"),
+            Status::Paused => "resume it first",
+            Status::Failed => "retry it first",
+            Status::NotStarted => "start it first",
+        };
+        format!(" and cannot become {to} this way: {advice}")
     }
 }
 

@@ -10,6 +10,8 @@ use tracking_model::{
     ArtifactStatus, ArtifactType, Details, Percent, SessionOutcome, Span, TaskType, Timestamp,
 };
 
+use crate::exit::{Failure, Kind};
+
 /// One of the types of task.
 pub(super) fn task_type() -> impl TypedValueParser<Value = TaskType> {
     PossibleValuesParser::new(TaskType::ALL.map(TaskType::as_str)).try_map(|name| name.parse())
@@ -63,7 +65,7 @@ pub(super) fn percentage(text: &str) -> Result<f64, String> {
         .parse()
         .map_err(|_| "give a number from 0 to 100, such as 42.5".to_owned())?;
     Percent::new(value)
-        .map(|_| value)
+        .map(Percent::value)
         .map_err(|error| error.to_string())
 }
 
@@ -126,17 +128,22 @@ pub(crate) struct KeyValue {
 }
 
 impl KeyValue {
-    /// The pairs as one JSON object; of a key that comes twice the last counts.
-    pub(crate) fn map(pairs: &[Self]) -> Map<String, Value> {
-        pairs
-            .iter()
-            .map(|pair| (pair.key.clone(), pair.value.clone()))
-            .collect()
+    /// The pairs as one JSON object. A key that comes twice is refused: one of its values would be lost.
+    pub(crate) fn map(pairs: &[Self]) -> Result<Map<String, Value>, Failure> {
+        let mut map = Map::new();
+        for Self { key, value } in pairs {
+            if map.insert(key.clone(), value.clone()).is_some() {
+                let cause = format!("the key {key:?} is given twice");
+                return Err(Failure::new(Kind::Usage, "read the command line", cause)
+                    .hint("give each key once; key:=[…] takes a list"));
+            }
+        }
+        Ok(map)
     }
 
     /// The pairs as details of an event.
-    pub(crate) fn details(pairs: &[Self]) -> Details {
-        Self::map(pairs).into()
+    pub(crate) fn details(pairs: &[Self]) -> Result<Details, Failure> {
+        Ok(Self::map(pairs)?.into())
     }
 }
 
@@ -237,7 +244,7 @@ mod tests {
     #[test]
     fn values_are_read_or_refused_with_advice() {
         assert_eq!(percentage("42.5%"), Ok(42.5));
-        assert_eq!(percentage("-3"), Ok(-3.0));
+        assert_eq!((percentage("-3"), percentage("150")), (Ok(0.0), Ok(100.0)));
         assert!(percentage("NaN").is_err() && percentage("inf").is_err() && percentage("half").is_err());
         assert!(weight("0").is_err() && weight("NaN").is_err() && weight("2").is_ok());
         assert!(seconds("-1").is_err() && seconds("0.5").is_ok());
@@ -245,8 +252,10 @@ mod tests {
         assert_eq!((steps.done, steps.total), (3, Some(12)));
         assert!("13/12".parse::<PlainSteps>().is_err() && "1/0".parse::<PlainSteps>().is_err());
         let pairs: Vec<KeyValue> = ["node=a=b", "count:=3"].map(|pair| pair.parse().unwrap()).into();
-        assert_eq!(KeyValue::details(&pairs).to_map()["node"], "a=b");
-        assert_eq!(KeyValue::map(&pairs)["count"], 3);
+        assert_eq!(KeyValue::details(&pairs).unwrap().to_map()["node"], "a=b");
+        assert_eq!(KeyValue::map(&pairs).unwrap()["count"], 3);
+        let twice: Vec<KeyValue> = ["a=1", "a=2"].map(|pair| pair.parse().unwrap()).into();
+        assert!(KeyValue::map(&twice).is_err());
         assert!("novalue".parse::<KeyValue>().is_err() && "=x".parse::<KeyValue>().is_err());
         let now = Timestamp::EPOCH;
         assert_eq!(

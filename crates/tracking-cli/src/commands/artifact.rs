@@ -121,8 +121,10 @@ async fn add_all(
     sources: &[Source],
     work: &Work,
 ) -> Result<Vec<Arc<Artifact>>, Failure> {
+    let described = described(args)?;
     let mut added = Vec::new();
     for source in sources {
+        let new = described.clone();
         let (path, name) = match source {
             Source::File(path) => (path.as_path(), path.display().to_string()),
             Source::Stdin => (Path::new("-"), "standard input".to_owned()),
@@ -130,16 +132,10 @@ async fn add_all(
         work.say(&format!("{name} ({} of {})", added.len() + 1, sources.len()));
         let (session, collection) = (&args.session, &args.collection);
         let outcome = match source {
-            Source::File(path) => {
-                manager
-                    .add_artifact(session, collection, path, described(args))
-                    .await
-            }
+            Source::File(path) => manager.add_artifact(session, collection, path, new).await,
             Source::Stdin => {
                 let stdin = io::stdin();
-                manager
-                    .add_reader(session, collection, described(args), stdin, None)
-                    .await
+                manager.add_reader(session, collection, new, stdin, None).await
             }
         };
         match outcome {
@@ -156,10 +152,10 @@ async fn add_all(
     Ok(added)
 }
 
-fn described(args: &ArtifactAdd) -> NewArtifact {
+fn described(args: &ArtifactAdd) -> Result<NewArtifact, Failure> {
     let mut new = NewArtifact::new()
         .with_tags(args.tag.iter().map(String::as_str))
-        .with_metadata(KeyValue::details(&args.meta));
+        .with_metadata(KeyValue::details(&args.meta)?);
     if let Some(name) = &args.name {
         new = new.with_name(name.as_str());
     }
@@ -167,7 +163,7 @@ fn described(args: &ArtifactAdd) -> NewArtifact {
     new.description = args.description.as_deref().map(Arc::from);
     new.task_id.clone_from(&args.task);
     new.step_id = args.step.as_deref().map(Arc::from);
-    new
+    Ok(new)
 }
 
 /// Artifacts, one a line.

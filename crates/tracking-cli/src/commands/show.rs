@@ -131,15 +131,15 @@ fn list_text(document: &ListDocument, palette: Palette) -> String {
     for header in &document.upgrades {
         let until = header.completed_at.unwrap_or(now);
         let took = header.started_at.map(|started| span(until.since(started)));
-        let gone = if header.agent == Agent::Gone {
-            ", agent gone"
-        } else {
-            ""
+        let remark = match (header.completed_with_failures, header.agent) {
+            (true, _) => " with failures",
+            (false, Agent::Gone) => ", agent gone",
+            (false, _) => "",
         };
         table.row([
             header.upgrade_id.as_str().into(),
             (&header.cluster_name).into(),
-            Cell::painted(&format!("{}{gone}", header.status), |text| {
+            Cell::painted(&format!("{}{remark}", header.status), |text| {
                 palette.status(header.status, text)
             }),
             format!("{}%", header.overall_percentage).into(),
@@ -216,10 +216,11 @@ fn upgrade_text(view: &UpgradeView, estimate: &Estimate, palette: Palette) -> St
 /// Status, phase and times on one line.
 fn standing(view: &UpgradeView, palette: Palette) -> String {
     let progress = &view.progress;
-    let mut parts = vec![palette.status(progress.status, progress.status.as_str())];
+    let mut status = palette.status(progress.status, progress.status.as_str());
     if progress.completed_with_failures {
-        parts.push(palette.warn("with failures"));
+        status = format!("{status} {}", palette.warn("with failures"));
     }
+    let mut parts = vec![status];
     parts.extend(
         progress
             .current_phase

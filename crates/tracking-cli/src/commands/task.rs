@@ -31,7 +31,7 @@ pub(crate) fn task(asked: Asked, settings: &Settings) -> Result<(), Failure> {
             detail,
         } => {
             let said = format!("is at {percentage} %");
-            let (message, details) = (message.into(), KeyValue::details(&detail));
+            let (message, details) = (message.into(), KeyValue::details(&detail)?);
             let action = TaskAction::Progress {
                 percentage,
                 message,

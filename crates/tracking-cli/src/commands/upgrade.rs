@@ -20,7 +20,7 @@ pub(crate) fn upgrade(asked: Asked, settings: &Settings) -> Result<(), Failure> 
             phase,
             meta,
         } => {
-            let upgrade = NewUpgrade::new(id, plan, cluster).with_metadata(KeyValue::map(&meta));
+            let upgrade = NewUpgrade::new(id, plan, cluster).with_metadata(KeyValue::map(&meta)?);
             start(settings, upgrade, phase)
         }
         Asked::Phase { id, phase } => {
@@ -34,16 +34,7 @@ pub(crate) fn upgrade(asked: Asked, settings: &Settings) -> Result<(), Failure> 
                 &said,
             )
         }
-        Asked::Complete { id, allow_unfinished } => {
-            let said = format!("upgrade {id} is completed");
-            change(
-                settings,
-                &id,
-                "complete",
-                UpgradeCommand::Complete { allow_unfinished },
-                &said,
-            )
-        }
+        Asked::Complete { id, allow_unfinished } => complete(settings, &id, allow_unfinished),
         Asked::Fail { id, error } => {
             let said = format!("upgrade {id} has failed");
             let error = error.into();
@@ -94,6 +85,26 @@ fn change(
     let tracker = settings.tracker(id).map_err(cannot(attempted))?;
     tracker.submit(command).wait().map_err(cannot(attempted))?;
     say(settings, &tracker, said)
+}
+
+fn complete(settings: &Settings, id: &UpgradeId, allow_unfinished: bool) -> Result<(), Failure> {
+    let attempted = || format!("complete upgrade {id}");
+    let tracker = settings.tracker(id).map_err(cannot(attempted))?;
+    let done = tracker
+        .submit(UpgradeCommand::Complete { allow_unfinished })
+        .wait();
+    done.map_err(cannot(attempted))?;
+    let said = tracker.journal().read(|state, _| {
+        if state.completed_with_failures {
+            format!(
+                "upgrade {id} is completed with failures, at {}%",
+                state.overall_percentage()
+            )
+        } else {
+            format!("upgrade {id} is completed")
+        }
+    });
+    say(settings, &tracker, &said)
 }
 
 /// Tells what was done, with the upgrade's summary for scripts.

@@ -111,7 +111,19 @@ fn verdict(report: &ArchiveReport, args: &VerifyArgs, attempted: impl Fn() -> St
             ErrorKind::NotFound => Kind::NotFound,
             _ => Kind::Refused,
         };
-        let failure = Failure::of(kind, attempted(), error);
+        let failure = match (kind, report.streams.len()) {
+            // What is wrong with each has been printed.
+            (Kind::Refused, checked) if checked > 1 => {
+                let names: Vec<String> = broken.iter().map(|report| report.stream.to_string()).collect();
+                let cause = format!(
+                    "{} of {checked} journals are not intact: {}",
+                    names.len(),
+                    names.join(", ")
+                );
+                Failure::new(kind, attempted(), cause)
+            }
+            _ => Failure::of(kind, attempted(), error),
+        };
         return Err(match kind {
             Kind::Refused => {
                 let stream = &broken[0].stream;

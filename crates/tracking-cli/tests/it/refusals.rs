@@ -3,12 +3,46 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use sha2::{Digest, Sha256};
+
 use crate::ekstrack::{Ekstrack, check};
+
+/// The lines with the hashes that fit them.
+fn rehashed(lines: &str) -> String {
+    let mut text = String::new();
+    let mut before: Option<Vec<u8>> = None;
+    for line in lines.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let (body, _) = line.rsplit_once(",\"hash\":").unwrap();
+        let predecessor = before.unwrap_or_else(|| {
+            let (stream, epoch) = (
+                record["stream"].as_str().unwrap(),
+                record["epoch"].as_str().unwrap(),
+            );
+            Sha256::digest(format!("{stream}{epoch}")).to_vec()
+        });
+        let hash = Sha256::new()
+            .chain_update(predecessor)
+            .chain_update(body)
+            .finalize()
+            .to_vec();
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        text.push_str(&format!("{body},\"hash\":\"{hex}\"}}\n"));
+        before = Some(hash);
+    }
+    text
+}
 
 #[test]
 fn rules_are_told_in_two_or_three_lines() {
     let ekstrack = Ekstrack::started();
     ekstrack.ok(&["task", "add", "prod", "a", "--name", "A", "--type", "cleanup"]);
+    ekstrack.ok(&[
+        "task", "add", "prod", "done", "--name", "Done", "--type", "cleanup",
+    ]);
+    ekstrack.ok(&["task", "complete", "prod", "done"]);
+    ekstrack.ok(&["task", "add", "prod", "bad", "--name", "Bad", "--type", "cleanup"]);
+    ekstrack.ok(&["task", "fail", "prod", "bad", "--error", "no quorum"]);
     let large = format!("x={}", "y".repeat(70_000));
     check(
         "refusals",
@@ -46,6 +80,15 @@ fn rules_are_told_in_two_or_three_lines() {
             &["task", "resume", "prod", "a"],
             &["task", "heartbeat", "prod", "a"],
             &["task", "steps", "prod", "a", "3"],
+            &["task", "progress", "prod", "done", "5"],
+            &["task", "complete", "prod", "done"],
+            &["task", "fail", "prod", "bad", "--error", "again"],
+            &["task", "progress", "prod", "bad", "5"],
+            &["upgrade", "resume", "prod"],
+            &["task", "progress", "nope", "a", "5"],
+            &[
+                "task", "progress", "prod", "a", "5", "--detail", "k=1", "--detail", "k=2",
+            ],
             &["session", "show", "nope"],
             &["artifact", "show", "nope"],
             &["verify", "upgrade:nope"],
@@ -54,9 +97,10 @@ fn rules_are_told_in_two_or_three_lines() {
             &["--json", "upgrade", "show", "nope"],
         ]),
     );
-    let refused = ekstrack.output(&["task", "progress", "prod", "a", "1", "--detail", &large]);
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("at most 65536 are allowed"));
+    let records = fs::read(ekstrack.journal()).unwrap();
+    let refused = ekstrack.transcript(&[&["task", "progress", "prod", "a", "1", "--detail", &large]]);
+    check("details", &refused.replace(&large, "x=<70,000 bytes>"));
+    assert_eq!(fs::read(ekstrack.journal()).unwrap(), records);
 }
 
 #[test]
@@ -128,13 +172,74 @@ fn another_process_that_keeps_the_lock() {
     let output = ekstrack.output(&["--lock-timeout", "0.2", "upgrade", "phase", "prod", "X"]);
     assert_eq!(output.status.code(), Some(5), "{output:?}");
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        told.contains(&format!("process {}", std::process::id())),
-        "{told}"
+    let pid = std::process::id().to_string();
+    assert!(told.contains(&format!("process {pid}")), "{told}");
+    let home = ekstrack.home().canonicalize().unwrap();
+    check(
+        "locked",
+        &told
+            .replace(&home.display().to_string(), "$HOME")
+            .replace(&pid, "<pid>"),
     );
-    assert!(told.contains("hint:"), "{told}");
     journal.unlock().unwrap();
     ekstrack.ok(&["upgrade", "phase", "prod", "X"]);
+}
+
+#[test]
+fn a_newer_program_wrote_the_last_record() {
+    let ekstrack = Ekstrack::started();
+    let mut newer = String::new();
+    for line in fs::read_to_string(ekstrack.journal()).unwrap().lines() {
+        newer.push_str(&line.replacen("{\"v\":1,", "{\"v\":2,", 1));
+        newer.push('\n');
+    }
+    fs::write(ekstrack.journal(), rehashed(&newer)).unwrap();
+    check(
+        "newer",
+        &ekstrack.transcript(&[
+            &["upgrade", "phase", "prod", "X"],
+            &[
+                "upgrade",
+                "start",
+                "prod",
+                "--plan",
+                "plan-7",
+                "--cluster",
+                "prod-eu",
+            ],
+        ]),
+    );
+    ekstrack.ok(&["upgrade", "show", "prod"]);
+}
+
+#[test]
+fn what_a_writer_that_died_has_left_is_cut_off_and_told() {
+    let ekstrack = Ekstrack::started();
+    let mut journal = fs::read(ekstrack.journal()).unwrap();
+    journal.extend_from_slice(br#"{"v":1,"stream":"upgr"#);
+    fs::write(ekstrack.journal(), journal).unwrap();
+    check(
+        "torn",
+        &ekstrack.transcript(&[&["upgrade", "phase", "prod", "X"], &["verify"]]),
+    );
+}
+
+#[test]
+fn what_is_completed_with_failures_says_so_everywhere() {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["task", "add", "prod", "a", "--name", "A", "--type", "cleanup"]);
+    ekstrack.ok(&["task", "progress", "prod", "a", "150"]);
+    check(
+        "with-failures",
+        &ekstrack.transcript(&[
+            &["upgrade", "complete", "prod"],
+            &["upgrade", "complete", "prod", "--allow-unfinished"],
+            &["upgrade", "list"],
+            &["upgrade", "show", "prod"],
+        ]),
+    );
+    let listed = ekstrack.json(&["upgrade", "list"]);
+    assert_eq!(listed["upgrades"][0]["completed_with_failures"], true);
 }
 
 #[test]
