@@ -357,7 +357,7 @@ mod tests {
         }
         assert!(steps >= 5, "{steps} steps");
         println!(
-            "FAULT row=13 name=cursor-replacement points={} old={kept} new={replaced} corrupt=0",
+            "FAULT row=13 name=cursor_replacement points={} old={kept} new={replaced} corrupt=0",
             steps + 1
         );
     }

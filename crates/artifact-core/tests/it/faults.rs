@@ -67,7 +67,7 @@ async fn fault_13_an_add_that_dies_after_any_step_leaves_nothing_half() {
         .unwrap();
     assert_eq!(added.local_path.as_deref(), Some("artifacts/s/c/after-2.log"));
     assert!(fs::read_dir(session.join(".incoming")).unwrap().next().is_none());
-    println!("FAULT row=13 what=add steps=2 partial=0 reported_extra=1");
+    println!("FAULT row=13 name=add steps=2 partial=0 reported_extra=1");
 }
 
 /// Output that was being kept when its writer died exists nowhere else, so it is not thrown away.
@@ -110,7 +110,7 @@ async fn fault_13_live_output_outlives_its_writer() {
     assert_eq!(found.artifacts[0].file_size, Some(14));
     assert!(fs::read_dir(&incoming).unwrap().next().is_none());
     assert!(is_clean(&manager).await);
-    println!("FAULT row=13 what=live_output recovered=1 lost=0");
+    println!("FAULT row=13 name=live_output recovered=1 lost=0");
 }
 
 /// An import that dies after the bytes and before the record is finished by the next one.
@@ -130,7 +130,7 @@ async fn fault_13_an_interrupted_import_is_finished_by_the_next() {
         .unwrap();
     assert_eq!(report.sessions.len(), 1, "{report:?}");
     assert!(is_clean(&manager).await);
-    println!("FAULT row=13 what=import copied_twice=0 extra=0");
+    println!("FAULT row=13 name=import copied_twice=0 extra=0");
 }
 
 #[tokio::test]
@@ -161,7 +161,7 @@ async fn fault_30_only_regular_files_become_artifacts() {
     }
     drop(socket);
     assert!(fixture.files().is_empty(), "{:?}", fixture.files());
-    println!("FAULT row=30 what=sources refused={refused} kept=0");
+    println!("FAULT row=30 name=sources refused={refused} kept=0");
 }
 
 /// A directory of the store that is swapped for a symbolic link while artifacts are added.
@@ -214,7 +214,7 @@ async fn fault_30_a_link_swapped_into_the_data_directory_leads_nowhere() {
     swapper.join().unwrap();
     let escaped = fs::read_dir(&outside).unwrap().count() - 1;
     println!(
-        "FAULT row=30 what=swap rounds={ROUNDS} added={added} refused={refused} escapes={}",
+        "FAULT row=30 name=swap rounds={ROUNDS} added={added} refused={refused} escapes={}",
         escaped + bait
     );
     assert_eq!((escaped, bait), (0, 0));
@@ -288,7 +288,7 @@ async fn fault_31_every_name_comes_back_as_it_was() {
     assert_eq!(fixture.files().len(), names.len() + 5);
     assert!(is_clean(&fixture.manager).await);
     println!(
-        "FAULT row=31 names={} round_trips={}",
+        "FAULT row=31 name=hostile_names names={} round_trips={}",
         names.len() + 5,
         names.len() + 5
     );
@@ -327,7 +327,7 @@ async fn fault_32_a_source_that_changes_is_noticed() {
     writer.join().unwrap();
     assert!(is_clean(&fixture.manager).await);
     assert_eq!(fixture.files().len(), kept);
-    println!("FAULT row=32 rounds={ROUNDS} changed={changed} kept={kept} wrong_hash=0");
+    println!("FAULT row=32 name=changed_source rounds={ROUNDS} changed={changed} kept={kept} wrong_hash=0");
 }
 
 /// Records that were tampered with so that they point outside the data directory.
@@ -376,5 +376,5 @@ async fn fault_36_a_tampered_record_reads_nothing_outside() {
         );
         refused += 1;
     }
-    println!("FAULT row=36 what=tampered refused={refused} read_outside=0");
+    println!("FAULT row=36 name=tampered refused={refused} read_outside=0");
 }

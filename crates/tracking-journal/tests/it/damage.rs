@@ -64,7 +64,7 @@ fn fault_07_changed_records_are_damage() {
         }
     }
     println!(
-        "FAULT row=7 name=changed-records mutations={mutations} errors={mutations} untouched={untouched}"
+        "FAULT row=7 name=changed_records mutations={mutations} errors={mutations} untouched={untouched}"
     );
     assert_eq!(untouched, mutations);
 }
@@ -92,7 +92,7 @@ fn fault_07_a_damaged_journal_put_in_the_place_of_an_open_one_is_left_alone() {
     put(&content);
     add(&journal, 2).unwrap();
     assert_eq!(journal.head().seq, 7);
-    println!("FAULT row=7 name=damaged-replacement errors=3 untouched=3");
+    println!("FAULT row=7 name=damaged_replacement errors=3 untouched=3");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn fault_07_a_journal_that_was_cut_under_its_writer_is_left_alone() {
         assert_eq!(setup.content(), first[..kept]);
         errors += 1;
     }
-    println!("FAULT row=7 name=cut-under-its-writer errors={errors} untouched={errors}");
+    println!("FAULT row=7 name=cut_under_its_writer errors={errors} untouched={errors}");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn fault_07_a_journal_overwritten_by_another_under_its_writer_is_left_alone() {
         assert!(matches!(add(&journal, 2), Err(JournalError::Damaged(_))));
         assert_eq!(setup.content(), other.content());
     }
-    println!("FAULT row=7 name=overwritten-under-its-writer errors=2 untouched=2");
+    println!("FAULT row=7 name=overwritten_under_its_writer errors=2 untouched=2");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn fault_07_a_stream_begun_anew_is_not_taken_for_the_one_that_was_opened() {
     add(&journal, 1).unwrap();
     assert_eq!(journal.head().seq, 6);
     assert_eq!(setup.open().head().seq, 6);
-    println!("FAULT row=7 name=begun-anew lost=0");
+    println!("FAULT row=7 name=begun_anew lost=0");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn fault_07_lines_that_an_editor_changed_are_damage() {
         assert_eq!(setup.content(), edited.as_bytes());
     }
     let edits = edits.len();
-    println!("FAULT row=7 name=edited-by-hand edits={edits} errors={edits} untouched={edits}");
+    println!("FAULT row=7 name=edited_by_hand edits={edits} errors={edits} untouched={edits}");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn fault_07_a_gap_longer_than_any_line_is_damage_and_repair_goes_on_after_it() {
         panic!("the journal is damaged");
     };
     assert_eq!((report.kept, report.missing), (3, 1));
-    println!("FAULT row=7 name=long-gap errors=1 kept=3");
+    println!("FAULT row=7 name=long_gap errors=1 kept=3");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn fault_07_one_wrong_sequence_or_epoch_costs_repair_no_other_record() {
         assert_eq!(verify(&setup.dir, &stream(), None).unwrap().head, report.head);
     }
     println!(
-        "FAULT row=7 name=wrong-sequence-or-epoch repairs={} dropped_each=1",
+        "FAULT row=7 name=wrong_sequence_or_epoch repairs={} dropped_each=1",
         forged.len()
     );
 }

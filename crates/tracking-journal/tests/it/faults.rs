@@ -85,7 +85,7 @@ fn fault_04_every_crash_state_recovers() {
         }
     }
     println!(
-        "FAULT row=4 name=crash-states states={states} acked={} lost={lost}",
+        "FAULT row=4 name=crash_states states={states} acked={} lost={lost}",
         acked.len()
     );
     assert_eq!(lost, 0);
@@ -118,7 +118,7 @@ fn fault_14_a_crash_during_recovery_changes_nothing() {
             }
         }
     }
-    println!("FAULT row=14 name=crash-during-recovery crashes={crashes} lost={lost}");
+    println!("FAULT row=14 name=crash_during_recovery crashes={crashes} lost={lost}");
     assert_eq!(lost, 0);
     assert!(crashes >= 100);
 }
@@ -147,7 +147,7 @@ fn fault_05_a_tail_cut_anywhere_leaves_a_prefix() {
         assert_eq!(recovered(&open(&disk)), whole + 1);
     }
     println!(
-        "FAULT row=5 name=tail-cut offsets={} reported={reported} lost=0",
+        "FAULT row=5 name=tail_cut offsets={} reported={reported} lost=0",
         content.len() + 1
     );
 }
@@ -190,7 +190,7 @@ fn fault_06_no_flipped_bit_is_accepted() {
         }
     }
     let flips = content.len() * 8;
-    println!("FAULT row=6 name=bit-flips flips={flips} errors={errors} cut={cut} silent={silent}");
+    println!("FAULT row=6 name=bit_flips flips={flips} errors={errors} cut={cut} silent={silent}");
     assert_eq!(silent, 0);
 }
 
@@ -221,7 +221,7 @@ fn fault_08_nothing_is_acked_after_a_failed_sync() {
         assert_eq!(recovered(&journal), acked);
         add(&journal, acked + 1).unwrap();
     }
-    println!("FAULT row=8 name=failed-sync syncs=5 acks_after={acks_after} lost=0");
+    println!("FAULT row=8 name=failed_sync syncs=5 acks_after={acks_after} lost=0");
     assert_eq!(acks_after, 0);
 }
 
@@ -251,7 +251,7 @@ fn fault_09_a_failed_open_or_read_is_an_error() {
         add(&journal, 4).unwrap();
         assert_eq!(recovered(&journal), 4);
     }
-    println!("FAULT row=9 name=failed-open-or-read errors={errors} untouched={errors}");
+    println!("FAULT row=9 name=failed_open_or_read errors={errors} untouched={errors}");
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn fault_12_a_short_write_is_rolled_back() {
             assert_eq!(recovered(&open(&disk)), 2);
         }
     }
-    println!("FAULT row=12 name=short-write writes={writes} rolled_back={rolled_back} lost=0");
+    println!("FAULT row=12 name=short_write writes={writes} rolled_back={rolled_back} lost=0");
     assert_eq!(rolled_back, writes);
 }
 
@@ -324,7 +324,7 @@ fn fault_08_what_a_failed_first_sync_left_is_written_again() {
         states += 1;
         lost += (first + 1).saturating_sub(recovered(&open(&crashed)));
     }
-    println!("FAULT row=8 name=failed-first-sync states={states} lost={lost}");
+    println!("FAULT row=8 name=failed_first_sync states={states} lost={lost}");
     assert_eq!(lost, 0);
 }
 
@@ -342,7 +342,7 @@ fn fault_08_a_failed_sync_of_what_another_writer_left_poisons() {
     let journal = open(&disk);
     add(&journal, 3).unwrap();
     assert_eq!(recovered(&journal), 3);
-    println!("FAULT row=8 name=failed-sync-of-others syncs=1 acks_after=0 lost=0");
+    println!("FAULT row=8 name=failed_sync_of_others syncs=1 acks_after=0 lost=0");
 }
 
 #[test]
@@ -356,6 +356,6 @@ fn fault_08_nothing_is_acked_in_a_journal_whose_name_is_not_durable() {
     for crashed in disk.crash_states(disk.changes()) {
         lost += 1 - recovered(&open(&crashed));
     }
-    println!("FAULT row=8 name=failed-sync-of-names syncs=1 lost={lost}");
+    println!("FAULT row=8 name=failed_sync_of_names syncs=1 lost={lost}");
     assert_eq!(lost, 0);
 }

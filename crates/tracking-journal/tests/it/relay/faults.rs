@@ -46,7 +46,7 @@ async fn fault_19_after_a_partial_failure_only_the_refused_are_sent_again() {
     }
     let again: u32 = sent.values().map(|times| times - 1).sum();
     assert_eq!(seqs(&sink).iter().collect::<BTreeSet<_>>().len(), 1_000);
-    println!("FAULT row=19 name=partial-failure records=1000 sent_again={again} lost=0 duplicates=0");
+    println!("FAULT row=19 name=partial_failure records=1000 sent_again={again} lost=0 duplicates=0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ async fn fault_20_what_can_never_be_accepted_is_parked_and_the_rest_moves_on() {
         .collect();
     assert_eq!(parked, [(11, "entry over 256 KiB"), (21, "MalformedDetail")]);
     assert_eq!(relay.cursor().seq, 50);
-    println!("FAULT row=20 name=never-accepted delivered=48 parked=2 held_up=0");
+    println!("FAULT row=20 name=never_accepted delivered=48 parked=2 held_up=0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +126,7 @@ async fn fault_21_an_hour_without_the_receiver_loses_nothing_and_leaves_the_writ
     let caught_up = begin.elapsed() - Duration::from_secs(3_600);
     assert!(caught_up <= Duration::from_secs(62), "{caught_up:?}");
     println!(
-        "FAULT row=21 name=outage-1h acked={acked} lost={lost} duplicates=0 refused={} caught_up_s={:.1} slowest_ack_ms={:.1}",
+        "FAULT row=21 name=outage_1h acked={acked} lost={lost} duplicates=0 refused={} caught_up_s={:.1} slowest_ack_ms={:.1}",
         calls.load(Ordering::SeqCst),
         caught_up.as_secs_f64(),
         slowest.as_secs_f64() * 1e3,
@@ -161,5 +161,5 @@ async fn fault_23_far_behind_memory_stays_bounded_and_the_sink_catches_up() {
     let report = relay.drain(Duration::from_secs(3_600)).await.unwrap();
     assert_eq!((report.delivered, report.remaining), (RECORDS as u64, 0));
     assert!(seqs(&sink).into_iter().eq(1..=RECORDS as u64));
-    println!("FAULT row=23 name=far-behind records={RECORDS} held_at_most={WINDOW} lost=0 duplicates=0");
+    println!("FAULT row=23 name=far_behind records={RECORDS} held_at_most={WINDOW} lost=0 duplicates=0");
 }

@@ -112,6 +112,6 @@ fn fault_22_killed_between_delivery_and_cursor_delivers_again_with_the_same_ids(
         "each death came after a delivery and before its cursor"
     );
     println!(
-        "FAULT row=22 name=killed-before-cursor kills={kills} records={RECORDS} lost=0 duplicates={duplicates}"
+        "FAULT row=22 name=killed_before_cursor kills={kills} records={RECORDS} lost=0 duplicates={duplicates}"
     );
 }
