@@ -87,7 +87,11 @@ impl Archive {
             });
             report.streams.push(StreamReport { stream, result });
         }
-        let readable = report.streams.iter().filter(|report| report.result.is_ok());
+        // A session whose beginning was interrupted has no record yet, and so no artifacts.
+        let readable = report
+            .streams
+            .iter()
+            .filter(|report| matches!(&report.result, Ok(verified) if verified.head.seq > 0));
         let sessions = readable.filter_map(|report| match &report.stream {
             StreamId::Session(id) => Some(VerifyScope::Session(id.clone())),
             StreamId::Upgrade(_) => None,

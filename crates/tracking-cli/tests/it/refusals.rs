@@ -225,6 +225,24 @@ fn what_a_writer_that_died_has_left_is_cut_off_and_told() {
 }
 
 #[test]
+fn what_cannot_be_looked_at_is_not_what_does_not_exist() {
+    let ekstrack = Ekstrack::started();
+    let journal = ekstrack.data().join("progress/upgrade_loop.jsonl");
+    std::os::unix::fs::symlink(&journal, &journal).unwrap();
+    let output = ekstrack.output(&["upgrade", "phase", "loop", "X"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{told}");
+    assert!(told.contains("cannot look at"), "{told}");
+}
+
+#[test]
+fn a_session_whose_beginning_was_interrupted_does_not_hide_the_rest() {
+    let ekstrack = Ekstrack::started();
+    fs::write(ekstrack.data().join("artifacts/session_s.jsonl"), "").unwrap();
+    assert!(ekstrack.ok(&["verify"]).contains("intact   upgrade:prod"));
+}
+
+#[test]
 fn what_is_completed_with_failures_says_so_everywhere() {
     let ekstrack = Ekstrack::started();
     ekstrack.ok(&["task", "add", "prod", "a", "--name", "A", "--type", "cleanup"]);
