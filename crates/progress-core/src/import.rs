@@ -62,7 +62,7 @@ pub enum SkipReason {
     #[error("it is not a regular file")]
     NotAFile,
     /// It could not be read or written down.
-    #[error(transparent)]
+    #[error("it cannot be imported")]
     Failed(#[from] ProgressError),
 }
 
