@@ -224,6 +224,7 @@ pub struct TaskChange {
     /// The task.
     pub task_id: TaskId,
     /// Its display name.
+    #[serde(deserialize_with = "crate::text::shared")]
     pub task_name: Arc<str>,
     /// Its type.
     pub task_type: TaskType,
@@ -232,6 +233,7 @@ pub struct TaskChange {
     /// The percentage after the change.
     pub percentage: Percent,
     /// What happened, in words.
+    #[serde(deserialize_with = "crate::text::shared")]
     pub message: Arc<str>,
     /// Free-form details.
     #[serde(default, skip_serializing_if = "Details::is_empty")]

@@ -163,8 +163,21 @@ macro_rules! id_type {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let id = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                Self::new(&*id).map_err(de::Error::custom)
+                struct FromText;
+
+                impl de::Visitor<'_> for FromText {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($kind)
+                    }
+
+                    fn visit_str<E: de::Error>(self, id: &str) -> Result<$name, E> {
+                        $name::new(id).map_err(E::custom)
+                    }
+                }
+
+                deserializer.deserialize_str(FromText)
             }
         }
     };

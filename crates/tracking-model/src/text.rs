@@ -84,6 +84,25 @@ pub fn check_text(field: &'static str, text: &str) -> Result<(), TextError> {
     Ok(())
 }
 
+/// Reads a text without the copy that serde's own way to an `Arc<str>` makes; replaying a journal reads many.
+pub(crate) fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    struct Shared;
+
+    impl de::Visitor<'_> for Shared {
+        type Value = Arc<str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Arc<str>, E> {
+            Ok(Arc::from(text))
+        }
+    }
+
+    deserializer.deserialize_str(Shared)
+}
+
 /// Free-form details of an event: a JSON object, kept as the text it travels as. Cheap to clone.
 #[derive(Clone)]
 pub struct Details(Option<Arc<RawValue>>);

@@ -102,6 +102,7 @@ pub(crate) fn child(what: &str, data_dir: &Path) {
             journal.close_blocking();
         }
         "watcher" => watch(data_dir),
+        "loader" => drop(load::<UpgradeProgress>(&DataDir::existing(data_dir).unwrap(), &stream()).unwrap()),
         other => panic!("no child {other}"),
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
