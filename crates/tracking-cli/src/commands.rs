@@ -9,7 +9,7 @@ mod session;
 mod show;
 mod sinks;
 mod task;
-mod transfer;
+pub(crate) mod transfer;
 mod upgrade;
 mod verify;
 mod watch;

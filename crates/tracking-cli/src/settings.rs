@@ -13,6 +13,7 @@ use tracking_facade::{
 use tracking_model::check_name;
 
 use crate::args::GlobalArgs;
+use crate::commands::transfer::ImportDocument;
 use crate::exit::{Failure, Kind, chain};
 use crate::output::{Output, note};
 
@@ -92,13 +93,16 @@ impl Settings {
         match archive.adopt(Arc::clone(&self.actor), self.lock_timeout) {
             Ok(None) => {}
             Ok(Some(import)) => {
-                let sessions: usize = import.sessions.iter().map(|report| report.sessions.len()).sum();
-                let upgrades = import.upgrades.imported.len();
+                let import = ImportDocument::new(import);
+                let (upgrades, sessions) = import.counts();
                 if upgrades + sessions > 0 {
                     let what = format!(
                         "took over {upgrades} upgrades and {sessions} sessions of the reference; its files are kept"
                     );
                     note("note", &what);
+                }
+                for warning in import.warnings() {
+                    note("warning", &warning);
                 }
             }
             Err(error) => {

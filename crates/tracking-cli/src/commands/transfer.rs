@@ -26,7 +26,7 @@ pub(crate) fn export(args: &ExportArgs, settings: &Settings) -> Result<(), Failu
 
 /// What `import` did.
 #[derive(Debug, Default, Serialize)]
-struct ImportDocument {
+pub(crate) struct ImportDocument {
     upgrades: Vec<Imported>,
     sessions: Vec<ImportedSession>,
     skipped: Vec<Skipped>,
@@ -88,7 +88,7 @@ pub(crate) fn import(args: ImportArgs, settings: &Settings) -> Result<(), Failur
 }
 
 impl ImportDocument {
-    fn new(report: ArchiveImport) -> Self {
+    pub(crate) fn new(report: ArchiveImport) -> Self {
         let mut document = Self::default();
         for one in report.upgrades.imported {
             document.upgrades.push(Imported {
@@ -134,6 +134,26 @@ impl ImportDocument {
                 failed: true,
             });
         }
+    }
+
+    /// What there is to say of files that were taken over in passing: what was impossible in them, and those that
+    /// could not be.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let upgrades = self.upgrades.iter().map(|one| (&one.source, &one.warnings));
+        let sessions = self.sessions.iter().map(|one| (&one.source, &one.warnings));
+        let of_files = upgrades.chain(sessions).flat_map(|(source, warnings)| {
+            warnings
+                .iter()
+                .map(move |warning| format!("{}: {}", source.display(), one_line(warning)))
+        });
+        let failed = self.skipped.iter().filter(|one| one.failed);
+        let not_taken = failed.map(|one| format!("{} is not taken over: {}", one.source, one.reason));
+        of_files.chain(not_taken).collect()
+    }
+
+    /// How many upgrades and sessions were taken over.
+    pub(crate) const fn counts(&self) -> (usize, usize) {
+        (self.upgrades.len(), self.sessions.len())
     }
 
     fn to_text(&self, palette: Palette) -> String {

@@ -290,6 +290,25 @@ fn a_directory_of_the_reference_is_taken_over_where_it_is() {
 }
 
 #[test]
+fn what_is_wrong_with_files_taken_over_in_place_is_told() {
+    let ekstrack = Ekstrack::new();
+    let progress = ekstrack.data().join("progress");
+    fs::create_dir_all(&progress).unwrap();
+    let old = r#"{"upgrade_id":"old","plan_id":"p","cluster_name":"c","status":"failed","tasks":{},
+        "started_at":"2025-10-20 05:25:01+00:00","completed_at":"2025-10-20 05:25:00+00:00"}"#;
+    fs::write(progress.join("upgrade_old.json"), old).unwrap();
+    fs::write(progress.join("upgrade_broken.json"), "{").unwrap();
+    let listed = ekstrack.output(&["upgrade", "list"]);
+    assert!(listed.status.success(), "{listed:?}");
+    let told = String::from_utf8_lossy(&listed.stderr);
+    assert!(
+        told.contains("upgrade_old.json: completed_at is before the start"),
+        "{told}"
+    );
+    assert!(told.contains("upgrade_broken.json is not taken over"), "{told}");
+}
+
+#[test]
 fn a_watcher_follows_what_other_processes_write_until_the_end() {
     let ekstrack = Ekstrack::started();
     let mut watch = ekstrack
