@@ -12,7 +12,7 @@ fn seed() -> u64 {
     from_environment("EKSTRACK_FAULTS_SEED", 1)
 }
 
-/// How often a fault is made, from the command line of `cargo xtask faults`.
+/// How often a process is killed, from the command line of `cargo xtask faults`; what takes longer is made less often.
 fn count(default: u64) -> u64 {
     from_environment("EKSTRACK_FAULTS_COUNT", default)
 }

@@ -75,6 +75,7 @@ fn lock<K>(shared: &Mutex<Shared<K>>) -> MutexGuard<'_, Shared<K>> {
 }
 
 fn pump<K: Write>(mut from: impl Read, to: PassTo, shared: &Mutex<Shared<K>>) {
+    // Started without such a stream, there is nobody to pass the output to; it is kept all the same.
     let mut pass = own_stream(to).ok();
     let mut buffer = vec![0; BUFFER];
     loop {
