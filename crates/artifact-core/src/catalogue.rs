@@ -252,11 +252,11 @@ impl Catalogue {
     ) -> Result<Receipt<Session>, ArtifactError> {
         let journal = self.journal(entry)?;
         if self.home.is_some() {
-            return Ok(journal.submit(command).wait()?);
+            return Ok(journal.submit_blocking(command)?);
         }
         // Without a file to read again from, records must reach the view in order: one command at a time.
         let mut view = entry.view();
-        let receipt = journal.submit(command).wait()?;
+        let receipt = journal.submit_blocking(command)?;
         self.take(entry, &mut view, receipt.records().to_vec(), None)?;
         Ok(receipt)
     }

@@ -259,7 +259,7 @@ fn take_over_file(
     if same_file(file, &dir.snapshot_path(journal.stream())) {
         keep(file, content)?;
     }
-    journal.submit(UpgradeCommand::Import(imported)).wait()?;
+    journal.submit_blocking(UpgradeCommand::Import(imported))?;
     Ok(())
 }
 

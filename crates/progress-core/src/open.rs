@@ -154,7 +154,7 @@ fn create(journal: &Journal<UpgradeProgress>, upgrade: NewUpgrade) -> Result<(),
                 cluster_name: Arc::clone(&cluster_name),
                 metadata,
             };
-            match journal.submit(command).wait().map_err(ProgressError::from) {
+            match journal.submit_blocking(command).map_err(ProgressError::from) {
                 Ok(_) => return Ok(()),
                 // Another process was faster.
                 Err(ProgressError::Refused(CommandError::UpgradeExists {

@@ -1,8 +1,8 @@
-//! The one thread that writes a stream: it takes all commands that wait, checks them, writes what they cause in one
-//! piece, syncs once, and answers.
+//! What writes a stream: it takes all commands that wait, checks them, writes what they cause in one piece, syncs once,
+//! and answers. Whoever has the committer's seat does that: its own thread, or a caller that would only wait for it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use notify::RecommendedWatcher;
@@ -24,7 +24,11 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// How often an idle writer looks for records of other processes, where nothing tells it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The writing side of a journal; lives on its own thread.
+/// Where the committer of a journal sits, until the journal is closed. Who takes commands from the queue holds the
+/// seat, so that they are committed in the order of the queue.
+pub(crate) type Seat<F> = Mutex<Option<Committer<F>>>;
+
+/// The writing side of a journal.
 #[derive(Debug)]
 pub(crate) struct Committer<F: Fold> {
     shared: Arc<Shared<F>>,
@@ -36,9 +40,44 @@ pub(crate) struct Committer<F: Fold> {
     /// Whether the end of the file has been looked at under the lock.
     settled: bool,
     drafter: Drafter,
+    batch: VecDeque<Submission<F>>,
     checkpoints: Checkpoints<F>,
     watcher: Option<RecommendedWatcher>,
+    /// While there is nothing to watch, or no way to, looking once a second has to do.
+    unwatchable: bool,
     last_commit: Instant,
+}
+
+/// What the committer's thread does: serves the queue until it is closed and empty, then leaves the seat.
+pub(crate) fn run<F: Fold>(shared: &Shared<F>, seat: &Seat<F>) {
+    let _closed = CloseOnExit(shared);
+    let mut patience = SETTLE;
+    loop {
+        let wake = shared.queue.wait(patience);
+        // A seat is poisoned when the model panics in a caller's hands: what it left is not to be trusted any more.
+        let mut seat = match (wake, seat.try_lock()) {
+            (_, Ok(seat)) => seat,
+            // Who has the seat looks at the file anyway.
+            (Wake::Look, Err(TryLockError::WouldBlock)) => continue,
+            (Wake::Work | Wake::Close, Err(TryLockError::WouldBlock)) => match seat.lock() {
+                Ok(seat) => seat,
+                Err(_) => break,
+            },
+            (_, Err(TryLockError::Poisoned(_))) => break,
+        };
+        let Some(committer) = &mut *seat else { break };
+        match wake {
+            Wake::Work => committer.serve(),
+            Wake::Look => committer.look_around(),
+            Wake::Close => {
+                let committer = seat.take();
+                drop(seat);
+                committer.into_iter().for_each(Committer::finish);
+                break;
+            }
+        }
+        patience = committer.patience();
+    }
 }
 
 impl<F: Fold> Committer<F> {
@@ -56,50 +95,59 @@ impl<F: Fold> Committer<F> {
             broken: None,
             settled: false,
             drafter,
+            batch: VecDeque::new(),
             checkpoints,
             watcher: None,
+            unwatchable: false,
             last_commit: Instant::now(),
         }
     }
 
-    /// Serves the queue until it is closed and empty.
-    pub(crate) fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        let _closed = CloseOnExit(&shared);
-        let mut batch = VecDeque::new();
-        // While there is nothing to watch, or no way to, looking once a second has to do.
-        let mut unwatchable = false;
-        loop {
-            let settling = self.watcher.is_none() && self.follows();
-            let patience = if settling && !unwatchable {
-                SETTLE
-            } else {
-                LOOK_AGAIN
-            };
-            match shared.queue.take(&mut batch, patience) {
-                Wake::Work => {
-                    if self.last_commit.elapsed() < SETTLE {
-                        self.watcher = None;
-                    }
-                    while !batch.is_empty() {
-                        self.commit(&mut batch);
-                    }
-                    self.last_commit = Instant::now();
-                    unwatchable = false;
-                    self.checkpoints.consider(&self.working);
-                }
-                Wake::Look => {
-                    if settling {
-                        self.watch();
-                        unwatchable = self.watcher.is_none();
-                    }
-                    self.look();
-                }
-                Wake::Close => break,
-            }
+    /// Commits all commands that wait.
+    pub(crate) fn serve(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.shared.queue.drain(&mut batch);
+        if batch.is_empty() {
+            return;
         }
+        if self.last_commit.elapsed() < SETTLE {
+            self.watcher = None;
+        }
+        while !batch.is_empty() {
+            self.commit(&mut batch);
+        }
+        self.batch = batch;
+        self.last_commit = Instant::now();
+        self.unwatchable = false;
+        self.checkpoints.consider(&self.working);
+    }
+
+    /// Looks what other processes wrote, and sees to it that it is told of what they write.
+    fn look_around(&mut self) {
+        if self.is_settling() && self.last_commit.elapsed() >= SETTLE {
+            self.watch();
+            self.unwatchable = self.watcher.is_none();
+        }
+        self.look();
+    }
+
+    /// Ends the committer's work.
+    fn finish(mut self) {
         if self.broken.is_none() {
             self.checkpoints.finish(&self.working);
+        }
+    }
+
+    fn is_settling(&self) -> bool {
+        self.watcher.is_none() && self.follows()
+    }
+
+    /// How long to wait for commands before looking for other writers.
+    fn patience(&self) -> Duration {
+        if self.is_settling() && !self.unwatchable {
+            SETTLE
+        } else {
+            LOOK_AGAIN
         }
     }
 
@@ -185,9 +233,9 @@ impl<F: Fold> Committer<F> {
         })?;
         if let Some(files) = &lock.files {
             let caught_up = if self.log.is_replaced_by(files) {
-                self.start_over(files)
+                self.start_over(files, lock.size)
             } else {
-                self.catch_up(files)
+                self.catch_up(files, lock.size)
             };
             caught_up.inspect_err(|error| {
                 if matches!(error, JournalError::Poisoned { .. }) {
@@ -206,29 +254,21 @@ impl<F: Fold> Committer<F> {
     }
 
     /// The path names another file: a repaired journal took the place of the one known so far.
-    fn start_over(&mut self, files: &LogFiles) -> Result<(), JournalError> {
+    fn start_over(&mut self, files: &LogFiles, size: u64) -> Result<(), JournalError> {
         let place = &self.log.place;
         tracing::warn!(path = %place.journal.display(), "the journal was replaced; reading it anew");
-        let size = files
-            .journal
-            .size()
-            .map_err(|error| JournalError::io("look at", &place.journal, error))?;
         self.working = State::load(place, &files.journal, size)?;
         self.settled = false;
         self.checkpoints.start_over();
         self.published()
             .reset(self.working.fold.clone(), self.working.chain.head);
-        self.catch_up(files)
+        self.catch_up(files, size)
     }
 
     /// Under the lock: reads what other writers appended, cuts off what one of them did not finish, and makes sure
     /// that the rest is durable.
-    fn catch_up(&mut self, files: &LogFiles) -> Result<(), JournalError> {
+    fn catch_up(&mut self, files: &LogFiles, size: u64) -> Result<(), JournalError> {
         let place = &self.log.place;
-        let size = files
-            .journal
-            .size()
-            .map_err(|error| JournalError::io("look at", &place.journal, error))?;
         if self.settled && size == self.working.chain.offset {
             return Ok(());
         }

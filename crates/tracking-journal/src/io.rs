@@ -24,6 +24,15 @@ pub(crate) struct FileId {
     pub(crate) inode: u64,
 }
 
+/// What a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Which file.
+    pub(crate) id: FileId,
+    /// Its length in bytes.
+    pub(crate) size: u64,
+}
+
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpenMode {
@@ -51,11 +60,19 @@ pub(crate) trait JournalIo: Debug + Send + Sync + 'static {
     /// As the system says.
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn IoFile>>;
 
-    /// Which file `path` names now, `None` if none.
+    /// What `path` names now, `None` if nothing.
     ///
     /// # Errors
     /// As the system says, except `NotFound`.
-    fn identity(&self, path: &Path) -> io::Result<Option<FileId>>;
+    fn named(&self, path: &Path) -> io::Result<Option<Named>>;
+
+    /// Which file `path` names now, `None` if none.
+    ///
+    /// # Errors
+    /// As [`Self::named`].
+    fn identity(&self, path: &Path) -> io::Result<Option<FileId>> {
+        Ok(self.named(path)?.map(|named| named.id))
+    }
 
     /// Gives the file `from` the name `to`, atomically replacing what had it. Durable after [`Self::sync_dir`].
     ///

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use tracking_model::{Fold, StreamId};
 
-use crate::committer::Committer;
+use crate::committer::{self, Committer, Seat};
 use crate::durable::DurableEnd;
 use crate::liveness::AliveMarker;
 use crate::log::{KnownFile, Log};
@@ -16,7 +16,10 @@ use crate::published::Published;
 use crate::queue::{Queue, Submission};
 use crate::reader::{open_journal, read_steadily};
 use crate::recovery::State;
-use crate::{CheckpointPolicy, DataDir, Head, JournalError, JournalOptions, RecoveryReport, Subscription};
+use crate::{
+    CheckpointPolicy, DataDir, Head, JournalError, JournalOptions, Receipt, RecoveryReport, SubmitError,
+    Subscription,
+};
 
 /// What callers and the committer share.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub struct Journal<F: Fold> {
 struct Inner<F: Fold> {
     shared: Arc<Shared<F>>,
     recovery: RecoveryReport,
+    seat: Arc<Seat<F>>,
     committer: Mutex<Option<JoinHandle<()>>>,
     marker: Mutex<Option<AliveMarker>>,
 }
@@ -91,9 +95,11 @@ impl<F: Fold> Journal<F> {
             published: RwLock::new(published),
         });
         let committer = Committer::new(Arc::clone(&shared), log, state);
+        let seat = Arc::new(Mutex::new(Some(committer)));
+        let of_thread = (Arc::clone(&shared), Arc::clone(&seat));
         let thread = thread::Builder::new()
             .name("journal-committer".to_owned())
-            .spawn(move || committer.run());
+            .spawn(move || committer::run(&of_thread.0, &of_thread.1));
         let thread = thread.map_err(|error| JournalError::Io {
             operation: "start the committer of",
             path: shared.stream.file_stem().into(),
@@ -104,6 +110,7 @@ impl<F: Fold> Journal<F> {
             inner: Arc::new(Inner {
                 shared,
                 recovery,
+                seat,
                 committer,
                 marker,
             }),
@@ -130,6 +137,31 @@ impl<F: Fold> Journal<F> {
             answer,
         });
         pending
+    }
+
+    /// Has a command committed and waits for its receipt, blocking the thread. As `submit(command).wait()`, but where
+    /// nobody is committing, this thread does it, with all else that waits, which saves waking the committer's thread.
+    ///
+    /// # Errors
+    /// [`SubmitError`]: the refusal, or why nothing could be written.
+    pub fn submit_blocking(&self, command: F::Command) -> Result<Receipt<F>, SubmitError<F::Refusal>> {
+        let (pending, answer) = Pending::new();
+        let submission = Submission {
+            command,
+            actor: Arc::clone(&self.inner.shared.options.actor),
+            answer,
+        };
+        let queue = &self.inner.shared.queue;
+        match self.inner.seat.try_lock() {
+            Ok(mut seat) => {
+                queue.push_quietly(submission);
+                if let Some(committer) = &mut *seat {
+                    committer.serve();
+                }
+            }
+            Err(_) => queue.push(submission),
+        }
+        pending.wait()
     }
 
     /// Looks at the durable state. Keep it short: commits wait meanwhile.

@@ -15,6 +15,10 @@ use crate::{JournalError, lock_owner};
 /// At the end of a journal of which nothing was announced, as much as this is taken for its last commit.
 const LAST_COMMIT: u64 = 64 << 20;
 
+/// So many times in a row a writer takes the free journal without passing the turnstile; so many commits of each other
+/// writer, at most, does one who waits at the turnstile wait for.
+const DIRECT_COMMITS: u32 = 7;
+
 /// The files of a stream that exists.
 #[derive(Debug, Clone)]
 pub(crate) struct LogFiles {
@@ -37,6 +41,8 @@ pub(crate) struct LogLock {
     held: Arc<dyn IoFile>,
     /// The files, `None` while the stream has none: then the directory is what is locked.
     pub(crate) files: Option<LogFiles>,
+    /// The journal's length when it was locked.
+    pub(crate) size: u64,
 }
 
 impl Drop for LogLock {
@@ -56,6 +62,8 @@ pub(crate) struct Log {
     /// The file that the writer's state was read from, `None` if there was none. Kept open, so that no other file can
     /// get its number.
     known: Option<KnownFile>,
+    /// Commits since the turnstile was passed.
+    direct: u32,
 }
 
 impl Log {
@@ -66,6 +74,7 @@ impl Log {
             lock_timeout,
             files: None,
             known,
+            direct: 0,
         }
     }
 
@@ -102,64 +111,82 @@ impl Log {
     pub(crate) fn lock(&mut self) -> Result<LogLock, JournalError> {
         let deadline = Deadline::after(self.lock_timeout);
         loop {
-            let found = self.place.io.identity(&self.place.journal);
-            match found.map_err(|error| self.error("look at", error))? {
-                None if self.known.is_some() => {
-                    return Err(JournalError::Removed {
-                        path: self.place.journal.clone(),
-                    });
-                }
-                None => {
-                    let directory = self.place.io.open_dir(&self.place.directory());
-                    let directory = directory.map_err(|error| self.error("open the directory of", error))?;
-                    self.wait_for(&directory, &deadline)?;
-                    let lock = LogLock {
-                        held: directory,
-                        files: None,
-                    };
-                    let found = self.place.io.identity(&self.place.journal);
-                    if found.map_err(|error| self.error("look at", error))?.is_none() {
-                        return Ok(lock);
-                    }
-                }
-                Some(id) => {
-                    if let Some(lock) = self.lock_file(id, &deadline)? {
-                        return Ok(lock);
-                    }
-                }
+            let files = match self.files.take() {
+                Some(files) => Some(files),
+                None => self.find()?,
+            };
+            let lock = match files {
+                Some(files) => self.lock_files(files, &deadline)?,
+                None => self.lock_absence(&deadline)?,
+            };
+            if let Some(lock) = lock {
+                self.files.clone_from(&lock.files);
+                return Ok(lock);
             }
         }
     }
 
-    /// Takes the lock of the journal's file; `None` if meanwhile the path names another.
-    fn lock_file(&mut self, id: FileId, deadline: &Deadline) -> Result<Option<LogLock>, JournalError> {
-        let files = match &self.files {
-            Some(files) if files.id == id => files.clone(),
-            _ => match self.open_files() {
-                Ok(files) => files,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(self.error("open", error)),
-            },
-        };
-        // Whoever waits for the journal holds the turnstile meanwhile, so that the one who has just let go of the
-        // journal cannot take it again before the waiter had its turn.
-        self.wait_for(&files.sidecar, deadline)?;
-        let turnstile = LogLock {
-            held: Arc::clone(&files.sidecar),
-            files: None,
-        };
-        self.wait_for(&files.journal, deadline)?;
-        let lock = LogLock {
-            held: Arc::clone(&files.journal),
-            files: Some(files.clone()),
-        };
-        drop(turnstile);
+    /// Opens the files that the path names now, `None` if there are none and never were.
+    fn find(&self) -> Result<Option<LogFiles>, JournalError> {
         let found = self.place.io.identity(&self.place.journal);
-        if found.map_err(|error| self.error("look at", error))? != Some(files.id) {
-            return Ok(None);
+        match found.map_err(|error| self.error("look at", error))? {
+            None if self.known.is_some() => Err(JournalError::Removed {
+                path: self.place.journal.clone(),
+            }),
+            None => Ok(None),
+            Some(_) => match self.open_files() {
+                Ok(files) => Ok(Some(files)),
+                // Removed since; the next look tells.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(self.error("open", error)),
+            },
         }
-        self.files = Some(files);
-        Ok(Some(lock))
+    }
+
+    /// Takes the lock of the directory, for a stream without files; `None` if it has some.
+    fn lock_absence(&self, deadline: &Deadline) -> Result<Option<LogLock>, JournalError> {
+        let directory = self.place.io.open_dir(&self.place.directory());
+        let directory = directory.map_err(|error| self.error("open the directory of", error))?;
+        self.wait_for(&directory, deadline)?;
+        let lock = LogLock {
+            held: directory,
+            files: None,
+            size: 0,
+        };
+        let found = self.place.io.identity(&self.place.journal);
+        let found = found.map_err(|error| self.error("look at", error))?;
+        let absent = found.is_none() && self.known.is_none();
+        Ok(absent.then_some(lock))
+    }
+
+    /// Takes the lock of the journal's file; `None` if the path names another, or none.
+    fn lock_files(&mut self, files: LogFiles, deadline: &Deadline) -> Result<Option<LogLock>, JournalError> {
+        let passes = self.direct < DIRECT_COMMITS && self.try_lock(&files.journal)?;
+        self.direct = if passes { self.direct + 1 } else { 0 };
+        if !passes {
+            // Whoever waits for the journal holds the turnstile meanwhile, so that one who has just let go of the
+            // journal, and passes here, cannot take it again before the waiter had its turn.
+            self.wait_for(&files.sidecar, deadline)?;
+            let turnstile = LogLock {
+                held: Arc::clone(&files.sidecar),
+                files: None,
+                size: 0,
+            };
+            self.wait_for(&files.journal, deadline)?;
+            drop(turnstile);
+        }
+        let mut lock = LogLock {
+            held: Arc::clone(&files.journal),
+            files: Some(files),
+            size: 0,
+        };
+        let named = self.place.io.named(&self.place.journal);
+        let named = named.map_err(|error| self.error("look at", error))?;
+        let ours = lock.files.as_ref().map(|files| files.id);
+        Ok(named.filter(|named| Some(named.id) == ours).map(|named| {
+            lock.size = named.size;
+            lock
+        }))
     }
 
     fn open_files(&self) -> io::Result<LogFiles> {
@@ -172,10 +199,14 @@ impl Log {
         })
     }
 
+    fn try_lock(&self, file: &Arc<dyn IoFile>) -> Result<bool, JournalError> {
+        file.try_lock().map_err(|error| self.error("lock", error))
+    }
+
     fn wait_for(&self, file: &Arc<dyn IoFile>, deadline: &Deadline) -> Result<(), JournalError> {
         let mut pause = Duration::from_micros(20);
         loop {
-            if file.try_lock().map_err(|error| self.error("lock", error))? {
+            if self.try_lock(file)? {
                 return Ok(());
             }
             if deadline.passed() {
@@ -227,6 +258,7 @@ impl Log {
         *lock = LogLock {
             held: Arc::clone(&files.journal),
             files: Some(files.clone()),
+            size: 0,
         };
         self.has_read(&files);
         self.files = Some(files.clone());

@@ -68,28 +68,37 @@ impl<F: Fold> Queue<F> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a command; gives the error where it cannot be taken.
+    /// Adds a command and wakes the committer; answers with the error where it cannot be taken.
     pub(crate) fn push(&self, submission: Submission<F>) {
-        let mut state = self.lock();
-        if state.closed {
-            drop(state);
-            submission.answer.send(Err(JournalError::Closed.into()));
-            return;
-        }
-        if state.waiting.len() >= self.limit {
-            let waiting = state.waiting.len();
-            drop(state);
-            submission
-                .answer
-                .send(Err(JournalError::Overloaded { waiting }.into()));
-            return;
-        }
-        state.waiting.push_back(submission);
-        self.ready.store(true, Ordering::Release);
-        if std::mem::take(&mut state.parked) {
+        if let Some(mut state) = self.add(submission)
+            && std::mem::take(&mut state.parked)
+        {
             drop(state);
             self.changed.notify_one();
         }
+    }
+
+    /// As [`Self::push`], for one who then sees to the queue himself.
+    pub(crate) fn push_quietly(&self, submission: Submission<F>) {
+        drop(self.add(submission));
+    }
+
+    fn add(&self, submission: Submission<F>) -> Option<MutexGuard<'_, State<F>>> {
+        let mut state = self.lock();
+        let refused = if state.closed {
+            JournalError::Closed
+        } else if state.waiting.len() >= self.limit {
+            JournalError::Overloaded {
+                waiting: state.waiting.len(),
+            }
+        } else {
+            state.waiting.push_back(submission);
+            self.ready.store(true, Ordering::Release);
+            return Some(state);
+        };
+        drop(state);
+        submission.answer.send(Err(refused.into()));
+        None
     }
 
     /// Makes the committer look whether another process has written.
@@ -120,8 +129,8 @@ impl<F: Fold> Queue<F> {
         drop(waiting);
     }
 
-    /// Waits for something to do, at most `patience`, and moves all waiting commands to `batch`, which must be empty.
-    pub(crate) fn take(&self, batch: &mut VecDeque<Submission<F>>, patience: Duration) -> Wake {
+    /// Waits for something to do, at most `patience`.
+    pub(crate) fn wait(&self, patience: Duration) -> Wake {
         for _ in 0..SPINS {
             if self.ready.load(Ordering::Acquire) {
                 break;
@@ -136,16 +145,31 @@ impl<F: Fold> Queue<F> {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.parked = false;
         }
-        self.ready.store(false, Ordering::Release);
         if !state.waiting.is_empty() {
-            std::mem::swap(&mut state.waiting, batch);
             return Wake::Work;
         }
+        self.ready.store(false, Ordering::Release);
         if state.closed {
             return Wake::Close;
         }
         state.nudged = false;
         Wake::Look
+    }
+
+    /// Moves all waiting commands to `batch`, which must be empty.
+    pub(crate) fn drain(&self, batch: &mut VecDeque<Submission<F>>) {
+        let mut state = self.lock();
+        self.ready.store(false, Ordering::Release);
+        std::mem::swap(&mut state.waiting, batch);
+    }
+}
+
+impl<F: Fold> fmt::Debug for Submission<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submission")
+            .field("command", &self.command)
+            .field("actor", &self.actor)
+            .finish_non_exhaustive()
     }
 }
 

@@ -26,16 +26,20 @@ pub(crate) struct DurableLength {
 
 impl DurableLength {
     fn encode(self) -> String {
-        let facts = format!(
+        use std::fmt::Write as _;
+        let mut text = String::with_capacity(LENGTH);
+        write!(
+            text,
             "{{\"epoch\":\"{}\",\"len\":{:>20}",
             self.epoch.hyphenated(),
             self.length
-        );
-        let sum = ChainHash::ZERO.next(facts.as_bytes()).to_string();
-        format!(
-            "{facts},\"sum\":\"{}\"}}\n",
-            sum.get(..8).expect("a hash has 64 ASCII digits")
         )
+        .expect("a string takes any text");
+        let sum = ChainHash::ZERO.next(text.as_bytes());
+        let [a, b, c, d, ..] = *sum.as_bytes();
+        writeln!(text, ",\"sum\":\"{:08x}\"}}", u32::from_be_bytes([a, b, c, d]))
+            .expect("a string takes any text");
+        text
     }
 
     fn decode(text: &str) -> Option<Self> {

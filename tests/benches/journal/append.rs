@@ -36,7 +36,7 @@ pub(crate) fn one_caller() {
     let (mut ours, mut raws) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let begin = Instant::now();
-        write(&journal, 10, EVENTS, 1);
+        (0..10).for_each(|task| one_by_one(&journal, task, EVENTS / 10));
         let own = begin.elapsed();
         let lines: Vec<_> = lines(data.path()).into_iter().rev().take(EVENTS).collect();
         let mut file = File::create(data.path().join(format!("raw-{round}"))).unwrap();
@@ -99,7 +99,7 @@ pub(crate) fn many_callers() {
 fn one_by_one(journal: &UpgradeJournal, task: usize, events: usize) {
     let command = report(task);
     for _ in 0..events {
-        drop(journal.submit(command.clone()).wait().unwrap());
+        drop(journal.submit_blocking(command.clone()).unwrap());
     }
 }
 

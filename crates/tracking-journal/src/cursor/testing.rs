@@ -10,7 +10,7 @@ use tracking_model::StreamId;
 
 use super::CursorPlace;
 use crate::DataDir;
-use crate::io::{DiskIo, FileId, IoFile, JournalIo, OpenMode};
+use crate::io::{DiskIo, FileId, IoFile, JournalIo, Named, OpenMode};
 use crate::sink::SinkName;
 
 pub(crate) fn stream() -> StreamId {
@@ -68,8 +68,8 @@ impl JournalIo for StoppingIo {
         DiskIo.open_dir(path)
     }
 
-    fn identity(&self, path: &Path) -> io::Result<Option<FileId>> {
-        DiskIo.identity(path)
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        DiskIo.named(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

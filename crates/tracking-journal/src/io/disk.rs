@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::{FileId, IoFile, JournalIo, OpenMode};
+use super::{FileId, IoFile, JournalIo, Named, OpenMode};
 
 /// Files of the operating system, locked with `flock`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,11 +35,14 @@ impl JournalIo for DiskIo {
         Ok(Arc::new(DiskFile(open_directory(path)?)))
     }
 
-    fn identity(&self, path: &Path) -> io::Result<Option<FileId>> {
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
         match path.symlink_metadata() {
-            Ok(metadata) => Ok(Some(FileId {
-                device: metadata.dev(),
-                inode: metadata.ino(),
+            Ok(metadata) => Ok(Some(Named {
+                id: FileId {
+                    device: metadata.dev(),
+                    inode: metadata.ino(),
+                },
+                size: metadata.len(),
             })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

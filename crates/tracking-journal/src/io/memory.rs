@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{FileId, IoFile, JournalIo, OpenMode};
+use super::{FileId, IoFile, JournalIo, Named, OpenMode};
 
 /// A file system in memory. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -81,8 +81,11 @@ impl JournalIo for MemoryIo {
         self.open(path, OpenMode::Create)
     }
 
-    fn identity(&self, path: &Path) -> io::Result<Option<FileId>> {
-        Ok(self.files().get(path).map(|inode| inode.id()))
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        Ok(self.files().get(path).map(|inode| Named {
+            id: inode.id(),
+            size: inode.content().len() as u64,
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

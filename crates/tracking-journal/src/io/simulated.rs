@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracking_model::StreamId;
 
-use super::{FileId, IoFile, JournalIo, MemoryIo, OpenMode};
+use super::{FileId, IoFile, JournalIo, MemoryIo, Named, OpenMode};
 use crate::place::Place;
 
 /// How many of a file's unsynced writes may each be kept, dropped or torn; older ones have reached the disk by then.
@@ -420,8 +420,8 @@ impl JournalIo for SimulatedDisk {
         self.files.open_dir(path)
     }
 
-    fn identity(&self, path: &Path) -> io::Result<Option<FileId>> {
-        self.files.identity(path)
+    fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        self.files.named(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
