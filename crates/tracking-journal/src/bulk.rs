@@ -60,15 +60,17 @@ pub(crate) fn read_ahead<E: StreamEvent>(
     thread::scope(|scope| {
         for _ in 1..threads {
             scope.spawn(|| {
+                let mut buffer = Vec::new();
                 while let Some(index) = pipeline.claim_or_wait() {
                     let mut claim = Claim::new(&pipeline, index);
-                    claim.piece = source.piece(index);
+                    claim.piece = source.piece(index, &mut buffer);
                 }
             });
         }
         let _stop = StopOnExit(&pipeline);
+        let mut buffer = Vec::new();
         for index in 0..count {
-            let Some(piece) = pipeline.take(index, |other| source.piece(other)) else {
+            let Some(piece) = pipeline.take(index, |other| source.piece(other, &mut buffer)) else {
                 break;
             };
             if !fits(chain, &piece) {
@@ -96,10 +98,12 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The lines that begin in the piece's range; `None` if anything about them is not in order.
-    fn piece<E: StreamEvent>(&self, index: usize) -> Option<Piece<E>> {
+    /// The lines that begin in the piece's range; `None` if anything about them is not in order. They are read into
+    /// `buffer`, which keeps its room from piece to piece.
+    fn piece<E: StreamEvent>(&self, index: usize, buffer: &mut Vec<u8>) -> Option<Piece<E>> {
         let nominal = self.from + index as u64 * PIECE;
-        let (bytes, base) = self.read(nominal).ok()?;
+        let base = self.read(nominal, buffer).ok()?;
+        let bytes = buffer.as_slice();
         let (first, before) = if index == 0 {
             (0, self.after.head.hash)
         } else {
@@ -142,8 +146,9 @@ impl Source<'_> {
         })
     }
 
-    /// Bytes that hold the piece's lines and, but for the first piece, the end of the line before; and their offset.
-    fn read(&self, nominal: u64) -> io::Result<(Vec<u8>, u64)> {
+    /// Reads bytes that hold the piece's lines and, but for the first piece, the end of the line before; tells their
+    /// offset.
+    fn read(&self, nominal: u64, bytes: &mut Vec<u8>) -> io::Result<u64> {
         let base = if nominal == self.from {
             nominal
         } else {
@@ -153,13 +158,13 @@ impl Source<'_> {
         loop {
             let stop = (nominal + PIECE + spare).min(self.end);
             let wanted = usize::try_from(stop - base).map_err(|_| io::ErrorKind::FileTooLarge)?;
-            let mut bytes = vec![0; wanted];
-            let read = read_full(&**self.file, &mut bytes, base)?;
+            bytes.resize(wanted, 0);
+            let read = read_full(&**self.file, bytes, base)?;
             bytes.truncate(read);
             let tail =
                 usize::try_from(nominal + PIECE - 1 - base).map_err(|_| io::ErrorKind::FileTooLarge)?;
             if stop == self.end || bytes.get(tail..).is_some_and(|tail| line_length(tail).is_some()) {
-                return Ok((bytes, base));
+                return Ok(base);
             }
             spare *= 8;
         }

@@ -36,7 +36,7 @@ pub use file_name::{
     MAX_FILE_NAME_BYTES, is_safe_segment, numbered_file_name, percent_decode, percent_encode,
     stored_file_name,
 };
-pub use fold::{DecodeError, Fold, RecordMeta, StreamEvent};
+pub use fold::{DecodeError, EventId, Fold, RecordMeta, StreamEvent};
 pub use id::{
     ArtifactId, CollectionId, IdError, IdRule, MAX_ENCODED_ID_BYTES, MAX_ID_BYTES, PlanId, SessionId,
     StreamId, TaskId, UpgradeId, check_id,

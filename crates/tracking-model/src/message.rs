@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    Details, Percent, RecordMeta, Span, Status, StreamEvent, TaskAdded, TaskChange, TaskId, TaskType,
-    Timestamp, UpgradeChange, UpgradeChangeKind, UpgradeCreated, UpgradeEvent, UpgradeId, UpgradeImported,
-    Waiting,
+    Details, EventId, Percent, RecordMeta, Span, Status, StreamEvent, TaskAdded, TaskChange, TaskId,
+    TaskType, Timestamp, UpgradeChange, UpgradeChangeKind, UpgradeCreated, UpgradeEvent, UpgradeId,
+    UpgradeImported, Waiting,
 };
 
 /// One event of an upgrade as live viewers get it: the reference's keys in its order, then ours.
@@ -18,7 +18,7 @@ use crate::{
 #[non_exhaustive]
 pub struct ProgressEventMessage {
     /// The id of its record.
-    pub event_id: Arc<str>,
+    pub event_id: EventId,
     /// When it happened.
     pub timestamp: Timestamp,
     /// The task; `None` where the upgrade itself changed.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Details, MAX_WEIGHT, Percent, RecordMeta, Span, Status, Steps, TaskAdded, TaskChange, TaskChangeKind,
-    TaskId, TaskType, Timestamp, Waiting,
+    Details, EventId, MAX_WEIGHT, Percent, RecordMeta, Span, Status, Steps, TaskAdded, TaskChange,
+    TaskChangeKind, TaskId, TaskType, Timestamp, Waiting,
 };
 
 /// How many of a task's events stay in memory and in snapshots; the journal has them all.
@@ -17,7 +17,7 @@ pub const RECENT_EVENTS: usize = 20;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProgressEvent {
     /// The id of its record.
-    pub event_id: Arc<str>,
+    pub event_id: EventId,
     /// When it happened.
     pub timestamp: Timestamp,
     /// The task.
@@ -39,10 +39,15 @@ impl ProgressEvent {
     /// What `change`, written as `meta` says, looks like to viewers.
     #[must_use]
     pub fn new(meta: &RecordMeta, change: &TaskChange) -> Self {
+        Self::of(change.task_id.clone(), meta, change)
+    }
+
+    /// As [`Self::new`], with a copy of the task's id that is shared already.
+    fn of(task_id: TaskId, meta: &RecordMeta, change: &TaskChange) -> Self {
         Self {
             event_id: meta.event_id(),
             timestamp: meta.at,
-            task_id: change.task_id.clone(),
+            task_id,
             task_type: change.task_type,
             status: change.status,
             message: Arc::clone(&change.message),
@@ -186,6 +191,7 @@ impl TaskProgress {
             self.events.pop_front();
             self.events_omitted += 1;
         }
-        self.events.push_back(ProgressEvent::new(meta, change));
+        self.events
+            .push_back(ProgressEvent::of(self.task_id.clone(), meta, change));
     }
 }

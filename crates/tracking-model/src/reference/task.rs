@@ -8,8 +8,8 @@ use super::json::Json;
 use super::read::{Fields, Findings, valid_id};
 use super::upgrade::Lifetime;
 use crate::{
-    DEFAULT_HEARTBEAT_SECONDS, DEFAULT_WEIGHT, Details, MAX_WEIGHT, Percent, ProgressEvent, RECENT_EVENTS,
-    Status, TaskAdded, TaskId, TaskProgress, TaskType, Timestamp, Waiting,
+    DEFAULT_HEARTBEAT_SECONDS, DEFAULT_WEIGHT, Details, EventId, MAX_WEIGHT, Percent, ProgressEvent,
+    RECENT_EVENTS, Status, TaskAdded, TaskId, TaskProgress, TaskType, Timestamp, Waiting,
 };
 
 /// A task and all of its events.
@@ -235,9 +235,10 @@ fn read_events(task: &TaskProgress, items: &[Json], path: &str, found: &mut Find
             found.keep(&fields.path_of("task_id"), other, "names another task");
         }
         events.push(ProgressEvent {
-            event_id: fields
-                .text("event_id", found)
-                .unwrap_or_else(|| format!("{}#{index}", task.task_id).into()),
+            event_id: fields.text("event_id", found).map_or_else(
+                || EventId::Text(format!("{}#{index}", task.task_id).into()),
+                |id| EventId::from(&*id),
+            ),
             timestamp: fields.time("timestamp", found).unwrap_or_else(|| {
                 found.warn(format!("{} is missing", fields.path_of("timestamp")));
                 before.unwrap_or(Timestamp::EPOCH)
