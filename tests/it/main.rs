@@ -3,6 +3,7 @@
 
 mod disk_full;
 mod kill;
+mod reference_tests;
 mod writers;
 
 /// The program that the fault tests kill.

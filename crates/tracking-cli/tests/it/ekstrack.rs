@@ -61,6 +61,24 @@ impl Ekstrack {
         self.command(args).output().unwrap()
     }
 
+    /// Runs it by another program, which is given the command as its last arguments.
+    fn output_by(&self, wrapper: &[&str], args: &[&str]) -> Output {
+        let Some((program, rest)) = wrapper.split_first() else {
+            return self.output(args);
+        };
+        let plain = self.command(args);
+        let mut command = Command::new(program);
+        command
+            .args(rest)
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .current_dir(self.home())
+            .env_clear()
+            .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
     /// Runs it and expects success.
     pub(crate) fn ok(&self, args: &[&str]) -> String {
         let output = self.output(args);
@@ -76,9 +94,14 @@ impl Ekstrack {
 
     /// What was asked, and all that came of it, for a snapshot.
     pub(crate) fn transcript(&self, commands: &[&[&str]]) -> String {
+        self.transcript_by(&[], commands)
+    }
+
+    /// As [`Self::transcript`], each command run by another program.
+    pub(crate) fn transcript_by(&self, wrapper: &[&str], commands: &[&[&str]]) -> String {
         let mut text = String::new();
         for args in commands {
-            let output = self.output(args);
+            let output = self.output_by(wrapper, args);
             let quoted: Vec<String> = args
                 .iter()
                 .map(|arg| {

@@ -164,6 +164,74 @@ fn a_data_directory_that_cannot_be_used() {
     );
 }
 
+/// What runs a command in a mount namespace of its own, after `script`, which may mount things.
+fn in_a_namespace(script: &str) -> Vec<String> {
+    let mut wrapper = vec!["unshare".to_owned(), "--mount".to_owned()];
+    if !rustix::process::geteuid().is_root() {
+        wrapper.push("--map-root-user".to_owned());
+    }
+    wrapper.extend(["sh", "-c", &format!("{script} && \"$0\" \"$@\"")].map(str::to_owned));
+    wrapper
+}
+
+const WRITE: &[&str] = &["upgrade", "phase", "prod", "X"];
+const ADD: &[&str] = &["artifact", "add", "s", "c", "-", "--name", "note"];
+
+#[test]
+fn a_data_directory_that_may_not_be_read() {
+    let ekstrack = Ekstrack::started();
+    fs::set_permissions(ekstrack.data(), fs::Permissions::from_mode(0o000)).unwrap();
+    // Root reads everything unless it gives up its capabilities.
+    let wrapper: &[&str] = if rustix::process::geteuid().is_root() {
+        &["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
+    } else {
+        &[]
+    };
+    let told = ekstrack.transcript_by(
+        wrapper,
+        &[&["upgrade", "list"], &["upgrade", "show", "prod"], WRITE],
+    );
+    fs::set_permissions(ekstrack.data(), fs::Permissions::from_mode(0o700)).unwrap();
+    check("unreadable", &told);
+}
+
+#[test]
+fn a_data_directory_that_is_read_only() {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["session", "create", "prod", "--cluster", "prod-eu", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "C", "--id", "c"]);
+    let wrapper = in_a_namespace("mount --bind data data && mount -o remount,bind,ro data");
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let told = ekstrack.transcript_by(&wrapper, &[WRITE, ADD]);
+    check("read-only", &told);
+    let shown = ekstrack.transcript_by(&wrapper, &[&["upgrade", "show", "prod"], &["verify"]]);
+    assert!(!shown.contains("[exit"), "reading needs no writing: {shown}");
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["session", "create", "prod", "--cluster", "prod-eu", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "C", "--id", "c"]);
+    let wrapper = in_a_namespace(
+        "mkdir full && mount -t tmpfs -o size=256k none full && cp -a data/. full && mount --move full data && \
+         { head -c 1M /dev/zero > data/ballast; true; } 2> /dev/null",
+    );
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    // What needs more than the rest of a page.
+    ekstrack.ok(&["task", "add", "prod", "a", "--name", "A", "--type", "cleanup"]);
+    let large = format!("log={}", "y".repeat(5_000));
+    fs::write(ekstrack.home().join("report.txt"), "y".repeat(5_000)).unwrap();
+    let report: &[&str] = &["task", "progress", "prod", "a", "5", "--detail", &large];
+    let add: &[&str] = &["artifact", "add", "s", "c", "report.txt"];
+    let mut told = String::new();
+    for command in [WRITE, report, add] {
+        told += &ekstrack.transcript_by(&wrapper, &[command]);
+        fs::remove_dir(ekstrack.home().join("full")).unwrap();
+    }
+    check("full", &told.replace(&large, "log=<5,000 bytes>"));
+}
+
 #[test]
 fn another_process_that_keeps_the_lock() {
     let ekstrack = Ekstrack::started();

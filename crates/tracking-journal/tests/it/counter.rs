@@ -92,6 +92,10 @@ impl Fold for Counter {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PanicsInApply(u64);
 
+/// A model with a bug: it panics when it is asked to check 13.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PanicsInCheck;
+
 /// A model with a bug: it panics at all data.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PanicsInDecode;
@@ -131,6 +135,25 @@ impl Fold for PanicsInApply {
         assert!(meta.seq < 3_000, "the model has a bug");
         self.0 += 1;
     }
+}
+
+impl Fold for PanicsInCheck {
+    type Command = u64;
+    type Event = Added;
+    type Refusal = TooLarge;
+    const CHECKPOINT_VERSION: u32 = 1;
+
+    fn empty(_: &StreamId) -> Self {
+        Self
+    }
+
+    fn check(&self, value: u64, _: Timestamp) -> Result<Vec<Added>, TooLarge> {
+        assert_ne!(value, 13, "the model has a bug");
+        let pad = String::new();
+        Ok(vec![Added { value, pad }])
+    }
+
+    fn apply(&mut self, _: &RecordMeta, _: &Added) {}
 }
 
 impl Fold for PanicsInDecode {

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, also in what its cases share"
 )]
 
+mod blocking;
 mod counter;
 mod damage;
 mod faults;
