@@ -144,6 +144,17 @@ impl Inner {
         })
     }
 
+    /// Passes every artifact that `query` matches to `each`, whatever the query's limit, as far as the index was fed.
+    pub(crate) fn each_artifact(
+        &self,
+        query: ArtifactQuery,
+        each: impl FnMut(Arc<Artifact>) -> Result<(), ArtifactError>,
+    ) -> Result<(), ArtifactError> {
+        let query = query.with_limit(usize::MAX);
+        let found = self.catalogue.index().query(&query)?;
+        found.artifacts.into_iter().try_for_each(each)
+    }
+
     /// Changes an artifact as its record is now; looks again where someone else changed it meanwhile.
     fn change_artifact(
         self: &Arc<Self>,

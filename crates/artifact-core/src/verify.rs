@@ -190,9 +190,14 @@ impl<'a> Verification<'a> {
     }
 
     fn all_of(&self, id: &SessionId) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
-        let mut query = ArtifactQuery::new().in_session(id.clone()).with_limit(usize::MAX);
+        let mut query = ArtifactQuery::new().in_session(id.clone());
         query.statuses = ArtifactStatus::ALL.to_vec();
-        Ok(self.inner.catalogue.index().query(&query)?.artifacts)
+        let mut all = Vec::new();
+        self.inner.each_artifact(query, |artifact| {
+            all.push(artifact);
+            Ok(())
+        })?;
+        Ok(all)
     }
 
     /// Compares some artifacts, several at once.
