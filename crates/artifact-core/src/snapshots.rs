@@ -34,6 +34,8 @@ struct State {
     /// When each may be replaced again.
     not_before: HashMap<SessionId, Instant>,
     has_thread: bool,
+    /// Whether the thread writes one.
+    writing: bool,
     closed: bool,
 }
 
@@ -55,6 +57,7 @@ impl Snapshots {
             state = match first {
                 Some((id, at)) if at <= now => {
                     state.due.remove(&id);
+                    state.writing = true;
                     return Some(id);
                 }
                 Some((_, at)) => {
@@ -66,8 +69,13 @@ impl Snapshots {
         }
     }
 
+    /// What is behind, once the thread has ended what it is writing: the process may end when that is written.
     fn take_all(&self) -> Vec<SessionId> {
-        self.lock().due.drain().map(|(id, _)| id).collect()
+        let mut state = self.lock();
+        while state.writing {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.due.drain().map(|(id, _)| id).collect()
     }
 
     /// Ends the thread.
@@ -183,11 +191,24 @@ fn replace(
 
 fn run(snapshots: &Snapshots, inner: &Weak<Inner>) {
     while let Some(id) = snapshots.next() {
+        let written = Written(snapshots);
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = inner.write_snapshot(&id) {
             tracing::warn!(session = %id, error = &error as &dyn std::error::Error, "cannot write a snapshot; trying again");
             let mut state = snapshots.lock();
             state.due.insert(id, Instant::now() + SHORTEST_INTERVAL);
         }
+        // Before the manager is let go: if this was its last handle, closing it waits for us.
+        drop(written);
+    }
+}
+
+/// Says that the thread has ended what it was writing, be it by a panic.
+struct Written<'a>(&'a Snapshots);
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        self.0.lock().writing = false;
+        self.0.changed.notify_all();
     }
 }

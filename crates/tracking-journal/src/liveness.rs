@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracking_model::StreamId;
 
-use crate::io::{IoFile, OpenMode};
+use crate::io::{IoFile, OpenMode, write_full};
 use crate::place::Place;
 use crate::{DataDir, JournalError, lock_owner};
 
@@ -29,26 +29,50 @@ impl Liveness {
     /// [`JournalError::Io`] if the marker cannot be opened or locked.
     pub fn of(dir: &DataDir, stream: &StreamId) -> Result<Self, JournalError> {
         let place = Place::on_disk(dir, stream);
+        let mut seen = Seen::InMotion(Self::Live);
+        for _ in 0..LOOK_TRIES {
+            seen = Self::look(&place)?;
+            match seen {
+                Seen::Settled(found) => return Ok(found),
+                Seen::InMotion(_) => thread::sleep(PAUSE),
+            }
+        }
+        let (Seen::Settled(found) | Seen::InMotion(found)) = seen;
+        Ok(found)
+    }
+
+    fn look(place: &Place) -> Result<Seen, JournalError> {
         let io = |operation, error| JournalError::io(operation, &place.agent, error);
         let marker = match place.io.open(&place.agent, OpenMode::Read) {
             Ok(marker) => marker,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Unmarked),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Seen::Settled(Self::Unmarked)),
             Err(error) => return Err(io("open", error)),
         };
         let id = marker.identity().map_err(|error| io("look at", error))?;
-        for _ in 0..LOOK_TRIES {
-            if marker.try_lock().map_err(|error| io("lock", error))? {
-                marker.unlock().map_err(|error| io("unlock", error))?;
-                return Ok(Self::Gone);
-            }
-            // Writers share the lock; whoever has it alone only looks, and may have let go meanwhile.
-            if lock_owner::is_exclusive(id) == Some(false) {
-                return Ok(Self::Live);
-            }
-            thread::sleep(PAUSE);
+        if !marker.try_lock().map_err(|error| io("lock", error))? {
+            // Writers share the lock; whoever has it alone only looks, or leaves, and may have let go meanwhile.
+            return Ok(match lock_owner::is_exclusive(id) {
+                Some(false) => Seen::Settled(Self::Live),
+                _ => Seen::InMotion(Self::Live),
+            });
         }
-        Ok(Self::Live)
+        let named = place.io.named(&place.agent);
+        let named = named.map_err(|error| io("look at", error))?;
+        marker.unlock().map_err(|error| io("unlock", error))?;
+        Ok(match named {
+            Some(named) if named.id == id && named.size > 0 => Seen::Settled(Self::Gone),
+            // An empty one is about to be locked, or its writer died before that and so before it wrote any record; if it
+            // has another name, or none, the last writer removed it since it was opened.
+            _ => Seen::InMotion(Self::Unmarked),
+        })
     }
+}
+
+/// What a marker says at one moment.
+enum Seen {
+    Settled(Liveness),
+    /// Somebody is changing it; if that does not end, this is what to make of it.
+    InMotion(Liveness),
 }
 
 /// Says that a long-lived writer is alive until it is released or its process dies.
@@ -61,7 +85,7 @@ pub(crate) struct AliveMarker {
 /// How often one who looks tries to get past others who do.
 const LOOK_TRIES: u32 = 50;
 /// How long the last writer to leave tries to get past those who only look.
-const LEAVE_TRIES: u32 = 5;
+const LEAVE_TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl AliveMarker {
@@ -80,10 +104,12 @@ impl AliveMarker {
                     .identity(&place.agent)
                     .map_err(|error| io("look at", error))?;
                 if named == Some(file.identity().map_err(|error| io("look at", error))?) {
-                    return Ok(Self {
+                    let marker = Self {
                         place: place.clone(),
                         file,
-                    });
+                    };
+                    marker.sign();
+                    return Ok(marker);
                 }
             }
             if start.elapsed() >= timeout {
@@ -94,6 +120,18 @@ impl AliveMarker {
                 });
             }
             thread::sleep(PAUSE);
+        }
+    }
+
+    /// Only a marker with content says that its writer died: one that is empty was never held.
+    fn sign(&self) {
+        let signed = self.file.size().and_then(|size| match size {
+            0 => write_full(&*self.file, format!("{}\n", std::process::id()).as_bytes(), 0),
+            _ => Ok(()),
+        });
+        if let Err(error) = signed {
+            // Without it, this writer's death is only noticed by its silence.
+            tracing::warn!(%error, path = %self.place.agent.display(), "cannot sign the marker of a live writer");
         }
     }
 
@@ -119,5 +157,41 @@ impl AliveMarker {
             thread::sleep(PAUSE);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tracking_model::UpgradeId;
+
+    use super::*;
+
+    #[test]
+    fn writers_that_leave_properly_never_look_dead() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(folder.path()).unwrap();
+        let stream = StreamId::Upgrade(UpgradeId::new("u").unwrap());
+        let place = Place::on_disk(&dir, &stream);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let looker = scope.spawn(|| {
+                let mut looks = 0;
+                while !done.load(Ordering::Relaxed) {
+                    assert_ne!(Liveness::of(&dir, &stream).unwrap(), Liveness::Gone);
+                    looks += 1;
+                }
+                looks
+            });
+            for _ in 0..500 {
+                AliveMarker::hold(&place, Duration::from_secs(5))
+                    .unwrap()
+                    .release();
+            }
+            done.store(true, Ordering::Relaxed);
+            assert!(looker.join().unwrap() > 0);
+        });
+        assert_eq!(Liveness::of(&dir, &stream).unwrap(), Liveness::Unmarked);
     }
 }

@@ -430,3 +430,16 @@ async fn many_writers_share_a_session() {
         .unwrap();
     assert!(report.is_clean(), "{report:?}");
 }
+
+#[tokio::test]
+async fn snapshots_are_exact_once_the_manager_is_closed() {
+    for _ in 0..50 {
+        let fixture = Fixture::new().await;
+        fixture.manager.close().await.unwrap();
+        let artifacts = fixture.dir.path().join("data/artifacts");
+        let snapshot = std::fs::read(artifacts.join("session_s.json")).unwrap();
+        let snapshot: serde_json::Value = serde_json::from_slice(&snapshot).unwrap();
+        assert_eq!(snapshot["collections"]["c"]["name"], "Logs", "{snapshot}");
+        assert!(!artifacts.join("session_s.json.part").exists());
+    }
+}
