@@ -123,24 +123,27 @@ impl ProgressTracker {
     }
 
     /// Adds a task unless it is there already, with the same name, type and parent: for an agent that was restarted
-    /// after a crash and goes on where it stopped. Its status stays as it is.
+    /// after a crash and goes on where it stopped. Returns the task's status, which stays as it is: what is
+    /// `completed` need not be done again, and what `failed` takes a [`retry`](Self::retry).
     ///
     /// # Errors
     /// As [`Self::add_task`], and [`CommandError::TaskExists`] if the id belongs to another task.
-    pub async fn ensure_task(&self, task: NewTask) -> Result<(), ProgressError> {
+    pub async fn ensure_task(&self, task: NewTask) -> Result<Status, ProgressError> {
         let wanted = task.clone();
-        let outcome = self.add_task(task).await;
-        if !matches!(outcome, Err(ProgressError::Refused(CommandError::TaskExists(_)))) {
-            return outcome;
-        }
+        let refused = match self.add_task(task).await {
+            Ok(()) => return Ok(Status::NotStarted),
+            Err(refused @ ProgressError::Refused(CommandError::TaskExists(_))) => refused,
+            Err(error) => return Err(error),
+        };
         let same = self.read(|state| {
-            state.task(&wanted.task_id).is_some_and(|task| {
+            let task = state.task(&wanted.task_id).filter(|task| {
                 task.task_name == wanted.task_name
                     && task.task_type == wanted.task_type
                     && task.parent_task_id == wanted.parent_task_id
-            })
+            });
+            task.map(|task| task.status)
         });
-        if same { Ok(()) } else { outcome }
+        same.ok_or(refused)
     }
 
     /// Adds tasks, all or none. A parent stands before its children.

@@ -15,6 +15,7 @@ mod verify;
 mod watch;
 
 use clap::CommandFactory;
+use serde_json::json;
 
 use crate::args::{Cli, Command};
 use crate::exit::Failure;
@@ -45,5 +46,7 @@ pub(crate) fn dispatch(command: Command, settings: &Settings) -> Result<u8, Fail
 fn completions(shell: clap_complete::Shell, settings: &Settings) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "ekstrack", &mut script);
-    settings.output.text(&String::from_utf8_lossy(&script))
+    let script = String::from_utf8_lossy(&script);
+    let document = json!({ "shell": shell.to_string(), "script": script });
+    settings.output.result(&document, |_| script.to_string())
 }

@@ -110,11 +110,11 @@ impl Failure {
         }
     }
 
-    /// Prints it to stderr: as JSON for scripts, else in two or three lines.
-    pub(crate) fn print(&self, json: bool) {
+    /// Prints it to stderr: as JSON for scripts, else in two or three lines. The command exits with `code`.
+    pub(crate) fn print(&self, json: bool, code: u8) {
         let Self::Told(report) = self else { return };
         let text = if json {
-            report.to_json()
+            report.to_json(code)
         } else {
             report.to_text(Palette::for_stderr())
         };
@@ -142,10 +142,10 @@ impl Report {
         text
     }
 
-    fn to_json(&self) -> String {
+    fn to_json(&self, code: u8) -> String {
         let error = json!({"error": {
             "kind": self.kind.as_str(),
-            "exit_code": self.kind.code(),
+            "exit_code": code,
             "attempted": self.attempted,
             "causes": self.causes,
             "hint": self.hint,

@@ -18,7 +18,7 @@ pub(crate) fn cannot<E: Into<TrackingError>>(
             TrackingError::Output(error) => return Failure::output(&error),
             error => error,
         };
-        let failure = Failure::of(kind(&error), attempted(), &error);
+        let failure = Failure::of(error.kind().into(), attempted(), &error);
         match hint(&error) {
             Some(hint) => failure.hint(hint),
             None => failure,
@@ -26,13 +26,15 @@ pub(crate) fn cannot<E: Into<TrackingError>>(
     }
 }
 
-fn kind(error: &TrackingError) -> Kind {
-    match error.kind() {
-        ErrorKind::Invalid => Kind::Usage,
-        ErrorKind::NotFound => Kind::NotFound,
-        ErrorKind::Refused => Kind::Refused,
-        ErrorKind::Unavailable => Kind::Unavailable,
-        _ => Kind::Failed,
+impl From<ErrorKind> for Kind {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Invalid => Self::Usage,
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Refused => Self::Refused,
+            ErrorKind::Unavailable => Self::Unavailable,
+            _ => Self::Failed,
+        }
     }
 }
 

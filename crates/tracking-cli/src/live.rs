@@ -91,6 +91,9 @@ impl Follow {
         let mut interrupts = Signals::take_over().map_err(|error| signals(&error))?;
         let mut resized = signal(SignalKind::window_change()).map_err(|error| signals(&error))?;
         let mut follower = archive.follow(&self.upgrade).map_err(cannot(attempted))?;
+        if let Some(since) = self.since {
+            self.check_since(since, &follower)?;
+        }
         let mut view = View::new(&self, archive)?;
         view.begin(&follower)?;
         if let Some(since) = self.since {
@@ -117,6 +120,18 @@ impl Follow {
         Ok(End::Upgrade(follower.state().status))
     }
 
+    /// Refuses a sequence from the future, before anything is shown.
+    fn check_since(&self, since: u64, follower: &Follower<UpgradeProgress>) -> Result<(), Failure> {
+        let until = follower.head().seq;
+        if since <= until {
+            return Ok(());
+        }
+        let attempted = format!("watch upgrade {} since {since}", self.upgrade);
+        let cause = format!("its journal has only {until} records");
+        Err(Failure::new(Kind::Usage, attempted, cause)
+            .hint("it may be another upgrade of the same id; leave --since out to begin anew"))
+    }
+
     /// Shows what came after `since` up to where `follower` stands.
     fn catch_up(
         &self,
@@ -127,11 +142,6 @@ impl Follow {
     ) -> Result<(), Failure> {
         let attempted = || format!("watch upgrade {} since {since}", self.upgrade);
         let until = follower.head().seq;
-        if since > until {
-            let cause = format!("its journal has only {until} records");
-            return Err(Failure::new(Kind::Usage, attempted(), cause)
-                .hint("it may be another upgrade of the same id; leave --since out to begin anew"));
-        }
         let stream = StreamId::Upgrade(self.upgrade.clone());
         let read = || -> Result<JournalReader, JournalError> {
             JournalReader::open_at(archive.data_dir(), &stream, since + 1)
@@ -265,7 +275,10 @@ impl View {
     fn finish(&mut self, follower: &Follower<UpgradeProgress>) -> Result<(), Failure> {
         match self {
             Self::Wire(_) => Ok(()),
-            Self::Lines(lines) => lines.summary(&Summary::of(follower.state(), SystemClock.now())),
+            Self::Lines(lines) if lines.has_news() => {
+                lines.summary(&Summary::of(follower.state(), SystemClock.now()))
+            }
+            Self::Lines(_) => Ok(()),
             Self::Tree(tree) => tree.draw(follower.state()),
         }
     }

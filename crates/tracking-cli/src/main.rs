@@ -36,33 +36,46 @@ fn main() -> ExitCode {
     let runs = matches!(cli.command, Command::Run(_));
     let ended = Settings::resolve(cli.global).and_then(|settings| commands::dispatch(cli.command, &settings));
     ExitCode::from(ended.unwrap_or_else(|failure| {
-        failure.print(json);
-        if runs {
+        let code = if runs {
             commands::run::REFUSED
         } else {
             failure.code()
-        }
+        };
+        failure.print(json, code);
+        code
     }))
 }
 
 /// Says what is wrong with the command line, or prints the help that was asked for.
 fn not_understood(error: &clap::Error, arguments: &[OsString]) -> u8 {
     let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if !help && arguments.iter().any(|argument| argument == "--json") {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        let cause = first.strip_prefix("error: ").unwrap_or(first);
-        Failure::new(Kind::Usage, "read the command line", cause)
-            .hint("try --help")
-            .print(true);
-    } else if error.print().is_err() {
-        // Nobody is left to tell; the exit code still says it.
-    }
-    match (help, subcommand(arguments).as_deref()) {
+    let code = match (help, subcommand(arguments).as_deref()) {
         (true, _) => 0,
         (false, Some("run")) => commands::run::REFUSED,
         (false, _) => Kind::Usage.code(),
+    };
+    if !help && arguments.iter().any(|argument| argument == "--json") {
+        Failure::new(Kind::Usage, "read the command line", what_is_wrong(error))
+            .hint("try --help")
+            .print(true, code);
+    } else if error.print().is_err() {
+        // Nobody is left to tell; the exit code still says it.
     }
+    code
+}
+
+/// What clap says of it, but for the usage that follows.
+fn what_is_wrong(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a subcommand is missing".to_owned();
+    }
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said: Vec<&str> = lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .collect();
+    let said = said.join(" ");
+    said.strip_prefix("error: ").unwrap_or(&said).to_owned()
 }
 
 /// The command that a command line names, though the rest of it is wrong.

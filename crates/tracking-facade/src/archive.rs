@@ -43,6 +43,16 @@ pub struct UpgradeView {
     pub at: Timestamp,
 }
 
+/// The upgrade that somebody who names none most likely means.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct LatestUpgrade {
+    /// The upgrade, `None` if none can be read.
+    pub upgrade_id: Option<UpgradeId>,
+    /// Upgrades that cannot be read, and why.
+    pub unreadable: Vec<(UpgradeId, ProgressError)>,
+}
+
 impl Archive {
     /// Opens a data directory that exists. Nothing is created.
     ///
@@ -86,6 +96,9 @@ impl Archive {
         let stream = StreamId::Upgrade(id.clone());
         let loaded = load::<UpgradeProgress>(&self.dir, &stream);
         let loaded = loaded.map_err(|error| self.or_unknown(id, error))?;
+        if !loaded.state.exists() {
+            return Err(self.unknown(id));
+        }
         let at = self.clock.now();
         Ok(UpgradeView {
             agent: Agent::of(&loaded.state, Liveness::of(&self.dir, &stream)?, at),
@@ -96,11 +109,12 @@ impl Archive {
         })
     }
 
-    /// The upgrade that started last and is not finished, else the one that ended last; `None` if there is none.
+    /// The upgrade that started last and is not finished, else the one that ended last, among those that can be read;
+    /// with it those that cannot, which might be the one.
     ///
     /// # Errors
     /// [`TrackingError::DataDir`] if the directory cannot be listed.
-    pub fn latest_upgrade(&self) -> Result<Option<UpgradeId>, TrackingError> {
+    pub fn latest_upgrade(&self) -> Result<LatestUpgrade, TrackingError> {
         let rank = |header: &UpgradeHeader| {
             let finished = header.completed_at.is_some();
             (
@@ -112,8 +126,18 @@ impl Archive {
                 },
             )
         };
-        let headers = self.upgrades()?.into_iter().filter_map(|entry| entry.header.ok());
-        Ok(headers.max_by_key(rank).map(|header| header.upgrade_id))
+        let (mut headers, mut unreadable) = (Vec::new(), Vec::new());
+        for entry in self.upgrades()? {
+            match entry.header {
+                Ok(header) => headers.push(header),
+                Err(error) => unreadable.push((entry.upgrade_id, error)),
+            }
+        }
+        let latest = headers.into_iter().max_by_key(rank);
+        Ok(LatestUpgrade {
+            upgrade_id: latest.map(|header| header.upgrade_id),
+            unreadable,
+        })
     }
 
     /// When an upgrade will be complete, learned from how it goes and from the others of this directory.
@@ -142,7 +166,12 @@ impl Archive {
     /// As [`Self::upgrade`].
     pub fn follow(&self, id: &UpgradeId) -> Result<Follower<UpgradeProgress>, TrackingError> {
         let stream = StreamId::Upgrade(id.clone());
-        Follower::open(&self.dir, &stream).map_err(|error| self.or_unknown(id, error))
+        let follower = Follower::<UpgradeProgress>::open(&self.dir, &stream);
+        let follower = follower.map_err(|error| self.or_unknown(id, error))?;
+        if !follower.state().exists() {
+            return Err(self.unknown(id));
+        }
+        Ok(follower)
     }
 
     /// Writes an upgrade as the reference does, with all events that its journal has, as indented JSON. Memory grows
@@ -165,6 +194,9 @@ impl Archive {
             let meta = record.meta();
             progress.apply(&meta, &event);
             history.push(&meta, &event);
+        }
+        if !progress.exists() {
+            return Err(self.unknown(id));
         }
         let mut out = io::BufWriter::new(out);
         let written = Snapshot::of(&progress).with_history(&history).write_to(&mut out);
@@ -228,11 +260,16 @@ impl Archive {
 
     fn or_unknown(&self, id: &UpgradeId, error: JournalError) -> TrackingError {
         match error {
-            JournalError::NoSuchStream { .. } => TrackingError::Progress(ProgressError::UnknownUpgrade {
-                upgrade_id: id.clone(),
-                data_dir: self.dir.path().to_owned(),
-            }),
+            JournalError::NoSuchStream { .. } => self.unknown(id),
             error => error.into(),
         }
+    }
+
+    /// There is no such upgrade, or nothing but the file of one whose first record could not be written.
+    fn unknown(&self, id: &UpgradeId) -> TrackingError {
+        TrackingError::Progress(ProgressError::UnknownUpgrade {
+            upgrade_id: id.clone(),
+            data_dir: self.dir.path().to_owned(),
+        })
     }
 }

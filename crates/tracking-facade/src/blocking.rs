@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tracking_journal::{Clock, EventSink, RecoveryReport};
 use tracking_model::{
     Artifact, ArtifactId, Collection, CollectionId, Details, NewArtifact, NewCollection, NewSession, NewTask,
-    ProgressEvent, Session, SessionId, SessionOutcome, Summary, Timestamp,
+    ProgressEvent, Session, SessionId, SessionOutcome, Status, Summary, Timestamp,
 };
 
 use crate::{
@@ -204,7 +204,7 @@ blocking! { ProgressTracker, progress, ProgressError,
     /// Adds a task.
     add_task(task: NewTask) -> ();
     /// Adds a task unless it is there already, as after a restart of the agent.
-    ensure_task(task: NewTask) -> ();
+    ensure_task(task: NewTask) -> Status;
     /// Adds tasks, all or none.
     add_tasks(tasks: Vec<NewTask>) -> ();
     /// Starts a task, or starts it again after a failure.

@@ -83,6 +83,18 @@ impl TrackingError {
     }
 }
 
+impl From<&ProgressError> for ErrorKind {
+    fn from(error: &ProgressError) -> Self {
+        progress_kind(error)
+    }
+}
+
+impl From<&ArtifactError> for ErrorKind {
+    fn from(error: &ArtifactError) -> Self {
+        artifact_kind(error)
+    }
+}
+
 const fn data_dir_kind(error: &DataDirError) -> ErrorKind {
     match error {
         DataDirError::Missing { .. } => ErrorKind::NotFound,
@@ -136,6 +148,8 @@ fn artifact_kind(error: &ArtifactError) -> ErrorKind {
 const fn source_kind(error: &SourceError) -> ErrorKind {
     match error {
         SourceError::Missing { .. } => ErrorKind::NotFound,
+        SourceError::NotAFile { .. } | SourceError::TooLong { .. } => ErrorKind::Refused,
+        SourceError::Io { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::Failed,
     }
 }
@@ -159,7 +173,8 @@ fn progress_kind(error: &ProgressError) -> ErrorKind {
         ProgressError::Journal(error) => journal_kind(error),
         ProgressError::DataDir(error) => data_dir_kind(error),
         ProgressError::UnknownUpgrade { .. } | ProgressError::UnknownTask { .. } => ErrorKind::NotFound,
-        ProgressError::OtherUpgrade { .. }
+        ProgressError::AgentAtWork { .. }
+        | ProgressError::OtherUpgrade { .. }
         | ProgressError::Cancelled { .. }
         | ProgressError::Failed { .. } => ErrorKind::Refused,
         ProgressError::Snapshot { .. } | ProgressError::Io { .. } => ErrorKind::Unavailable,

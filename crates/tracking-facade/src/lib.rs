@@ -27,7 +27,7 @@ mod relays;
 mod tracking;
 mod verify;
 
-pub use archive::{Archive, UpgradeView};
+pub use archive::{Archive, LatestUpgrade, UpgradeView};
 pub use builder::{Problem, TrackingBuilder};
 pub use error::{ErrorKind, TrackingError};
 pub use import::{ArchiveImport, ImportSources};
@@ -37,9 +37,9 @@ pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 
 pub use artifact_core::ImportReport as SessionImport;
 pub use artifact_core::{
-    ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, Finding, ManagerOptions, NamePattern,
-    SearchResults, Sessions, Sort, SourceError, TestArtifactsManager, Unreadable, VerifyProgress,
-    VerifyReport, VerifyScope,
+    ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, Finding, ImportError, ManagerOptions,
+    NamePattern, SearchResults, Sessions, Sort, SourceError, TestArtifactsManager, Unreadable,
+    VerifyProgress, VerifyReport, VerifyScope,
 };
 pub use progress_core::{
     Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, History, ImportReport,

@@ -85,7 +85,11 @@ impl Archive {
                 artifacts: 0,
                 bytes: 0,
             });
-            report.streams.push(StreamReport { stream, result });
+            // The file of a stream whose first record could not be written is no stream yet.
+            let begun = |verified: &Verification| verified.head.seq > 0 || verified.torn_bytes > 0;
+            if !all || result.as_ref().map_or(true, begun) {
+                report.streams.push(StreamReport { stream, result });
+            }
         }
         // A session whose beginning was interrupted has no record yet, and so no artifacts.
         let readable = report

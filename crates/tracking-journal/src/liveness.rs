@@ -45,7 +45,9 @@ impl Liveness {
         let io = |operation, error| JournalError::io(operation, &place.agent, error);
         let marker = match place.io.open(&place.agent, OpenMode::Read) {
             Ok(marker) => marker,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Seen::Settled(Self::Unmarked)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Seen::Settled(Self::Unmarked));
+            }
             Err(error) => return Err(io("open", error)),
         };
         let id = marker.identity().map_err(|error| io("look at", error))?;

@@ -26,6 +26,8 @@ pub enum IdRule {
     Suffix,
     /// The encoded form, with `:` as `%3A`, is at most 200 bytes.
     EncodedLength,
+    /// A stream is an upgrade's or a session's.
+    Stream,
 }
 
 impl fmt::Display for IdRule {
@@ -36,6 +38,7 @@ impl fmt::Display for IdRule {
             Self::Characters => "an id has only letters, digits, '.', '_', ':' and '-'",
             Self::Suffix => "an id does not end in '.json' or '.jsonl'",
             Self::EncodedLength => "an id with each ':' written '%3A' has at most 200 characters",
+            Self::Stream => "a stream is 'upgrade:ID' or 'session:ID'",
         })
     }
 }
@@ -262,9 +265,9 @@ impl FromStr for StreamId {
             Some(("upgrade", id)) => UpgradeId::new(id).map(Self::Upgrade),
             Some(("session", id)) => SessionId::new(id).map(Self::Session),
             _ => Err(IdError {
-                kind: "stream id",
+                kind: "stream",
                 id: text.to_owned(),
-                rule: IdRule::Characters,
+                rule: IdRule::Stream,
             }),
         }
     }

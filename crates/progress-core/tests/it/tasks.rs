@@ -38,10 +38,10 @@ async fn a_task_runs_from_start_to_end() {
 async fn a_restarted_agent_adds_its_tasks_again_without_harm() {
     let (tracker, _) = with_tasks().await;
     let drain = || task("drain", "Drain nodes", TaskType::Cleanup);
-    tracker.ensure_task(drain()).await.unwrap();
+    assert_eq!(tracker.ensure_task(drain()).await.unwrap(), Status::NotStarted);
     tracker.start_task("drain").await.unwrap();
     let head = tracker.head();
-    tracker.ensure_task(drain()).await.unwrap();
+    assert_eq!(tracker.ensure_task(drain()).await.unwrap(), Status::InProgress);
     assert_eq!(tracker.head(), head, "nothing is written");
     let error = tracker
         .ensure_task(task("drain", "Another", TaskType::Cleanup))

@@ -10,15 +10,15 @@ use super::value::task_type;
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The task is created if the upgrade has none of this id, started, and started again if it failed before.
-The command's stdout and stderr pass through unchanged and are kept as the artifacts `stdout.log` and
-`stderr.log` (where it wrote any). While it runs, heartbeats are sent. Exit status 0 completes the task,
+The task is created if the upgrade has none of this id, started, and started again if it failed before. \
+The command's stdout and stderr pass through unchanged and are kept as the artifacts `stdout.log` and \
+`stderr.log` (where it wrote any). While it runs, heartbeats are sent. Exit status 0 completes the task, \
 any other fails it. If the upgrade is paused or cancelled meanwhile, the command goes on.
 
-If tracking itself fails (disk full, journal locked or damaged), the command runs all the same, with a
+If tracking itself fails (disk full, journal locked or damaged), the command runs all the same, with a \
 warning.
 
-Exits as the command does, and with 125 if refused before the start (unknown upgrade, completed task),
+Exits as the command does, and with 125 if refused before the start (unknown upgrade, completed task), \
 126 if the command cannot be executed, 127 if it is not found, 128+n if signal n killed it.
 
 Examples:

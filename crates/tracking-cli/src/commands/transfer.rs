@@ -4,8 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Serialize;
-use tracking_facade::{ArchiveImport, ImportSources, SessionId, SessionImport, SkipReason, UpgradeId};
+use serde::{Serialize, Serializer};
+use tracking_facade::{
+    ArchiveImport, ErrorKind, ImportError, ImportSources, SessionId, SessionImport, SkipReason, UpgradeId,
+};
 
 use crate::args::{ExportArgs, ImportArgs};
 use crate::exit::{Failure, Kind, chain};
@@ -53,8 +55,9 @@ struct ImportedSession {
 struct Skipped {
     source: String,
     reason: String,
-    /// Whether it should have been imported and could not be.
-    failed: bool,
+    /// Whether, and how, it could not be imported though it should have been.
+    #[serde(serialize_with = "is_some")]
+    failed: Option<Kind>,
 }
 
 pub(crate) fn import(args: ImportArgs, settings: &Settings) -> Result<(), Failure> {
@@ -77,14 +80,24 @@ pub(crate) fn import(args: ImportArgs, settings: &Settings) -> Result<(), Failur
     settings
         .output
         .result(&document, |palette| document.to_text(palette))?;
-    match document.skipped.iter().find(|skipped| skipped.failed) {
+    match document.skipped.iter().find(|skipped| skipped.failed.is_some()) {
         None => Ok(()),
         Some(skipped) => {
             let cause = format!("{}: {}", skipped.source, skipped.reason);
-            Err(Failure::new(Kind::Failed, attempted(), cause)
-                .hint("the other files were imported; mend it and import again"))
+            let hint = match document.counts() {
+                (0, 0) => "nothing was imported; mend it and import again",
+                _ => "the other files were imported; mend it and import again",
+            };
+            let kind = skipped.failed.unwrap_or(Kind::Failed);
+            Err(Failure::new(kind, attempted(), cause).hint(hint))
         }
     }
+}
+
+/// For scripts it is a yes or no: the reason says how.
+#[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+fn is_some<S: Serializer>(failed: &Option<Kind>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(failed.is_some())
 }
 
 impl ImportDocument {
@@ -99,7 +112,11 @@ impl ImportDocument {
         }
         for one in report.upgrades.skipped {
             document.skipped.push(Skipped {
-                failed: matches!(one.reason, SkipReason::Failed(_) | SkipReason::NotAFile),
+                failed: match &one.reason {
+                    SkipReason::Failed(error) => Some(ErrorKind::from(error).into()),
+                    SkipReason::NotAFile => Some(Kind::Failed),
+                    _ => None,
+                },
                 reason: chain(&one.reason).join(": "),
                 source: one.source.display().to_string(),
             });
@@ -124,14 +141,17 @@ impl ImportDocument {
             self.skipped.push(Skipped {
                 source: format!("session {session_id}"),
                 reason: "it is in the data directory already".to_owned(),
-                failed: false,
+                failed: None,
             });
         }
         for one in report.failures {
             self.skipped.push(Skipped {
                 source: one.file.display().to_string(),
                 reason: chain(&one.error).join(": "),
-                failed: true,
+                failed: Some(match &one.error {
+                    ImportError::Artifact(error) => ErrorKind::from(error).into(),
+                    _ => Kind::Failed,
+                }),
             });
         }
     }
@@ -146,7 +166,7 @@ impl ImportDocument {
                 .iter()
                 .map(move |warning| format!("{}: {}", source.display(), one_line(warning)))
         });
-        let failed = self.skipped.iter().filter(|one| one.failed);
+        let failed = self.skipped.iter().filter(|one| one.failed.is_some());
         let not_taken = failed.map(|one| format!("{} is not taken over: {}", one.source, one.reason));
         of_files.chain(not_taken).collect()
     }

@@ -70,7 +70,7 @@ pub(crate) fn verify(args: VerifyArgs, settings: &Settings) -> Result<(), Failur
     };
     let archive = settings.archive().map_err(cannot(attempted))?;
     let report = check(&archive, &args, settings).map_err(cannot(attempted))?;
-    let document = VerifyDocument::new(&report);
+    let document = VerifyDocument::new(&report, &args);
     settings
         .output
         .result(&document, |palette| document.to_text(palette))?;
@@ -158,13 +158,13 @@ fn verdict(report: &ArchiveReport, args: &VerifyArgs, attempted: impl Fn() -> St
 }
 
 impl VerifyDocument {
-    fn new(report: &ArchiveReport) -> Self {
+    fn new(report: &ArchiveReport, args: &VerifyArgs) -> Self {
         let head_found_in = report.head_found().map(|(stream, seq)| HeadFound {
             stream: stream.to_string(),
             seq,
         });
         Self {
-            ok: report.is_clean(),
+            ok: report.is_clean() && (args.head.is_none() || head_found_in.is_some()),
             streams: report.streams.iter().map(StreamFinding::new).collect(),
             artifacts: ArtifactFindings::new(&report.artifacts),
             head_found_in,

@@ -4,9 +4,10 @@ use tokio::sync::mpsc;
 use tracking_facade::{Archive, UpgradeId};
 
 use crate::args::WatchArgs;
-use crate::exit::{Failure, Kind};
+use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
 use crate::live::{Follow, Until};
+use crate::output::note;
 use crate::settings::Settings;
 
 /// Returns the exit code: 0 once the upgrade has ended, 128 + n after signal n.
@@ -40,8 +41,19 @@ pub(crate) fn watch(args: WatchArgs, settings: &Settings) -> Result<u8, Failure>
 fn latest(archive: &Archive, settings: &Settings) -> Result<UpgradeId, Failure> {
     let attempted = || "choose an upgrade to watch".to_owned();
     let latest = archive.latest_upgrade().map_err(cannot(attempted))?;
-    latest.ok_or_else(|| {
-        let cause = format!("there is no upgrade in {}", settings.data_dir.display());
-        Failure::new(Kind::NotFound, attempted(), cause).hint("`ekstrack upgrade start` starts one")
-    })
+    let mut unreadable = latest.unreadable.into_iter();
+    if let Some(upgrade) = latest.upgrade_id {
+        for (id, error) in unreadable {
+            let why = chain(&error).join(": ");
+            note("warning", &format!("upgrade {id} cannot be read: {why}"));
+        }
+        return Ok(upgrade);
+    }
+    match unreadable.next() {
+        Some((id, error)) => Err(cannot(|| format!("watch upgrade {id}"))(error)),
+        None => {
+            let cause = format!("there is no upgrade in {}", settings.data_dir.display());
+            Err(Failure::new(Kind::NotFound, attempted(), cause).hint("`ekstrack upgrade start` starts one"))
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What a log or a pipe gets: a line for each change of state.
 
+use std::cell::Cell;
+
 use tracking_facade::{Artifact, ProgressEventMessage, Summary, UpgradeEvent, UpgradeId};
 use tracking_model::{RecordMeta, TaskChangeKind};
 
@@ -12,11 +14,21 @@ use crate::render::{bytes, one_line, time};
 pub(super) struct Lines {
     upgrade: UpgradeId,
     output: Output,
+    /// Whether anything happened since the summary.
+    news: Cell<bool>,
 }
 
 impl Lines {
     pub(super) const fn new(upgrade: UpgradeId, output: Output) -> Self {
-        Self { upgrade, output }
+        Self {
+            upgrade,
+            output,
+            news: Cell::new(false),
+        }
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        self.news.get()
     }
 
     pub(super) fn summary(&self, summary: &Summary) -> Result<(), Failure> {
@@ -39,6 +51,7 @@ impl Lines {
 
     /// A line for whatever changed a state; mere progress is left out.
     pub(super) fn event(&self, meta: &RecordMeta, event: &UpgradeEvent) -> Result<(), Failure> {
+        self.news.set(true);
         if matches!(
             event,
             UpgradeEvent::Task(TaskChangeKind::Progress, _) | UpgradeEvent::TaskAdded(_)

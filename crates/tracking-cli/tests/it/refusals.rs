@@ -383,3 +383,69 @@ fn an_altered_artifact_is_found() {
         "{told}"
     );
 }
+
+#[test]
+fn an_upgrade_whose_first_record_could_not_be_written_does_not_exist() {
+    let ekstrack = Ekstrack::started();
+    // What a start on a full disk leaves behind.
+    let empty = ekstrack.data().join("progress/upgrade_u9.jsonl");
+    fs::write(empty, "").unwrap();
+    for args in [
+        &["upgrade", "show", "u9"][..],
+        &["export", "u9"],
+        &["watch", "u9"],
+        &["task", "start", "u9", "a"],
+    ] {
+        let output = ekstrack.output(args);
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+    ekstrack.ok(&["upgrade", "start", "u9", "--plan", "p", "--cluster", "c"]);
+}
+
+#[test]
+fn an_upgrade_that_cannot_be_read_is_not_passed_over_by_watch() {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["upgrade", "start", "old", "--plan", "p", "--cluster", "c"]);
+    ekstrack.ok(&["upgrade", "complete", "old"]);
+    let damaged = fs::read_to_string(ekstrack.journal())
+        .unwrap()
+        .replace("plan-7", "plan-8");
+    fs::write(ekstrack.journal(), damaged).unwrap();
+    let output = ekstrack.output(&["watch"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && stderr.contains("upgrade prod cannot be read"),
+        "{stderr}"
+    );
+    ekstrack.ok(&["upgrade", "rm", "old"]);
+    let output = ekstrack.output(&["watch"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(4) && stderr.contains("watch upgrade prod"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn scripts_are_told_what_is_wrong_with_a_command_line() {
+    let ekstrack = Ekstrack::started();
+    check(
+        "json-usage",
+        &ekstrack.transcript(&[
+            &["--json", "task", "add", "prod", "d", "--type", "cleanup"],
+            &[
+                "--json", "task", "add", "prod", "d", "--name", "D", "--type", "magic",
+            ],
+            &["--json", "completions", "klingon"],
+            &["--json", "upgrade"],
+            &["--json", "run", "nope", "t", "--", "true"],
+            &["--json", "watch", "prod", "--since", "999"],
+            &["task", "wait", "prod", "t", "--reason", " "],
+        ]),
+    );
+    let head = "0".repeat(64);
+    let output = ekstrack.output(&["--json", "verify", "--head", &head]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &document["ok"]), (Some(4), &false.into()));
+}

@@ -98,7 +98,7 @@ fn the_marker_tells_the_living_from_the_dead() {
     two.close_blocking();
     assert_eq!(liveness(), Liveness::Unmarked);
     // What a writer leaves that was killed: a marker that nobody holds.
-    fs::write(setup.dir.agent_path(&stream()), "").unwrap();
+    fs::write(setup.dir.agent_path(&stream()), "4242\n").unwrap();
     assert_eq!(liveness(), Liveness::Gone);
 }
 
@@ -340,7 +340,7 @@ fn a_journal_that_nothing_vouches_for_is_not_shown_as_empty_while_it_is_written(
 fn those_who_look_whether_a_writer_lives_do_not_take_each_other_for_one() {
     let setup = Setup::new();
     setup.fill(1, 1);
-    fs::write(setup.dir.agent_path(&stream()), "").unwrap();
+    fs::write(setup.dir.agent_path(&stream()), "4242\n").unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Checked, check_details, check_optional, elapsed};
 use crate::{
     CommandError, Details, Heartbeat, Percent, Status, Steps, Subject, TaskAction, TaskChange,
-    TaskChangeKind, TaskId, TaskProgress, Timestamp, TransitionError, UpgradeEvent, UpgradeProgress, Waiting,
-    check_text,
+    TaskChangeKind, TaskId, TaskProgress, TextError, Timestamp, TransitionError, UpgradeEvent,
+    UpgradeProgress, Waiting, check_text,
 };
 
 pub(super) fn task_action(
@@ -213,6 +213,9 @@ impl TaskCheck<'_> {
 
     fn wait(&self, reason: Arc<str>, until: Option<Timestamp>) -> Checked {
         check_text("reason", &reason)?;
+        if reason.trim().is_empty() {
+            return Err(TextError::Empty { field: "reason" }.into());
+        }
         if self.task.status.is_final() {
             return Err(self.refused(self.task.status).into());
         }

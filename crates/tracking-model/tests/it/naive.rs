@@ -172,7 +172,7 @@ impl Naive {
             | TaskAction::Resume
             | TaskAction::Progress { .. }
             | TaskAction::Steps { .. } => Status::InProgress,
-            TaskAction::Wait { .. } if !ended(from) => from,
+            TaskAction::Wait { reason, .. } if !ended(from) && !reason.trim().is_empty() => from,
             TaskAction::Wait { .. } => return None,
             TaskAction::Complete { .. } => Status::Completed,
             TaskAction::Fail { .. } => Status::Failed,

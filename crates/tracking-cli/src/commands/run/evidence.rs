@@ -89,7 +89,14 @@ impl Evidence {
         let prepare = async {
             let manager = settings.artifacts()?;
             let session = NewSession::new(args.upgrade.clone(), cluster);
-            manager.ensure_session(place.session.clone(), session).await?;
+            let session = manager.ensure_session(place.session.clone(), session).await?;
+            if let Some(upgrade) = session.upgrade_id.filter(|upgrade| *upgrade != args.upgrade) {
+                let id = &place.session;
+                note(
+                    "warning",
+                    &format!("session {id} belongs to upgrade {upgrade}: what is kept counts as that one's"),
+                );
+            }
             let name = args.name.clone().unwrap_or_else(|| args.task.to_string());
             let collection = NewCollection::new(name)
                 .with_id(place.collection.clone())
