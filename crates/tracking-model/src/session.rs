@@ -126,6 +126,8 @@ pub struct Session {
     pub s3_prefix: Option<Arc<str>>,
     /// For how many days after its completion it is kept.
     pub retention_days: u32,
+    /// Whether it was taken over from the reference's file, where two artifacts may name one file.
+    pub imported: bool,
     /// Free-form metadata.
     pub metadata: Details,
     /// Its collections, in the order in which they were created.
@@ -153,6 +155,7 @@ impl Session {
             s3_bucket: None,
             s3_prefix: None,
             retention_days: crate::DEFAULT_RETENTION_DAYS,
+            imported: false,
             metadata: Details::NONE,
             collections: IndexMap::new(),
             last_change_seq: 0,
@@ -206,7 +209,7 @@ impl Fold for Session {
     type Event = SessionEvent;
     type Refusal = SessionCommandError;
 
-    // 2: `last_created_at`, and bytes by status.
+    // 2: `last_created_at`, `imported`, and bytes by status.
     const CHECKPOINT_VERSION: u32 = 2;
 
     /// # Panics
@@ -231,6 +234,7 @@ impl Fold for Session {
             SessionEvent::Created(created) => self.create(created),
             SessionEvent::Imported(imported) => {
                 self.create(&imported.created);
+                self.imported = true;
                 self.completed_at = imported.completed_at;
                 self.outcome = imported.outcome;
                 self.pinned = imported.pinned;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use artifact_core::{ArtifactError, ArtifactQuery, Problem, Sort, SourceError, VerifyScope};
+use artifact_core::{ArtifactError, ArtifactQuery, DownloadRecord, Problem, Sort, SourceError, VerifyScope};
 use tracking_model::{
     ArtifactId, ArtifactStatus, ArtifactType, CollectionId, NewArtifact, NewCollection, NewSession,
     SessionCommandError, SessionId, SessionOutcome, TaskId, UpgradeId,
@@ -374,7 +374,9 @@ async fn a_download_is_verified_before_it_has_a_name() {
     let target = fixture.dir.path().join("out");
     std::fs::create_dir(&target).unwrap();
     let id = &artifact.artifact_id;
-    let path = fixture.manager.download_artifact(id, &target).await.unwrap();
+    let download = fixture.manager.download_artifact(id, &target).await.unwrap();
+    assert!(matches!(download.record, DownloadRecord::Written));
+    let path = download.path;
     assert_eq!(path, target.join("log.txt"));
     assert_eq!(std::fs::read(path).unwrap(), b"content");
     let again = fixture.manager.download_artifact(id, &target).await;

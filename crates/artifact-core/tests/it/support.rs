@@ -16,7 +16,12 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) fn options() -> ManagerOptions {
-    let clock = ManualClock::new(Timestamp::parse("2025-01-31T05:25:01Z").unwrap());
+    options_at("2025-01-31T05:25:01Z")
+}
+
+/// At another time.
+pub(crate) fn options_at(now: &str) -> ManagerOptions {
+    let clock = ManualClock::new(Timestamp::parse(now).unwrap());
     let journal = JournalOptions::default()
         .with_actor("test")
         .with_clock(Arc::new(clock));
@@ -26,6 +31,12 @@ pub(crate) fn options() -> ManagerOptions {
 pub(crate) fn open(dir: &TempDir) -> TestArtifactsManager {
     let data = DataDir::open(dir.path().join("data")).unwrap();
     TestArtifactsManager::new(data, options())
+}
+
+/// Another process, at another time.
+pub(crate) fn open_at(dir: &TempDir, now: &str) -> TestArtifactsManager {
+    let data = DataDir::open(dir.path().join("data")).unwrap();
+    TestArtifactsManager::new(data, options_at(now))
 }
 
 impl Fixture {
