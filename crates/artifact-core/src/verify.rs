@@ -355,6 +355,19 @@ impl Inner {
         &self,
         artifact: &Artifact,
     ) -> Result<(Box<dyn Read + Send>, u64), ArtifactError> {
+        let elsewhere = match artifact.status {
+            ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => None,
+            ArtifactStatus::Archived => Some("they went to an archive"),
+            // Its file may have the name of another artifact's by now.
+            ArtifactStatus::Deleted => Some("they were deleted"),
+        };
+        if let Some(reason) = elsewhere {
+            return Err(ArtifactError::BytesMissing {
+                artifact_id: artifact.artifact_id.clone(),
+                name: Arc::clone(&artifact.name),
+                reason,
+            });
+        }
         let key = Self::key_of(artifact)?;
         Ok(self.catalogue.vault().read(&key)?)
     }

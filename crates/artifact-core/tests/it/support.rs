@@ -69,6 +69,30 @@ impl Fixture {
         }
     }
 
+    /// The same, in a directory of its own.
+    pub(crate) fn copy(&self) -> Self {
+        fn copy(from: &std::path::Path, to: &std::path::Path) {
+            std::fs::create_dir(to).unwrap();
+            for entry in std::fs::read_dir(from).unwrap() {
+                let entry = entry.unwrap();
+                let target = to.join(entry.file_name());
+                if entry.file_type().unwrap().is_dir() {
+                    copy(&entry.path(), &target);
+                } else {
+                    std::fs::copy(entry.path(), target).unwrap();
+                }
+            }
+        }
+        let dir = TempDir::new().unwrap();
+        copy(&self.dir.path().join("data"), &dir.path().join("data"));
+        Self {
+            manager: open(&dir),
+            dir,
+            session: self.session.clone(),
+            collection: self.collection.clone(),
+        }
+    }
+
     /// Writes a source file and tells its path.
     pub(crate) fn source(&self, name: &str, content: &[u8]) -> std::path::PathBuf {
         let path = self.dir.path().join(name);
