@@ -64,7 +64,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // get_session_summary, complete_session
     let summary = manager.session_summary(&session_id).await?;
-    assert_eq!((summary.total_artifacts, summary.total_size_bytes), (2, 67));
+    assert_eq!((summary.total_artifacts, summary.total_size_bytes), (2, 63));
     assert_eq!(summary.artifact_types.of(ArtifactType::LogFile), 1);
     manager
         .complete_session(&session_id, Some(SessionOutcome::Succeeded))

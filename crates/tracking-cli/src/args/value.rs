@@ -220,6 +220,11 @@ impl FromStr for Deadline {
     }
 }
 
+/// A span such as `15m`, `2h` or `1d`.
+pub(super) fn age(text: &str) -> Result<Span, String> {
+    short_span(text).ok_or_else(|| "give a span such as 15m, 2h or 1d".to_owned())
+}
+
 fn short_span(text: &str) -> Option<Span> {
     let unit = text.chars().next_back()?;
     let seconds = match unit {
