@@ -16,7 +16,8 @@ use crate::store::CHUNK_BYTES;
 use crate::{ArtifactError, ArtifactReader, TestArtifactsManager};
 
 impl TestArtifactsManager {
-    /// Opens an artifact's bytes to read; they are not compared with the record.
+    /// Opens an artifact's bytes to read; they are not compared with the record, and no record tells of it: whoever hands
+    /// them on says so with [`Self::record_download`].
     ///
     /// # Errors
     /// [`ArtifactError::UnknownArtifact`]; [`ArtifactError::BytesMissing`] and [`ArtifactError::Store`] if they are not
@@ -59,6 +60,22 @@ impl TestArtifactsManager {
                 artifact,
                 record,
             })
+        })
+        .await
+    }
+}
+
+impl TestArtifactsManager {
+    /// Notes in the session's journal that somebody took a copy of an artifact, as [`Self::download_artifact`] does by
+    /// itself.
+    ///
+    /// # Errors
+    /// [`ArtifactError::UnknownArtifact`]; [`ArtifactError::Journal`] if it cannot be written.
+    pub async fn record_download(&self, id: &ArtifactId) -> Result<(), ArtifactError> {
+        let id = id.clone();
+        self.run(move |inner| {
+            let artifact = inner.artifact(&id)?;
+            inner.record_download(&artifact)
         })
         .await
     }

@@ -17,6 +17,7 @@ mod manager;
 mod on_disk;
 mod options;
 mod query;
+mod recorded;
 mod retention;
 mod sessions;
 mod snapshots;

@@ -12,7 +12,7 @@ use tracking_model::{Artifact, ArtifactId, ArtifactStatus, FileHash, SessionId};
 use crate::manager::Inner;
 use crate::on_disk::Paths;
 use crate::store::CHUNK_BYTES;
-use crate::{ArtifactError, ArtifactKey, ArtifactQuery, StoreErrorKind, TestArtifactsManager, Unreadable};
+use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager, Unreadable};
 
 /// Most files that are read at once, each with a buffer of a quarter of a MiB.
 const MAX_READERS: usize = 8;
@@ -177,30 +177,25 @@ impl<'a> Verification<'a> {
 
     /// Memory holds eight bytes a file, and the artifacts that are being read.
     fn session(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
-        let catalogue = &self.inner.catalogue;
-        catalogue.look(id, |_| ())?;
-        let (vault, mut unexplained) = (catalogue.vault(), Paths::new());
-        vault.each_key(id, &mut |key| unexplained.insert(&key.local_path()))?;
         let inner = self.inner;
+        let (vault, mut unexplained) = (inner.catalogue.vault(), Paths::new());
+        vault.each_key(id, &mut |key| unexplained.insert(&key.local_path()))?;
         self.read_all(|each| {
-            inner.each_artifact(all_of(id), |artifact| {
+            inner.each_recorded(id, |artifact| {
                 if let Some(local_path) = &artifact.local_path {
                     unexplained.remove(local_path);
                 }
                 each(artifact);
-                Ok(())
             })
         })?;
         if unexplained.is_empty() {
             return Ok(());
         }
         // What was added while the files were read has a record by now.
-        catalogue.refresh(id)?;
-        inner.each_artifact(all_of(id), |artifact| {
+        inner.each_recorded(id, |artifact| {
             if let Some(local_path) = &artifact.local_path {
                 unexplained.remove(local_path);
             }
-            Ok(())
         })?;
         let findings = &mut self.report.findings;
         vault.each_key(id, &mut |key| {
@@ -323,13 +318,6 @@ impl<'a> Verification<'a> {
     }
 }
 
-/// Every record of a session, deleted ones included.
-fn all_of(id: &SessionId) -> ArtifactQuery {
-    let mut query = ArtifactQuery::new().in_session(id.clone());
-    query.statuses = ArtifactStatus::ALL.to_vec();
-    query
-}
-
 fn unreadable(error: &dyn std::error::Error) -> Problem {
     let mut reason = error.to_string();
     let mut source = error.source();
@@ -357,9 +345,11 @@ impl Inner {
     ) -> Result<(Box<dyn Read + Send>, u64), ArtifactError> {
         let elsewhere = match artifact.status {
             ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => None,
-            ArtifactStatus::Archived => Some("they went to an archive"),
+            ArtifactStatus::Archived => Some("they went to an archive; the session's history tells where"),
             // Its file may have the name of another artifact's by now.
-            ArtifactStatus::Deleted => Some("they were deleted"),
+            ArtifactStatus::Deleted => {
+                Some("they were deleted; the session's history tells who did that, when and why")
+            }
         };
         if let Some(reason) = elsewhere {
             return Err(ArtifactError::BytesMissing {

@@ -83,8 +83,7 @@ fn artifact_hint(error: &ArtifactError) -> Option<String> {
                 "`ekstrack session pin {session_id} --off` unpins it; `artifact rm --force` deletes all the same"
             )
         }
-        ArtifactError::Refused(SessionCommandError::ArtifactDeleted(_))
-        | ArtifactError::BytesMissing { .. } => {
+        ArtifactError::Refused(SessionCommandError::ArtifactDeleted(_)) => {
             "`ekstrack session show --history` tells who did that, when and why".to_owned()
         }
         ArtifactError::Source(SourceError::Changed { .. }) => {

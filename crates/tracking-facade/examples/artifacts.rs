@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // search_artifacts_by_name, search_artifacts_by_tags, get_artifacts_by_type
     let by_name = manager.search_by_name("kubelet*", None).await?;
-    assert_eq!(by_name.artifacts, [log.clone()]);
+    assert_eq!(by_name.artifacts[0].artifact_id, log.artifact_id);
     let by_tag = manager
         .search_artifacts(ArtifactQuery::new().with_tag("node"))
         .await?;
@@ -74,7 +74,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let policy = RetentionPolicy::new().with_retention_days(30);
     let plan = manager.plan_retention(policy.clone()).await?;
     assert!(plan.delete.is_empty());
-    println!("{plan}");
+    assert!(plan.to_string().contains("kept until"));
     let report = manager
         .cleanup_old_artifacts(policy, CleanupOptions::default(), |_| {})
         .await?;

@@ -301,6 +301,8 @@ blocking! { TestArtifactsManager, artifacts, ArtifactError,
     artifact(id: &ArtifactId) -> Arc<Artifact>;
     /// Copies an artifact to a new file, or into a directory, verified.
     download_artifact(id: &ArtifactId, destination: impl Into<PathBuf>) -> Download;
+    /// Notes that somebody took a copy of an artifact.
+    record_download(id: &ArtifactId) -> ();
     /// Adds tags to an artifact and takes others away.
     tag_artifact(id: &ArtifactId, add: Vec<Arc<str>>, remove: Vec<Arc<str>>) -> Arc<Artifact>;
     /// Deletes an artifact; its record stays.

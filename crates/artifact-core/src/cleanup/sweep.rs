@@ -6,7 +6,7 @@ use tracking_model::{ArtifactStatus, Session, SessionId, Span};
 
 use super::{Cleanup, CleanupMode, OrphanFile, OrphanMode};
 use crate::on_disk::Paths;
-use crate::{ArtifactError, ArtifactKey, ArtifactQuery};
+use crate::{ArtifactError, ArtifactKey};
 
 /// A file without a record is only reported when it is older: until then it may belong to an artifact that is being
 /// added.
@@ -50,16 +50,13 @@ impl Cleanup<'_> {
     fn sweep_files(&mut self, id: &SessionId, completed: bool) -> Result<(), ArtifactError> {
         let inner = self.inner;
         let (mut live, mut dead) = (Paths::new(), Paths::new());
-        let mut query = ArtifactQuery::new().in_session(id.clone());
-        query.statuses = ArtifactStatus::ALL.to_vec();
-        inner.each_artifact(query, |artifact| {
+        inner.each_recorded(id, |artifact| {
             if let Some(path) = &artifact.local_path {
                 match artifact.status {
                     ArtifactStatus::Deleted => dead.insert(path),
                     _ => live.insert(path),
                 }
             }
-            Ok(())
         })?;
         let removes = completed && self.options.mode == CleanupMode::Delete;
         let mut found = Found::default();

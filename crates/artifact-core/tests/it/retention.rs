@@ -298,6 +298,7 @@ async fn a_file_that_two_records_name_stays_until_both_are_deleted() {
         .complete_session(&SessionId::new("s").unwrap(), None)
         .await
         .unwrap();
-    clean(&manager, RetentionPolicy::new(), CleanupOptions::default()).await;
+    let report = clean(&manager, RetentionPolicy::new(), CleanupOptions::default()).await;
+    assert_eq!(report.leftover_files, 0);
     assert!(!dir.path().join("data/artifacts/s").exists());
 }

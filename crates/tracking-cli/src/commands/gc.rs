@@ -266,20 +266,23 @@ impl GcDocument {
         }
         lines.push(if self.dry_run {
             format!(
-                "would delete {} artifacts, {}, of {} sessions; {} are spared; nothing was changed",
-                self.planned_artifacts,
+                "would delete {}, {}, of {}; spares {}; nothing was changed",
+                several(self.planned_artifacts, "artifact"),
                 bytes(self.planned_bytes),
-                self.delete.len(),
-                self.spare.len()
+                several(self.delete.len() as u64, "session"),
+                several(self.spare.len() as u64, "session")
             )
         } else {
             format!(
-                "deleted {} artifacts, {}, of {} sessions; {} are spared; {} files removed",
-                self.deleted_artifacts,
+                "deleted {}, {}, of {}; spared {}; removed {}",
+                several(self.deleted_artifacts, "artifact"),
                 bytes(self.deleted_bytes),
-                self.delete.len() - self.spared_meanwhile.len(),
-                self.spare.len() + self.spared_meanwhile.len(),
-                self.removed_files
+                several(
+                    (self.delete.len() - self.spared_meanwhile.len()) as u64,
+                    "session"
+                ),
+                several((self.spare.len() + self.spared_meanwhile.len()) as u64, "session"),
+                several(self.removed_files, "file")
             )
         });
         if self.bytes_over > 0 {
@@ -295,8 +298,8 @@ impl GcDocument {
                 "they go once their sessions are completed"
             };
             lines.push(format!(
-                "{} files of deleted artifacts are still there; {when}",
-                self.leftover_files
+                "{} of deleted artifacts left; {when}",
+                several(self.leftover_files, "file")
             ));
         }
         if self.orphans.iter().any(|orphan| !orphan.removed) {
@@ -307,4 +310,9 @@ impl GcDocument {
         }
         lines
     }
+}
+
+fn several(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
 }

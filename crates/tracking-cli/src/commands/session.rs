@@ -222,11 +222,10 @@ fn list(settings: &Settings, upgrade: Option<&UpgradeId>) -> Result<(), Failure>
 
 /// How the upgrade ended, and whether the session is pinned.
 fn outcome(session: &SessionSummary) -> String {
-    let outcome = session.outcome.map_or("-", SessionOutcome::as_str);
-    if session.pinned {
-        format!("{outcome}, pinned")
-    } else {
-        outcome.to_owned()
+    match (session.outcome, session.pinned) {
+        (Some(outcome), true) => format!("{outcome}, pinned"),
+        (None, true) => "pinned".to_owned(),
+        (outcome, false) => outcome.map_or("-", SessionOutcome::as_str).to_owned(),
     }
 }
 
