@@ -107,6 +107,7 @@ fn fault_13_retention_that_dies_after_any_step_is_finished_by_the_next() {
             assert!(findings(&next).await.is_empty());
         });
     }
+    std::panic::set_hook(hook);
     println!(
         "FAULT row=13 name=retention points={points} artifacts={ARTIFACTS} unfinished=0 bytes_missing=0"
     );
