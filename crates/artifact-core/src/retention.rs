@@ -136,14 +136,13 @@ impl RetentionPolicy {
         }
         let (days, factor) = self.days_of(session);
         let until = completed_at + days_times(days, factor);
-        if now < completed_at + self.min_age {
-            let until = until.max(completed_at + self.min_age);
-            return Verdict::Spare(SpareReason::Young { until });
+        let old_enough = completed_at + self.min_age;
+        match (now >= until, now >= old_enough) {
+            (true, true) => Verdict::Delete(RetentionRule::Age { days, factor }),
+            (true, false) => Verdict::Spare(SpareReason::Young { until: old_enough }),
+            (false, true) => Verdict::Keep { until },
+            (false, false) => Verdict::Spare(not_due(until, factor)),
         }
-        if now >= until {
-            return Verdict::Delete(RetentionRule::Age { days, factor });
-        }
-        Verdict::Keep { until }
     }
 
     fn days_of(&self, session: &SessionMeta) -> (u32, u32) {
@@ -174,17 +173,20 @@ impl RetentionPolicy {
                 }
                 _ => {
                     let (_, factor) = self.days_of(session);
-                    let reason = if factor > 1 {
-                        SpareReason::FailedKeptLonger { until, factor }
-                    } else {
-                        SpareReason::NotDue { until }
-                    };
-                    plan.spare(session, reason);
+                    plan.spare(session, not_due(until, factor));
                 }
             }
         }
         let stays = plan.total_bytes - plan.deleted_bytes;
         plan.bytes_over = self.max_total_bytes.map_or(0, |max| stays.saturating_sub(max));
+    }
+}
+
+const fn not_due(until: Timestamp, factor: u32) -> SpareReason {
+    if factor > 1 {
+        SpareReason::FailedKeptLonger { until, factor }
+    } else {
+        SpareReason::NotDue { until }
     }
 }
 
@@ -197,7 +199,7 @@ fn days_times(days: u32, factor: u32) -> Span {
 enum Verdict {
     Delete(RetentionRule),
     Spare(SpareReason),
-    /// It is not due; it may still have to make room.
+    /// It is not due, and old enough to have to make room.
     Keep {
         until: Timestamp,
     },

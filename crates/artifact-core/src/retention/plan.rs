@@ -121,9 +121,9 @@ pub enum SpareReason {
     Open,
     /// It is pinned.
     Pinned,
-    /// It was completed too recently for any rule.
+    /// It is due, but was completed too recently for any rule.
     Young {
-        /// When it will be due.
+        /// When it will be old enough.
         until: Timestamp,
     },
     /// It is not due.

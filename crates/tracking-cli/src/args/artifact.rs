@@ -41,13 +41,13 @@ Examples:
     },
     /// Show a session, its collections and their artifacts, or what happened to it
     #[command(after_help = "\
-With --history, prints every add, change, download and deletion with its time and author, the oldest first;
-with --json one record a line.
+With --history, prints every add, change, download and deletion with its time and author, the oldest
+first; with --json one record a line.
 
 Examples:
   ekstrack session show prod-1.33
   ekstrack session show prod-1.33 --history
-  ekstrack --json session show prod-1.33 --history | jq -r 'select(.type == \"artifact.deleted\").data.reason'")]
+  ekstrack --json session show prod-1.33 --history | jq -r .type | sort | uniq -c")]
     Show {
         /// The session
         session: SessionId,
@@ -58,8 +58,8 @@ Examples:
     /// Have retention leave a session alone
     #[command(after_help = "\
 Examples:
-  ekstrack session pin prod-1.33                       gc deletes nothing in it, however old it gets
-  ekstrack session pin prod-1.33 --off                 gc may delete it again")]
+  ekstrack session pin prod-1.33              gc deletes nothing in it, however old it gets
+  ekstrack session pin prod-1.33 --off        gc may delete it again")]
     Pin {
         /// The session
         session: SessionId,
@@ -69,8 +69,8 @@ Examples:
     },
     /// Record that nothing more comes
     #[command(after_help = "\
-A session that is completed stays so: nothing can be added to it any more, and gc counts the days that it is
-kept from here. Without --outcome it takes the one that was noted when its upgrade ended.
+A session that is completed stays so: nothing can be added to it any more, and gc counts the days that
+it is kept from here. Without --outcome it takes the one that was noted when its upgrade ended.
 
 Examples:
   ekstrack session complete prod-1.33
@@ -156,8 +156,8 @@ Examples:
     },
     /// Copy an artifact to a file, verified before it appears there
     #[command(after_help = "\
-DEST is a file that does not exist, or an existing directory. That it was taken, by whom and when, stands in
-the history of its session.
+DEST is a file that does not exist, or an existing directory. That it was taken, by whom and when,
+stands in the history of its session.
 
 Example:
   ekstrack artifact download 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 ./kubelet.log")]

@@ -3,21 +3,21 @@
 use clap::Args;
 use tracking_model::{ArtifactStatus, Span};
 
-use super::value::{age, artifact_status, size};
+use super::value::{age, deletable_status, size};
 
 /// Arguments of `gc`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A session is kept for as many days after its completion as it says, three times as long if its upgrade failed.
-Open and pinned sessions are always left alone. What is deleted leaves its record: what it was, when it was
-deleted, why and by whom.
+A session is kept for as many days after its completion as it says, three times as long if its
+upgrade failed. Open and pinned sessions are always left alone. What is deleted leaves its record:
+what it was, when it was deleted, by whom and why.
 
 Examples:
-  ekstrack gc --dry-run                                show what would be deleted and why, change nothing
+  ekstrack gc --dry-run                       show what would be deleted and why
   ekstrack gc
-  ekstrack gc --max-total-size 50G                     make room: those that would expire first go first
-  ekstrack gc --status uploaded                        only what has a copy in S3
-  ekstrack gc --orphans                                also remove files that no record speaks of")]
+  ekstrack gc --max-total-size 50G            make room: what would expire first goes first
+  ekstrack gc --status uploaded               only what has a copy in S3
+  ekstrack gc --orphans                       also remove files that no record speaks of")]
 pub(crate) struct GcArgs {
     /// Show the plan and change nothing
     #[arg(long, short = 'n')]
@@ -35,7 +35,7 @@ pub(crate) struct GcArgs {
     #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = age)]
     pub(crate) min_age: Span,
     /// Delete only artifacts of this status; may be given again [default: any]
-    #[arg(long, value_parser = artifact_status())]
+    #[arg(long, value_parser = deletable_status())]
     pub(crate) status: Vec<ArtifactStatus>,
     /// Remove files older than a day that no record speaks of, in completed sessions
     #[arg(long)]

@@ -27,6 +27,15 @@ pub(super) fn artifact_status() -> impl TypedValueParser<Value = ArtifactStatus>
     PossibleValuesParser::new(ArtifactStatus::ALL.map(ArtifactStatus::as_str)).try_map(|name| name.parse())
 }
 
+/// One of the statuses of an artifact that can be deleted.
+pub(super) fn deletable_status() -> impl TypedValueParser<Value = ArtifactStatus> {
+    let names = ArtifactStatus::ALL
+        .into_iter()
+        .filter(|status| status.can_become(ArtifactStatus::Deleted))
+        .map(ArtifactStatus::as_str);
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
+
 /// How an upgrade ended.
 pub(super) fn outcome() -> impl TypedValueParser<Value = SessionOutcome> {
     PossibleValuesParser::new(["succeeded", "failed", "cancelled"]).map(|name| match name.as_str() {

@@ -45,6 +45,9 @@ fn lock(printer: &Mutex<Printer>) -> MutexGuard<'_, Printer> {
     printer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Columns of the author, who is printed before it is known how long the names of the next ones are.
+const ACTOR: usize = 16;
+
 enum Form {
     Text(Palette),
     Json(SessionId),
@@ -107,7 +110,7 @@ impl<'a> Line<'a> {
 
 fn text(record: &Committed<SessionEvent>, palette: Palette) -> String {
     format!(
-        "{}  {}  {}",
+        "{}  {:<ACTOR$}  {}",
         palette.dim(&time(record.meta.at)),
         one_line(&record.meta.actor),
         one_line(&in_words(&record.event))
