@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .add_artifact(&session_id, &collection_id, home.join("junit.xml"), results)
         .await?;
 
-    // search_artifacts_by_name, search_artifacts_by_tags, get_artifacts_by_type
+    // searches by name, by tag and by type
     let by_name = manager.search_by_name("kubelet*", None).await?;
     assert_eq!(by_name.artifacts[0].artifact_id, log.artifact_id);
     let by_tag = manager
@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let by_type = manager.search_artifacts(by_type).await?;
     assert_eq!(&*by_type.artifacts[0].name, "junit.xml");
 
-    // download_artifact: verified before it has its name
+    // a copy, verified before it has its name
     let copy = manager
         .download_artifact(&log.artifact_id, home.join("copy.log"))
         .await?;
