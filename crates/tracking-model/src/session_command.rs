@@ -295,7 +295,7 @@ pub struct ChangeArtifact {
     /// The artifact's record, as the caller knows it.
     pub artifact: Arc<Artifact>,
     /// The last sequence that this record takes into account. If artifacts were changed after it the command is
-    /// refused as [`Stale`](SessionCommandError::Stale), and the caller looks again.
+    /// refused as [`Stale`](crate::SessionCommandError::Stale), and the caller looks again.
     pub as_of: u64,
     /// The change.
     pub action: ArtifactAction,
