@@ -136,6 +136,11 @@ impl Catalogue {
             .collect())
     }
 
+    /// The ids of the sessions that this process has had to do with.
+    pub(crate) fn known_ids(&self) -> Vec<SessionId> {
+        self.lock().keys().cloned().collect()
+    }
+
     /// The session's header, as of now.
     pub(crate) fn session(&self, id: &SessionId) -> Result<Session, ArtifactError> {
         self.look(id, Session::clone)

@@ -2,20 +2,22 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest, Sha256};
-use tracking_model::{Artifact, ArtifactId, FileHash, stored_file_name};
+use tracking_model::{Artifact, ArtifactId, FileHash, SessionCommand, stored_file_name};
 
 use crate::manager::Inner;
 use crate::store::CHUNK_BYTES;
 use crate::{ArtifactError, ArtifactReader, TestArtifactsManager};
 
 impl TestArtifactsManager {
-    /// Opens an artifact's bytes to read; they are not compared with the record.
+    /// Opens an artifact's bytes to read; they are not compared with the record, and no record tells of it: whoever hands
+    /// them on says so with [`Self::record_download`].
     ///
     /// # Errors
     /// [`ArtifactError::UnknownArtifact`]; [`ArtifactError::BytesMissing`] and [`ArtifactError::Store`] if they are not
@@ -30,8 +32,9 @@ impl TestArtifactsManager {
         .await
     }
 
-    /// Copies an artifact to `destination`: a new file, or a directory in which it gets its own name. Returns the file,
-    /// whose bytes are those that were added.
+    /// Copies an artifact to `destination`: a new file, or a directory in which it gets its own name. Its bytes are
+    /// those that were added. That it was taken stands in the session's journal, if that can be written; if not, the
+    /// copy is there all the same, and [`Download::record`] says why not.
     ///
     /// # Errors
     /// [`ArtifactError::Altered`] if they are not, and [`ArtifactError::Io`] if the file exists or cannot be written;
@@ -43,14 +46,61 @@ impl TestArtifactsManager {
         &self,
         id: &ArtifactId,
         destination: impl Into<PathBuf>,
-    ) -> Result<PathBuf, ArtifactError> {
+    ) -> Result<Download, ArtifactError> {
         let (id, destination) = (id.clone(), destination.into());
         self.run(move |inner| {
             let artifact = inner.artifact(&id)?;
-            inner.copy_out(&artifact, &destination)
+            let path = inner.copy_out(&artifact, &destination)?;
+            let record = match inner.record_download(&artifact) {
+                Ok(()) => DownloadRecord::Written,
+                Err(error) => DownloadRecord::NotWritten(error),
+            };
+            Ok(Download {
+                path,
+                artifact,
+                record,
+            })
         })
         .await
     }
+}
+
+impl TestArtifactsManager {
+    /// Notes in the session's journal that somebody took a copy of an artifact, as [`Self::download_artifact`] does by
+    /// itself.
+    ///
+    /// # Errors
+    /// [`ArtifactError::UnknownArtifact`]; [`ArtifactError::Journal`] if it cannot be written.
+    pub async fn record_download(&self, id: &ArtifactId) -> Result<(), ArtifactError> {
+        let id = id.clone();
+        self.run(move |inner| {
+            let artifact = inner.artifact(&id)?;
+            inner.record_download(&artifact)
+        })
+        .await
+    }
+}
+
+/// A copy that was taken, whose bytes are those that were added.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Download {
+    /// The file.
+    pub path: PathBuf,
+    /// The artifact.
+    pub artifact: Arc<Artifact>,
+    /// Whether the session's journal tells of it.
+    pub record: DownloadRecord,
+}
+
+/// Whether a journal tells of a copy that was taken.
+#[derive(Debug)]
+#[must_use = "what is not written is missing from the session's history"]
+pub enum DownloadRecord {
+    /// It does.
+    Written,
+    /// It does not, for it could not be written.
+    NotWritten(ArtifactError),
 }
 
 /// The name that an artifact gets in a directory: its own if that names a file there, else that under which it is stored.
@@ -70,6 +120,13 @@ fn file_name(artifact: &Artifact) -> PathBuf {
 }
 
 impl Inner {
+    fn record_download(&self, artifact: &Arc<Artifact>) -> Result<(), ArtifactError> {
+        let entry = self.catalogue.entry(&artifact.session_id);
+        let command = SessionCommand::RecordDownload(Arc::clone(artifact));
+        self.catalogue.submit(&entry, command)?;
+        Ok(())
+    }
+
     fn copy_out(&self, artifact: &Arc<Artifact>, destination: &Path) -> Result<PathBuf, ArtifactError> {
         let target = if destination.is_dir() {
             destination.join(file_name(artifact))
@@ -94,6 +151,7 @@ impl Inner {
             });
         }
         part.publish(&target)?;
+        sync_directory(directory)?;
         Ok(target)
     }
 }
@@ -119,7 +177,7 @@ impl Part {
             let read = match reader.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(ArtifactError::io("read the bytes for", &self.path, error)),
             };
             let bytes = buffer.get(..read).unwrap_or_default();
@@ -134,16 +192,42 @@ impl Part {
         Ok(FileHash::new(hasher.finalize().into()))
     }
 
-    /// Gives it a name that is free.
+    /// Gives it a name that is free. A hard link does that everywhere but on file systems that have none.
     fn publish(self, target: &Path) -> Result<(), ArtifactError> {
-        fs::hard_link(&self.path, target).map_err(|error| ArtifactError::io("create", target, error))
+        let linked = match fs::hard_link(&self.path, target) {
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+                rename_to_free(&self.path, target)
+            }
+            linked => linked,
+        };
+        linked.map_err(|error| ArtifactError::io("create", target, error))
+    }
+}
+
+fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+/// Makes the file's name durable. Not every file system can; the file is there and whole all the same.
+fn sync_directory(directory: &Path) -> Result<(), ArtifactError> {
+    let opened = File::open(directory).map_err(|error| ArtifactError::io("open", directory, error))?;
+    match opened.sync_all() {
+        Err(error) if !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+            Err(ArtifactError::io("sync", directory, error))
+        }
+        _ => Ok(()),
     }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove a temporary file");
+        match fs::remove_file(&self.path) {
+            Ok(()) => {}
+            // It was renamed.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "cannot remove a temporary file");
+            }
         }
     }
 }

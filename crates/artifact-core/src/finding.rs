@@ -156,7 +156,7 @@ impl Inner {
     }
 
     /// Changes an artifact as its record is now; looks again where someone else changed it meanwhile.
-    fn change_artifact(
+    pub(crate) fn change_artifact(
         self: &Arc<Self>,
         id: &ArtifactId,
         action: &ArtifactAction,

@@ -1,22 +1,25 @@
 //! Verifying: every byte that is there against what its record says, and every file against the records.
 
-use std::collections::HashSet;
 use std::io::Read;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, FileHash, SessionId};
 
 use crate::manager::Inner;
+use crate::on_disk::Paths;
 use crate::store::CHUNK_BYTES;
-use crate::{
-    ArtifactError, ArtifactKey, ArtifactQuery, KeyPrefix, StoreErrorKind, TestArtifactsManager, Unreadable,
-};
+use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager, Unreadable};
 
-/// Most files that are read at once.
+/// Most files that are read at once, each with a buffer of a quarter of a MiB.
 const MAX_READERS: usize = 8;
+/// Most artifacts that wait to be read.
+const WAITING: usize = 256;
+/// Progress is told after every artifact, and within one after so many bytes.
+const TELL_EVERY: u64 = 16 << 20;
 
 /// What is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -126,7 +129,13 @@ impl TestArtifactsManager {
         self.run(move |inner| {
             let mut run = Verification::new(inner, &progress);
             match scope {
-                VerifyScope::Artifact(id) => run.artifacts(&[inner.artifact(&id)?]),
+                VerifyScope::Artifact(id) => {
+                    let artifact = inner.artifact(&id)?;
+                    run.read_all(|each| {
+                        each(artifact);
+                        Ok(())
+                    })?;
+                }
                 VerifyScope::Session(id) => run.session(&id)?,
                 VerifyScope::All => {
                     for session_id in inner.catalogue.ids()? {
@@ -150,6 +159,8 @@ struct Verification<'a> {
     report: VerifyReport,
     artifacts: AtomicU64,
     bytes: AtomicU64,
+    /// Bytes at which progress is told next, so that a large file is seen to go on.
+    tell_at: AtomicU64,
 }
 
 impl<'a> Verification<'a> {
@@ -160,101 +171,125 @@ impl<'a> Verification<'a> {
             report: VerifyReport::default(),
             artifacts: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            tell_at: AtomicU64::new(TELL_EVERY),
         }
     }
 
+    /// Memory holds eight bytes a file, and the artifacts that are being read.
     fn session(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
-        let catalogue = &self.inner.catalogue;
-        catalogue.look(id, |_| ())?;
-        let files = catalogue.vault().objects(&KeyPrefix::Session(id.clone()))?;
-        let recorded = self.all_of(id)?;
-        self.artifacts(&recorded);
+        let inner = self.inner;
+        let (vault, mut unexplained) = (inner.catalogue.vault(), Paths::new());
+        vault.each_key(id, &mut |key| unexplained.insert(&key.local_path()))?;
+        self.read_all(|each| {
+            inner.each_recorded(id, |artifact| {
+                if let Some(local_path) = &artifact.local_path {
+                    unexplained.remove(local_path);
+                }
+                each(artifact);
+            })
+        })?;
+        if unexplained.is_empty() {
+            return Ok(());
+        }
         // What was added while the files were read has a record by now.
-        catalogue.refresh(id)?;
-        let known: HashSet<Arc<str>> = self
-            .all_of(id)?
-            .iter()
-            .filter_map(|artifact| artifact.local_path.clone())
-            .collect();
-        for file in files {
-            let local_path: Arc<str> = file.key.local_path().into();
-            if !known.contains(&local_path) {
-                self.report.findings.push(Finding {
-                    local_path,
+        inner.each_recorded(id, |artifact| {
+            if let Some(local_path) = &artifact.local_path {
+                unexplained.remove(local_path);
+            }
+        })?;
+        let findings = &mut self.report.findings;
+        vault.each_key(id, &mut |key| {
+            let local_path = key.local_path();
+            if unexplained.contains(&local_path) {
+                findings.push(Finding {
+                    local_path: local_path.into(),
                     artifact: None,
                     problem: Problem::Extra,
                 });
             }
-        }
+        })?;
         Ok(())
     }
 
-    fn all_of(&self, id: &SessionId) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
-        let mut query = ArtifactQuery::new().in_session(id.clone());
-        query.statuses = ArtifactStatus::ALL.to_vec();
-        let mut all = Vec::new();
-        self.inner.each_artifact(query, |artifact| {
-            all.push(artifact);
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
-    /// Compares some artifacts, several at once.
-    fn artifacts(&mut self, artifacts: &[Arc<Artifact>]) {
+    /// Compares the artifacts that `source` hands over, several at once, and never holds more than a few of them.
+    fn read_all(
+        &mut self,
+        source: impl FnOnce(&mut dyn FnMut(Arc<Artifact>)) -> Result<(), ArtifactError>,
+    ) -> Result<(), ArtifactError> {
         let readers = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let (next, findings) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let without_bytes = AtomicU64::new(0);
-        let work = || {
-            while let Some(artifact) = artifacts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if has_bytes(artifact) {
-                    if let Some(problem) = self.problem_of(artifact) {
-                        let finding = Finding {
-                            local_path: artifact.local_path.clone().unwrap_or_default(),
-                            artifact: Some(Arc::clone(artifact)),
-                            problem,
-                        };
-                        findings
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push(finding);
-                    }
-                    let artifacts = self.artifacts.fetch_add(1, Ordering::Relaxed) + 1;
-                    let bytes = self.bytes.load(Ordering::Relaxed);
-                    (self.progress)(VerifyProgress { artifacts, bytes });
-                } else {
+        let readers = readers.min(MAX_READERS);
+        let (findings, without_bytes) = (Mutex::new(Vec::new()), AtomicU64::new(0));
+        let (sender, receiver) = sync_channel::<Arc<Artifact>>(WAITING);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let work = |receiver: Arc<Mutex<Receiver<Arc<Artifact>>>>| {
+            let mut buffer = vec![0; CHUNK_BYTES];
+            loop {
+                let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok(artifact) = next else { return };
+                if !has_bytes(&artifact) {
                     without_bytes.fetch_add(1, Ordering::Relaxed);
+                    continue;
                 }
+                if let Some(problem) = self.problem_of(&artifact, &mut buffer) {
+                    let finding = Finding {
+                        local_path: artifact.local_path.clone().unwrap_or_default(),
+                        artifact: Some(artifact),
+                        problem,
+                    };
+                    findings
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(finding);
+                }
+                self.artifacts.fetch_add(1, Ordering::Relaxed);
+                self.tell();
             }
         };
-        std::thread::scope(|scope| {
-            for _ in 1..readers.min(MAX_READERS).min(artifacts.len()) {
-                scope.spawn(work);
+        let handed_over = std::thread::scope(|scope| {
+            for _ in 0..readers {
+                let receiver = Arc::clone(&receiver);
+                scope.spawn(|| work(receiver));
             }
-            work();
+            // Held by the readers alone: should they all die, the last one closes it, and their panic is passed on.
+            drop(receiver);
+            let handed_over = source(&mut |artifact| if sender.send(artifact).is_err() {});
+            drop(sender);
+            handed_over
         });
         self.report
             .findings
             .extend(findings.into_inner().unwrap_or_else(PoisonError::into_inner));
         self.report.without_bytes += without_bytes.into_inner();
+        handed_over
     }
 
-    fn problem_of(&self, artifact: &Artifact) -> Option<Problem> {
+    fn tell(&self) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        self.tell_at.fetch_max(bytes + TELL_EVERY, Ordering::Relaxed);
+        let artifacts = self.artifacts.load(Ordering::Relaxed);
+        (self.progress)(VerifyProgress { artifacts, bytes });
+    }
+
+    fn problem_of(&self, artifact: &Artifact, buffer: &mut [u8]) -> Option<Problem> {
         let mut reader = match self.inner.read_artifact(artifact) {
             Ok((reader, _)) => reader,
             Err(ArtifactError::Store(error)) if error.kind() == StoreErrorKind::NotFound => {
-                return Some(Problem::Missing);
+                return self.missing(artifact);
             }
             Err(error) => return Some(unreadable(&error)),
         };
         let mut hasher = Sha256::new();
-        let mut buffer = vec![0; CHUNK_BYTES];
         loop {
-            match reader.read(&mut buffer) {
+            match reader.read(buffer) {
                 Ok(0) => break,
                 Ok(read) => {
                     hasher.update(buffer.get(..read).unwrap_or_default());
-                    self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+                    let read = read as u64;
+                    if self.bytes.fetch_add(read, Ordering::Relaxed) + read
+                        >= self.tell_at.load(Ordering::Relaxed)
+                    {
+                        self.tell();
+                    }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Some(unreadable(&error)),
@@ -263,6 +298,14 @@ impl<'a> Verification<'a> {
         let found = FileHash::new(hasher.finalize().into());
         let expected = artifact.file_hash?;
         (found != expected).then_some(Problem::Altered { expected, found })
+    }
+
+    /// What was deleted since its record was read is not missing.
+    fn missing(&self, artifact: &Artifact) -> Option<Problem> {
+        let now = self.inner.artifact(&artifact.artifact_id);
+        let deleted = now
+            .is_ok_and(|now| now.session_id == artifact.session_id && now.status == ArtifactStatus::Deleted);
+        (!deleted).then_some(Problem::Missing)
     }
 
     fn finish(mut self) -> VerifyReport {
@@ -295,12 +338,33 @@ fn has_bytes(artifact: &Artifact) -> bool {
 }
 
 impl Inner {
-    /// Opens an artifact's bytes, with their number. The place in the record is trusted only as far as it names a session,
-    /// a collection and a file.
+    /// Opens an artifact's bytes, with their number.
     pub(crate) fn read_artifact(
         &self,
         artifact: &Artifact,
     ) -> Result<(Box<dyn Read + Send>, u64), ArtifactError> {
+        let elsewhere = match artifact.status {
+            ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => None,
+            ArtifactStatus::Archived => Some("they went to an archive; the session's history tells where"),
+            // Its file may have the name of another artifact's by now.
+            ArtifactStatus::Deleted => {
+                Some("they were deleted; the session's history tells who did that, when and why")
+            }
+        };
+        if let Some(reason) = elsewhere {
+            return Err(ArtifactError::BytesMissing {
+                artifact_id: artifact.artifact_id.clone(),
+                name: Arc::clone(&artifact.name),
+                reason,
+            });
+        }
+        let key = Self::key_of(artifact)?;
+        Ok(self.catalogue.vault().read(&key)?)
+    }
+
+    /// Where an artifact's bytes are, or were. The place in the record is trusted only as far as it names a file in the
+    /// artifact's own session and collection.
+    pub(crate) fn key_of(artifact: &Artifact) -> Result<ArtifactKey, ArtifactError> {
         let Some(local_path) = &artifact.local_path else {
             return Err(ArtifactError::BytesMissing {
                 artifact_id: artifact.artifact_id.clone(),
@@ -308,7 +372,7 @@ impl Inner {
                 reason: "the record was taken over without them",
             });
         };
-        let key = ArtifactKey::from_local_path(local_path)
+        ArtifactKey::from_local_path(local_path)
             .and_then(|key| {
                 if *key.session_id() == artifact.session_id && *key.collection_id() == artifact.collection_id
                 {
@@ -322,7 +386,6 @@ impl Inner {
             .map_err(|source| ArtifactError::UnsafePath {
                 artifact_id: artifact.artifact_id.clone(),
                 source,
-            })?;
-        Ok(self.catalogue.vault().read(&key)?)
+            })
     }
 }

@@ -1,6 +1,7 @@
 //! The command line, as clap reads it.
 
 mod artifact;
+mod gc;
 mod run;
 mod store;
 mod task;
@@ -13,6 +14,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use artifact::{ArtifactAdd, ArtifactCommand, ArtifactRef, CollectionCommand, SessionCommand};
+pub(crate) use gc::GcArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use store::{
     ExportArgs, ImportArgs, JournalCommand, SearchArgs, SinksArgs, SinksCommand, VerifyArgs,
@@ -119,7 +121,7 @@ Examples:
   ekstrack --json watch prod-1.33 | jq -r .data.message")]
     Watch(WatchArgs),
 
-    /// Create, list and complete sessions of artifacts
+    /// Create, show, complete and pin sessions of artifacts
     #[command(subcommand)]
     Session(SessionCommand),
 
@@ -127,12 +129,15 @@ Examples:
     #[command(subcommand)]
     Collection(CollectionCommand),
 
-    /// Add, show, verify and fetch artifacts
+    /// Add, show, tag, verify, fetch and delete artifacts
     #[command(subcommand)]
     Artifact(ArtifactCommand),
 
     /// Find artifacts by name and tag
     Search(SearchArgs),
+
+    /// Delete what was kept for long enough
+    Gc(GcArgs),
 
     /// Check the hash chain of journals and the digest of every artifact
     Verify(VerifyArgs),

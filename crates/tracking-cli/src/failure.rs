@@ -80,6 +80,14 @@ fn artifact_hint(error: &ArtifactError) -> Option<String> {
         ArtifactError::Refused(SessionCommandError::SessionCompleted { .. }) => {
             "`ekstrack session create` makes another".to_owned()
         }
+        ArtifactError::Refused(SessionCommandError::SessionPinned(session_id)) => {
+            format!(
+                "`ekstrack session pin {session_id} --off` unpins it; `artifact rm --force` deletes all the same"
+            )
+        }
+        ArtifactError::Refused(SessionCommandError::ArtifactDeleted(_)) => {
+            "`ekstrack session show --history` tells who did that, when and why".to_owned()
+        }
         ArtifactError::Source(SourceError::Changed { .. }) => {
             "add it again when nothing writes it any more".to_owned()
         }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tracking_facade::{
-    Archive, DataDir, JournalOptions, ManagerOptions, ProgressError, ProgressTracker, ProgressTrackerOptions,
-    TestArtifactsManager, TrackingError, UpgradeId,
+    Archive, ArtifactError, DataDir, JournalOptions, ManagerOptions, ProgressError, ProgressTracker,
+    ProgressTrackerOptions, TestArtifactsManager, TrackingError, UpgradeId, session_outcome,
 };
 use tracking_model::check_name;
 
 use crate::args::GlobalArgs;
+use crate::commands::runtime::block_on;
 use crate::commands::transfer::ImportDocument;
 use crate::exit::{Failure, Kind, chain};
 use crate::output::{Output, note};
@@ -135,13 +136,41 @@ impl Settings {
     /// The sessions and artifacts of the data directory, which must exist.
     pub(crate) fn artifacts(&self) -> Result<TestArtifactsManager, TrackingError> {
         let dir = self.archive()?.data_dir().clone();
+        Ok(self.manager(dir))
+    }
+
+    fn manager(&self, dir: DataDir) -> TestArtifactsManager {
         let journal = JournalOptions::default()
             .with_actor(Arc::clone(&self.actor))
             .with_lock_timeout(self.lock_timeout);
-        Ok(TestArtifactsManager::new(
-            dir,
-            ManagerOptions::default().with_journal(journal),
-        ))
+        TestArtifactsManager::new(dir, ManagerOptions::default().with_journal(journal))
+    }
+
+    /// Notes in the session that is named as the upgrade how that ended, if it has. The upgrade's own record is there
+    /// already, so what does not work is worth a warning.
+    pub(crate) fn note_outcome(&self, tracker: &ProgressTracker) {
+        let Some(outcome) = tracker.journal().read(|state, _| session_outcome(state)) else {
+            return;
+        };
+        let noted = DataDir::existing(&self.data_dir)
+            .map_err(ArtifactError::from)
+            .and_then(|dir| {
+                let manager = self.manager(dir);
+                let noted = block_on(async {
+                    let noted = manager.record_outcome(tracker.upgrade_id(), outcome).await;
+                    close_artifacts(&manager).await;
+                    noted
+                });
+                // Without a runtime there is nothing that could be waited for.
+                noted.unwrap_or_else(|_| Ok(Vec::new()))
+            });
+        if let Err(error) = noted {
+            let why = chain(&error).join(": ");
+            note(
+                "warning",
+                &format!("the upgrade's session does not know how it ended: {why}"),
+            );
+        }
     }
 
     /// For a command or two.

@@ -7,6 +7,7 @@
 #![doc = include_str!("../examples/agent_blocking.rs")]
 //! ```
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +15,17 @@ use std::time::Duration;
 use progress_core::{CompleteOptions, Estimate, ProgressError, TaskReport};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
-use tracking_journal::{Clock, EventSink, RecoveryReport};
+use tracking_journal::{Clock, Committed, EventSink, RecoveryReport};
 use tracking_model::{
     Artifact, ArtifactId, Collection, CollectionId, Details, NewArtifact, NewCollection, NewSession, NewTask,
-    ProgressEvent, Session, SessionId, SessionOutcome, Status, Summary, Timestamp,
+    ProgressEvent, Session, SessionEvent, SessionId, SessionOutcome, SessionSummary, Status, Summary,
+    Timestamp, UpgradeId,
 };
 
 use crate::{
-    Archive, ArtifactError, ArtifactQuery, SearchResults, Sessions, ShutdownReport, TrackingError,
-    VerifyProgress, VerifyReport, VerifyScope,
+    Archive, ArtifactError, ArtifactQuery, CleanupOptions, CleanupProgress, CleanupReport, DeleteOptions,
+    Deletion, Download, RetentionPlan, RetentionPolicy, SearchResults, Sessions, ShutdownReport,
+    TrackingError, VerifyProgress, VerifyReport, VerifyScope,
 };
 
 /// Configures a blocking [`Tracking`], as [`crate::TrackingBuilder`] does an async one.
@@ -276,6 +279,14 @@ blocking! { TestArtifactsManager, artifacts, ArtifactError,
     session(id: &SessionId) -> Session;
     /// All sessions.
     sessions() -> Sessions;
+    /// What is said of a session as a whole.
+    session_summary(id: &SessionId) -> SessionSummary;
+    /// Passes every record of a session to a function, the oldest first.
+    session_history(id: &SessionId, each: impl FnMut(Committed<SessionEvent>) -> ControlFlow<()> + Send + 'static) -> ();
+    /// Tells retention to leave a session alone, or no longer.
+    pin_session(id: &SessionId, pinned: bool) -> Session;
+    /// Notes how an upgrade ended in its sessions.
+    record_outcome(upgrade_id: &UpgradeId, outcome: SessionOutcome) -> Vec<SessionId>;
     /// Closes a session: nothing can be added any more.
     complete_session(id: &SessionId, outcome: Option<SessionOutcome>) -> Session;
     /// Creates a collection in a session.
@@ -289,9 +300,23 @@ blocking! { TestArtifactsManager, artifacts, ArtifactError,
     /// One artifact's record.
     artifact(id: &ArtifactId) -> Arc<Artifact>;
     /// Copies an artifact to a new file, or into a directory, verified.
-    download_artifact(id: &ArtifactId, destination: impl Into<PathBuf>) -> PathBuf;
+    download_artifact(id: &ArtifactId, destination: impl Into<PathBuf>) -> Download;
+    /// Notes that somebody took a copy of an artifact.
+    record_download(id: &ArtifactId) -> ();
+    /// Adds tags to an artifact and takes others away.
+    tag_artifact(id: &ArtifactId, add: Vec<Arc<str>>, remove: Vec<Arc<str>>) -> Arc<Artifact>;
+    /// Deletes an artifact; its record stays.
+    delete_artifact(id: &ArtifactId, options: DeleteOptions) -> Deletion;
+    /// The artifacts whose names match a pattern.
+    search_by_name(pattern: &str, session_id: Option<SessionId>) -> SearchResults;
+    /// The artifacts added within the last hours.
+    recent_artifacts(hours: u32, session_id: Option<SessionId>) -> SearchResults;
     /// The artifacts that a query matches.
     search_artifacts(query: ArtifactQuery) -> SearchResults;
+    /// What retention would delete now, and what not and why.
+    plan_retention(policy: RetentionPolicy) -> RetentionPlan;
+    /// Deletes what a policy says may go.
+    cleanup_old_artifacts(policy: RetentionPolicy, options: CleanupOptions, progress: impl Fn(CleanupProgress) + Send + Sync + 'static) -> CleanupReport;
     /// Reads artifacts and compares them with their records.
     verify_artifacts(scope: VerifyScope, progress: impl Fn(VerifyProgress) + Send + Sync + 'static) -> VerifyReport;
 }

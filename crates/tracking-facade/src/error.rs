@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use artifact_core::{ArtifactError, SourceError};
+use artifact_core::{ArtifactError, SourceError, StoreErrorKind};
 use progress_core::ProgressError;
 use tracking_journal::{CursorError, DataDirError, JournalError};
 use tracking_model::{CommandError, SessionCommandError};
@@ -136,6 +136,8 @@ fn artifact_kind(error: &ArtifactError) -> ErrorKind {
         ArtifactError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
             ErrorKind::Refused
         }
+        ArtifactError::Store(error) if error.kind() == StoreErrorKind::NotFound => ErrorKind::NotFound,
+        ArtifactError::NoHistory(_) => ErrorKind::Refused,
         ArtifactError::Store(_) | ArtifactError::Io { .. } => ErrorKind::Unavailable,
         ArtifactError::Pattern(_) => ErrorKind::Invalid,
         ArtifactError::Undecodable { .. }

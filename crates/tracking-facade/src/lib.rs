@@ -5,6 +5,12 @@
 #![doc = include_str!("../examples/agent.rs")]
 //! ```
 //!
+//! The evidence of an upgrade is kept by [`TestArtifactsManager`], whose methods are those of the Python implementation:
+//!
+//! ```
+#![doc = include_str!("../examples/artifacts.rs")]
+//! ```
+//!
 //! [`blocking`] is the same for agents without async. [`Archive`] is for whoever looks at a data directory or looks
 //! after it: all upgrades, search, verification, import and export.
 //!
@@ -23,6 +29,7 @@ pub mod blocking;
 mod builder;
 mod error;
 mod import;
+mod outcomes;
 mod relays;
 mod tracking;
 mod verify;
@@ -31,15 +38,19 @@ pub use archive::{Archive, LatestUpgrade, UpgradeView};
 pub use builder::{Problem, TrackingBuilder};
 pub use error::{ErrorKind, TrackingError};
 pub use import::{ArchiveImport, ImportSources};
+pub use outcomes::session_outcome;
 pub use relays::Undrained;
 pub use tracking::{ShutdownReport, Tracking};
 pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 
 pub use artifact_core::ImportReport as SessionImport;
 pub use artifact_core::{
-    ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, Finding, ImportError, ManagerOptions,
-    NamePattern, SearchResults, Sessions, Sort, SourceError, TestArtifactsManager, Unreadable,
-    VerifyProgress, VerifyReport, VerifyScope,
+    ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, CleanupFailure, CleanupMode,
+    CleanupOptions, CleanupProgress, CleanupReport, DEFAULT_FAILED_FACTOR, DeleteOptions, DeletedBytes,
+    Deletion, Download, DownloadRecord, Finding, Held, ImportError, ManagerOptions, NamePattern, OrphanFile,
+    OrphanMode, PlannedSession, RetentionPlan, RetentionPolicy, RetentionRule, SearchResults, SessionMeta,
+    Sessions, Sort, SourceError, SpareReason, SparedMeanwhile, SparedSession, TestArtifactsManager,
+    Unreadable, VerifyProgress, VerifyReport, VerifyScope,
 };
 pub use progress_core::{
     Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, History, ImportReport,
@@ -54,11 +65,13 @@ pub use tracking_journal::{
     Salvage, SinkName, SinkStatus, SubmitError, Subscription, SubscriptionError, SystemClock, Verification,
 };
 pub use tracking_model::{
-    Artifact, ArtifactId, ArtifactStatus, ArtifactType, Collection, CollectionId, CommandError, CurrentTask,
-    DEFAULT_HEARTBEAT_SECONDS, Details, EventHistory, FileHash, IdError, MAX_DETAILS_BYTES, NewArtifact,
-    NewCollection, NewSession, NewTask, Percent, PlanId, ProgressEvent, ProgressEventMessage, Rollup,
-    Session, SessionCommandError, SessionId, SessionOutcome, SessionSummary, Snapshot, Span, Status,
-    StreamEvent, StreamId, Subject, Summary, TaskAction, TaskChange, TaskId, TaskProgress, TaskTree,
-    TaskType, TextError, Timestamp, TransitionError, TreeRow, UpgradeChange, UpgradeCommand, UpgradeEvent,
-    UpgradeId, UpgradeProgress, Waiting,
+    Artifact, ArtifactChange, ArtifactChangeKind, ArtifactDownloaded, ArtifactId, ArtifactStatus,
+    ArtifactType, Collection, CollectionCreated, CollectionId, CommandError, CurrentTask,
+    DEFAULT_HEARTBEAT_SECONDS, Details, EventHistory, FileHash, IdError, IfPinned, MAX_DETAILS_BYTES,
+    NewArtifact, NewCollection, NewSession, NewTask, Percent, PlanId, ProgressEvent, ProgressEventMessage,
+    RecordMeta, Rollup, Session, SessionCommandError, SessionCompleted, SessionCreated, SessionEvent,
+    SessionId, SessionImported, SessionOutcome, SessionOutcomeSet, SessionPinned, SessionSummary, Snapshot,
+    Span, Status, StreamEvent, StreamId, Subject, Summary, TaskAction, TaskChange, TaskId, TaskProgress,
+    TaskTree, TaskType, TextError, Timestamp, TransitionError, TreeRow, UpgradeChange, UpgradeCommand,
+    UpgradeEvent, UpgradeId, UpgradeProgress, Waiting,
 };

@@ -7,6 +7,7 @@ use progress_core::ProgressTracker;
 use tokio::time::Instant;
 use tracking_journal::RecoveryReport;
 
+use crate::outcomes::Outcomes;
 use crate::relays::Relays;
 use crate::{Archive, TrackingBuilder, TrackingError, Undrained};
 
@@ -18,6 +19,7 @@ use crate::{Archive, TrackingBuilder, TrackingError, Undrained};
 pub struct Tracking {
     parts: Parts,
     relays: Relays,
+    outcomes: Outcomes,
     shutdown_deadline: Duration,
 }
 
@@ -55,10 +57,12 @@ impl Tracking {
         TrackingBuilder::default()
     }
 
-    pub(crate) const fn start(parts: Parts, relays: Relays, shutdown_deadline: Duration) -> Self {
+    pub(crate) fn start(parts: Parts, relays: Relays, shutdown_deadline: Duration) -> Self {
+        let outcomes = Outcomes::start(parts.progress.clone(), parts.artifacts.clone());
         Self {
             parts,
             relays,
+            outcomes,
             shutdown_deadline,
         }
     }
@@ -87,8 +91,8 @@ impl Tracking {
         self.parts.progress.journal().recovery()
     }
 
-    /// Ends it, within the deadline that was configured: commits what waits, writes an exact snapshot, lets the
-    /// sinks have what is left, ends all tasks.
+    /// Ends it, within the deadline that was configured: commits what waits, notes in the upgrade's sessions how it ended
+    /// if it has, writes an exact snapshot, lets the sinks have what is left, ends all tasks.
     /// Calls on clones of the tracker and the manager that come later are refused.
     ///
     /// # Cancellation
@@ -100,6 +104,12 @@ impl Tracking {
             what,
             deadline: self.shutdown_deadline,
         };
+        // Before the tracker is closed, so that sinks hear of it too.
+        match tokio::time::timeout_at(deadline, self.outcomes.stop()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => report.problems.push(error.into()),
+            Err(_) => report.problems.push(late("noting how the upgrade ended")),
+        }
         match tokio::time::timeout_at(deadline, self.parts.progress.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => report.problems.push(error.into()),

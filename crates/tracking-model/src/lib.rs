@@ -12,9 +12,12 @@ mod percent;
 mod reference;
 mod rollup;
 mod session;
+mod session_change;
 mod session_check;
 mod session_command;
+mod session_counts;
 mod session_event;
+mod session_refusal;
 mod session_snapshot;
 mod session_summary;
 mod snapshot;
@@ -45,16 +48,18 @@ pub use message::ProgressEventMessage;
 pub use percent::{Percent, PercentError};
 pub use reference::{ReferenceArtifact, ReferenceError, ReferenceKind, ReferenceSession};
 pub use rollup::Rollup;
-pub use session::{ArtifactCounts, Collection, Session, SessionOutcome};
+pub use session::{Collection, Session, SessionOutcome};
 pub use session_command::{
-    AddArtifact, ArtifactAction, ChangeArtifact, DEFAULT_RETENTION_DAYS, ImportSession,
-    MAX_ARTIFACT_NAME_BYTES, MAX_TAGS, NewArtifact, NewCollection, NewSession, SessionCommand,
-    SessionCommandError, StoredFile,
+    AddArtifact, ArtifactAction, ChangeArtifact, DEFAULT_RETENTION_DAYS, ExpireArtifacts, IfPinned,
+    ImportSession, MAX_ARTIFACT_NAME_BYTES, MAX_TAGS, NewArtifact, NewCollection, NewSession, SessionCommand,
+    StoredFile,
 };
+pub use session_counts::ArtifactCounts;
 pub use session_event::{
-    ArtifactChange, ArtifactChangeKind, CollectionCreated, SessionCompleted, SessionCreated, SessionEvent,
-    SessionImported, SessionPinned,
+    ArtifactChange, ArtifactChangeKind, ArtifactDownloaded, CollectionCreated, SessionCompleted,
+    SessionCreated, SessionEvent, SessionImported, SessionOutcomeSet, SessionPinned,
 };
+pub use session_refusal::SessionCommandError;
 pub use session_snapshot::SessionSnapshot;
 pub use session_summary::{ArtifactTypeCounts, SessionSummary};
 pub use snapshot::{EventHistory, Snapshot};

@@ -9,9 +9,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Artifact, ArtifactChange, ArtifactStatus, ArtifactType, CollectionCreated, CollectionId, Details, Fold,
-    RecordMeta, SessionCommand, SessionCommandError, SessionCreated, SessionEvent, SessionId, StreamId,
-    TaskId, Timestamp, UnknownName, UpgradeId,
+    ArtifactCounts, CollectionCreated, CollectionId, Details, Fold, RecordMeta, SessionCommand,
+    SessionCommandError, SessionCreated, SessionEvent, SessionId, StreamId, TaskId, Timestamp, UnknownName,
+    UpgradeId,
 };
 
 /// How the upgrade of a session ended.
@@ -58,64 +58,6 @@ impl FromStr for SessionOutcome {
                 name: name.to_owned(),
                 choices: Self::ALL.map(Self::as_str).join(", "),
             })
-    }
-}
-
-/// How many artifacts there are, and of which kinds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ArtifactCounts {
-    /// How many there are, without those that were deleted.
-    pub artifacts: u64,
-    /// How many bytes these have.
-    pub bytes: u64,
-    by_type: [u64; ArtifactType::ALL.len()],
-    by_status: [u64; ArtifactStatus::ALL.len()],
-}
-
-impl ArtifactCounts {
-    /// How many of this type there are, without those that were deleted.
-    #[must_use]
-    pub const fn of_type(&self, artifact_type: ArtifactType) -> u64 {
-        self.by_type[artifact_type as usize]
-    }
-
-    /// How many have this status.
-    #[must_use]
-    pub const fn of_status(&self, status: ArtifactStatus) -> u64 {
-        self.by_status[status as usize]
-    }
-
-    /// Adds what `other` counts.
-    fn merge(&mut self, other: &Self) {
-        self.artifacts += other.artifacts;
-        self.bytes += other.bytes;
-        for (mine, theirs) in self.by_type.iter_mut().zip(other.by_type) {
-            *mine += theirs;
-        }
-        for (mine, theirs) in self.by_status.iter_mut().zip(other.by_status) {
-            *mine += theirs;
-        }
-    }
-
-    fn add(&mut self, artifact: &Artifact) {
-        self.by_status[artifact.status as usize] += 1;
-        if artifact.status != ArtifactStatus::Deleted {
-            self.artifacts += 1;
-            self.bytes += artifact.file_size.unwrap_or(0);
-            self.by_type[artifact.artifact_type as usize] += 1;
-        }
-    }
-
-    fn change(&mut self, change: &ArtifactChange) {
-        let from = &mut self.by_status[change.from as usize];
-        *from = from.saturating_sub(1);
-        self.by_status[change.status as usize] += 1;
-        if change.status == ArtifactStatus::Deleted && change.from != ArtifactStatus::Deleted {
-            self.artifacts = self.artifacts.saturating_sub(1);
-            self.bytes = self.bytes.saturating_sub(change.file_size.unwrap_or(0));
-            let of_type = &mut self.by_type[change.artifact_type as usize];
-            *of_type = of_type.saturating_sub(1);
-        }
     }
 }
 
@@ -184,12 +126,18 @@ pub struct Session {
     pub s3_prefix: Option<Arc<str>>,
     /// For how many days after its completion it is kept.
     pub retention_days: u32,
+    /// Whether it was taken over from the reference's file, where two artifacts may name one file.
+    pub imported: bool,
     /// Free-form metadata.
     pub metadata: Details,
     /// Its collections, in the order in which they were created.
     pub collections: IndexMap<CollectionId, Collection>,
     /// The sequence of the last record that changed an artifact after its adding; 0 if none did.
     pub last_change_seq: u64,
+    /// The latest [`created_at`](crate::Artifact::created_at) of its artifacts. The next one's is later, so that the
+    /// order of these times is the order of adding: also for the thousands of artifacts that one commit may add
+    /// within a microsecond, and when the clock goes back. Pages of a search can then go by time.
+    pub last_created_at: Option<Timestamp>,
 }
 
 impl Session {
@@ -207,9 +155,11 @@ impl Session {
             s3_bucket: None,
             s3_prefix: None,
             retention_days: crate::DEFAULT_RETENTION_DAYS,
+            imported: false,
             metadata: Details::NONE,
             collections: IndexMap::new(),
             last_change_seq: 0,
+            last_created_at: None,
         }
     }
 
@@ -259,7 +209,8 @@ impl Fold for Session {
     type Event = SessionEvent;
     type Refusal = SessionCommandError;
 
-    const CHECKPOINT_VERSION: u32 = 1;
+    // 2: `last_created_at`, `imported`, and bytes by status.
+    const CHECKPOINT_VERSION: u32 = 2;
 
     /// # Panics
     /// If `stream` is not a session's: opening a journal with the wrong fold is a mistake in the program.
@@ -283,6 +234,7 @@ impl Fold for Session {
             SessionEvent::Created(created) => self.create(created),
             SessionEvent::Imported(imported) => {
                 self.create(&imported.created);
+                self.imported = true;
                 self.completed_at = imported.completed_at;
                 self.outcome = imported.outcome;
                 self.pinned = imported.pinned;
@@ -293,6 +245,7 @@ impl Fold for Session {
                     .or_insert_with(|| Collection::new(created));
             }
             SessionEvent::ArtifactAdded(artifact) => {
+                self.last_created_at = self.last_created_at.max(Some(artifact.created_at));
                 if let Some(collection) = self.collections.get_mut(&artifact.collection_id) {
                     collection.counts.add(artifact);
                 }
@@ -307,8 +260,10 @@ impl Fold for Session {
                 self.completed_at = Some(meta.at);
                 self.outcome = completed.outcome;
             }
+            SessionEvent::Outcome(set) => self.outcome = Some(set.outcome),
             SessionEvent::Pinned(change) => self.pinned = change.pinned,
-            SessionEvent::Unknown { .. } => {}
+            // Who took what is for the history alone.
+            SessionEvent::Downloaded(_) | SessionEvent::Unknown { .. } => {}
         }
     }
 }
@@ -317,8 +272,8 @@ impl Fold for Session {
 mod tests {
     use super::*;
     use crate::{
-        AddArtifact, ArtifactAction, ArtifactId, ChangeArtifact, FileHash, NewArtifact, NewCollection,
-        NewSession, StoredFile, StreamEvent,
+        AddArtifact, Artifact, ArtifactAction, ArtifactId, ArtifactType, ChangeArtifact, FileHash, IfPinned,
+        NewArtifact, NewCollection, NewSession, StoredFile, StreamEvent,
     };
 
     /// Drives a session as a journal does, through the JSON of its events.
@@ -401,7 +356,10 @@ mod tests {
         assert_eq!(&*summary.name, "upgrade-up-20250131-052501");
 
         let delete = |as_of| {
-            let action = ArtifactAction::MarkDeleted { reason: None };
+            let action = ArtifactAction::MarkDeleted {
+                reason: None,
+                pinned: IfPinned::Refuse,
+            };
             let artifact = Arc::clone(&artifact);
             SessionCommand::ChangeArtifact(Box::new(ChangeArtifact {
                 artifact,

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::session_change::{change_artifact, expire};
 use crate::{
-    AddArtifact, Artifact, ArtifactAction, ArtifactChange, ArtifactChangeKind, ArtifactStatus, ArtifactType,
-    ChangeArtifact, Collection, CollectionCreated, CollectionId, Details, MAX_ARTIFACT_NAME_BYTES,
-    MAX_DETAILS_BYTES, MAX_TAGS, NewArtifact, NewCollection, NewSession, Session, SessionCommand,
-    SessionCommandError, SessionCompleted, SessionCreated, SessionEvent, SessionPinned, TextError, Timestamp,
-    UpgradeId, check_name, check_text,
+    AddArtifact, Artifact, ArtifactDownloaded, ArtifactStatus, ArtifactType, Collection, CollectionCreated,
+    CollectionId, Details, MAX_ARTIFACT_NAME_BYTES, MAX_DETAILS_BYTES, MAX_TAGS, NewArtifact, NewCollection,
+    NewSession, Session, SessionCommand, SessionCommandError, SessionCompleted, SessionCreated, SessionEvent,
+    SessionOutcome, SessionOutcomeSet, SessionPinned, Span, TextError, Timestamp, UpgradeId, check_name,
+    check_text,
 };
 
-type Checked = Result<Vec<SessionEvent>, SessionCommandError>;
+pub(crate) type Checked = Result<Vec<SessionEvent>, SessionCommandError>;
 
 pub(crate) fn check(state: &Session, command: SessionCommand, now: Timestamp) -> Checked {
     match command {
@@ -30,17 +31,13 @@ pub(crate) fn check(state: &Session, command: SessionCommand, now: Timestamp) ->
         SessionCommand::CreateCollection(new) => create_collection(state, new, now),
         SessionCommand::AddArtifact(add) => add_artifact(state, *add, now),
         SessionCommand::ChangeArtifact(change) => change_artifact(state, *change),
-        SessionCommand::Complete { outcome } => {
-            let upgrade_id = open(state)?.clone();
-            let counts = state.counts();
-            Ok(vec![SessionEvent::Completed(SessionCompleted {
-                session_id: state.session_id.clone(),
-                upgrade_id,
-                outcome,
-                total_artifacts: counts.artifacts,
-                total_size_bytes: counts.bytes,
-            })])
+        SessionCommand::Expire(chosen) => expire(state, *chosen),
+        SessionCommand::RecordDownload(artifact) => {
+            existing(state)?;
+            Ok(vec![SessionEvent::Downloaded(ArtifactDownloaded::new(&artifact))])
         }
+        SessionCommand::SetOutcome { outcome } => set_outcome(state, outcome),
+        SessionCommand::Complete { outcome } => complete(state, outcome),
         SessionCommand::Pin { pinned } => {
             existing(state)?;
             if state.pinned == pinned {
@@ -52,6 +49,39 @@ pub(crate) fn check(state: &Session, command: SessionCommand, now: Timestamp) ->
     }
 }
 
+fn complete(state: &Session, outcome: Option<SessionOutcome>) -> Checked {
+    let upgrade_id = open(state)?.clone();
+    let counts = state.counts();
+    Ok(vec![SessionEvent::Completed(SessionCompleted {
+        session_id: state.session_id.clone(),
+        upgrade_id,
+        outcome: outcome.or(state.outcome),
+        total_artifacts: counts.artifacts,
+        total_size_bytes: counts.bytes,
+    })])
+}
+
+/// An outcome may be noted again while the session is open, as when an upgrade is retried; and once where it was
+/// completed without one.
+fn set_outcome(state: &Session, outcome: SessionOutcome) -> Checked {
+    let upgrade_id = existing(state)?.clone();
+    match state.outcome {
+        Some(settled) if settled == outcome => return Ok(Vec::new()),
+        Some(settled) if !state.is_open() => {
+            return Err(SessionCommandError::OutcomeSettled {
+                session_id: state.session_id.clone(),
+                outcome: settled,
+            });
+        }
+        _ => {}
+    }
+    Ok(vec![SessionEvent::Outcome(SessionOutcomeSet {
+        session_id: state.session_id.clone(),
+        upgrade_id,
+        outcome,
+    })])
+}
+
 fn refuse_existing(state: &Session) -> Result<(), SessionCommandError> {
     state.upgrade_id.as_ref().map_or(Ok(()), |upgrade_id| {
         Err(SessionCommandError::SessionExists {
@@ -61,7 +91,7 @@ fn refuse_existing(state: &Session) -> Result<(), SessionCommandError> {
     })
 }
 
-fn existing(state: &Session) -> Result<&UpgradeId, SessionCommandError> {
+pub(crate) fn existing(state: &Session) -> Result<&UpgradeId, SessionCommandError> {
     state
         .upgrade_id
         .as_ref()
@@ -90,7 +120,7 @@ fn check_metadata(metadata: &Details) -> Result<(), SessionCommandError> {
     Ok(())
 }
 
-fn check_description(description: Option<&Arc<str>>) -> Result<(), SessionCommandError> {
+pub(crate) fn check_description(description: Option<&Arc<str>>) -> Result<(), SessionCommandError> {
     description.map_or(Ok(()), |text| Ok(check_text("description", text)?))
 }
 
@@ -212,7 +242,7 @@ fn check_artifact_name(name: &str) -> Result<(), TextError> {
     Ok(())
 }
 
-fn check_tags(tags: &[Arc<str>]) -> Result<(), SessionCommandError> {
+pub(crate) fn check_tags(tags: &[Arc<str>]) -> Result<(), SessionCommandError> {
     if tags.len() > MAX_TAGS {
         return Err(SessionCommandError::TooManyTags { count: tags.len() });
     }
@@ -220,7 +250,7 @@ fn check_tags(tags: &[Arc<str>]) -> Result<(), SessionCommandError> {
 }
 
 /// The tags, each once, in the order in which they came.
-fn unique(tags: Vec<Arc<str>>) -> Vec<Arc<str>> {
+pub(crate) fn unique(tags: Vec<Arc<str>>) -> Vec<Arc<str>> {
     let mut unique: Vec<Arc<str>> = Vec::with_capacity(tags.len());
     for tag in tags {
         if !unique.contains(&tag) {
@@ -259,7 +289,7 @@ fn add_artifact(state: &Session, add: AddArtifact, now: Timestamp) -> Checked {
         s3_bucket: None,
         s3_key: None,
         s3_url: None,
-        created_at: now,
+        created_at: created_at(state, now),
         uploaded_at: None,
         status: ArtifactStatus::Created,
         task_id: new.task_id.or_else(|| collection.task_id.clone()),
@@ -269,67 +299,8 @@ fn add_artifact(state: &Session, add: AddArtifact, now: Timestamp) -> Checked {
     }))])
 }
 
-fn change_artifact(state: &Session, change: ChangeArtifact) -> Checked {
-    existing(state)?;
-    let artifact = change.artifact;
-    if change.as_of < state.last_change_seq {
-        return Err(SessionCommandError::Stale {
-            session_id: state.session_id.clone(),
-            artifact_id: artifact.artifact_id.clone(),
-        });
-    }
-    if let ArtifactAction::Tag { add, remove } = change.action {
-        return tag(&artifact, add, &remove);
-    }
-    let (kind, to) = match change.action {
-        ArtifactAction::MarkUploaded { .. } => (ArtifactChangeKind::Uploaded, ArtifactStatus::Uploaded),
-        ArtifactAction::MarkArchived { .. } => (ArtifactChangeKind::Archived, ArtifactStatus::Archived),
-        ArtifactAction::MarkFailed { .. } => (ArtifactChangeKind::Failed, ArtifactStatus::Failed),
-        ArtifactAction::MarkDeleted { .. } => (ArtifactChangeKind::Deleted, ArtifactStatus::Deleted),
-        ArtifactAction::Tag { .. } => unreachable!("returned above"),
-    };
-    if !artifact.status.can_become(to) {
-        return Err(SessionCommandError::Transition {
-            artifact_id: artifact.artifact_id.clone(),
-            from: artifact.status,
-            to,
-        });
-    }
-    let mut changed = ArtifactChange::new(&artifact, to);
-    match change.action {
-        ArtifactAction::MarkUploaded {
-            s3_bucket,
-            s3_key,
-            s3_url,
-        } => {
-            changed.s3_bucket = Some(s3_bucket);
-            changed.s3_key = Some(s3_key);
-            changed.s3_url = Some(s3_url);
-        }
-        ArtifactAction::MarkArchived { reason } | ArtifactAction::MarkDeleted { reason } => {
-            changed.reason = reason
-        }
-        ArtifactAction::MarkFailed { reason } => changed.reason = Some(reason),
-        ArtifactAction::Tag { .. } => unreachable!("returned above"),
-    }
-    check_description(changed.reason.as_ref())?;
-    Ok(vec![SessionEvent::Artifact(kind, changed)])
-}
-
-fn tag(artifact: &Artifact, add: Vec<Arc<str>>, remove: &[Arc<str>]) -> Checked {
-    if artifact.status == ArtifactStatus::Deleted {
-        return Err(SessionCommandError::ArtifactDeleted(artifact.artifact_id.clone()));
-    }
-    check_tags(&add)?;
-    let mut tags: Vec<Arc<str>> = artifact.tags.clone();
-    tags.extend(add);
-    let mut tags = unique(tags);
-    tags.retain(|tag| !remove.contains(tag));
-    check_tags(&tags)?;
-    if tags == artifact.tags {
-        return Ok(Vec::new());
-    }
-    let mut change = ArtifactChange::new(artifact, artifact.status);
-    change.tags = Some(tags);
-    Ok(vec![SessionEvent::Artifact(ArtifactChangeKind::Tagged, change)])
+/// Now, or just after the artifact before: see [`Session::last_created_at`].
+fn created_at(state: &Session, now: Timestamp) -> Timestamp {
+    let next = |last: Timestamp| last + Span::from_micros(1);
+    state.last_created_at.map_or(now, |last| now.max(next(last)))
 }

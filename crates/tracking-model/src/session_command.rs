@@ -1,10 +1,10 @@
-//! What callers ask of a session, and why it may be refused.
+//! What callers ask of a session.
 
 use std::sync::Arc;
 
 use crate::{
-    Artifact, ArtifactId, ArtifactName, ArtifactStatus, ArtifactType, CollectionCreated, CollectionId,
-    Details, FileHash, SessionId, SessionImported, SessionOutcome, TaskId, TextError, Timestamp, UpgradeId,
+    Artifact, ArtifactId, ArtifactName, ArtifactType, CollectionCreated, CollectionId, Details, FileHash,
+    SessionImported, SessionOutcome, TaskId, UpgradeId,
 };
 
 /// Longest name of an artifact in bytes of UTF-8: a file name of 255 bytes, each replaced by a mark of three, fits.
@@ -28,9 +28,19 @@ pub enum SessionCommand {
     AddArtifact(Box<AddArtifact>),
     /// Change an artifact's tags or status.
     ChangeArtifact(Box<ChangeArtifact>),
+    /// Delete what retention has chosen: all of it in one commit, or nothing. Refused unless the session is closed
+    /// and not pinned, so that what somebody did since the choice always wins.
+    Expire(Box<ExpireArtifacts>),
+    /// Note that somebody took a copy of an artifact.
+    RecordDownload(Arc<Artifact>),
+    /// Note how the upgrade ended; the session stays open.
+    SetOutcome {
+        /// How it ended.
+        outcome: SessionOutcome,
+    },
     /// Close it: nothing can be added any more.
     Complete {
-        /// How the upgrade ended, where that is known.
+        /// How the upgrade ended; what was noted before unless given.
         outcome: Option<SessionOutcome>,
     },
     /// Tell retention to leave it alone, or no longer.
@@ -285,7 +295,7 @@ pub struct ChangeArtifact {
     /// The artifact's record, as the caller knows it.
     pub artifact: Arc<Artifact>,
     /// The last sequence that this record takes into account. If artifacts were changed after it the command is
-    /// refused as [`Stale`](SessionCommandError::Stale), and the caller looks again.
+    /// refused as [`Stale`](crate::SessionCommandError::Stale), and the caller looks again.
     pub as_of: u64,
     /// The change.
     pub action: ArtifactAction,
@@ -325,7 +335,30 @@ pub enum ArtifactAction {
     MarkDeleted {
         /// Why.
         reason: Option<Arc<str>>,
+        /// What is to happen if the session is pinned.
+        pinned: IfPinned,
     },
+}
+
+/// What is to happen to something in a pinned session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfPinned {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is deleted all the same.
+    Delete,
+}
+
+/// Artifacts of one session that retention deletes, decided on their records as of a position in the stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpireArtifacts {
+    /// Their records, as the caller knows them.
+    pub artifacts: Vec<Arc<Artifact>>,
+    /// As [`ChangeArtifact::as_of`].
+    pub as_of: u64,
+    /// The rule that chose them, in words.
+    pub reason: Arc<str>,
 }
 
 /// A session to be taken over, as the reference's file tells and the import found its bytes.
@@ -337,88 +370,4 @@ pub struct ImportSession {
     pub collections: Vec<CollectionCreated>,
     /// Their artifacts.
     pub artifacts: Vec<Arc<Artifact>>,
-}
-
-/// Why a session refuses a command.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionCommandError {
-    /// The stream has a session already.
-    #[error("session {session_id} exists already, for upgrade {upgrade_id}: choose another id, or add to it")]
-    SessionExists {
-        /// The session.
-        session_id: SessionId,
-        /// Its upgrade.
-        upgrade_id: UpgradeId,
-    },
-    /// The stream has no session.
-    #[error("unknown session {0}: create it first")]
-    UnknownSession(SessionId),
-    /// The session is closed.
-    #[error("session {session_id} was completed at {at} and takes nothing more: create another session")]
-    SessionCompleted {
-        /// The session.
-        session_id: SessionId,
-        /// When it was completed.
-        at: Timestamp,
-    },
-    /// The session has no such collection.
-    #[error("session {session_id} has no collection {collection_id}: create it first")]
-    UnknownCollection {
-        /// The session.
-        session_id: SessionId,
-        /// The collection that was named.
-        collection_id: CollectionId,
-    },
-    /// The session has a collection of that id already.
-    #[error("session {session_id} has a collection {collection_id} already")]
-    CollectionExists {
-        /// The session.
-        session_id: SessionId,
-        /// The collection.
-        collection_id: CollectionId,
-    },
-    /// A session is kept for at least a day.
-    #[error("retention of 0 days: keep a session for at least 1 day")]
-    InvalidRetention,
-    /// The artifact cannot have that status next.
-    #[error("artifact {artifact_id} is {from} and cannot become {to}")]
-    Transition {
-        /// The artifact.
-        artifact_id: ArtifactId,
-        /// The status it has.
-        from: ArtifactStatus,
-        /// The status it was to have.
-        to: ArtifactStatus,
-    },
-    /// The artifact's bytes were deleted.
-    #[error("artifact {0} is deleted and cannot be changed")]
-    ArtifactDeleted(ArtifactId),
-    /// Artifacts were changed after the caller looked.
-    #[error("artifacts of session {session_id} were changed meanwhile: read artifact {artifact_id} again")]
-    Stale {
-        /// The session.
-        session_id: SessionId,
-        /// The artifact.
-        artifact_id: ArtifactId,
-    },
-    /// There are too many tags.
-    #[error("{count} tags: an artifact has at most {MAX_TAGS}")]
-    TooManyTags {
-        /// How many.
-        count: usize,
-    },
-    /// The metadata is too large.
-    #[error(
-        "metadata has {bytes} bytes of JSON, at most {limit} are allowed: keep it as an artifact of its own"
-    )]
-    MetadataTooLarge {
-        /// Its bytes as compact JSON.
-        bytes: usize,
-        /// The most it may have.
-        limit: usize,
-    },
-    /// A text is too long or a name is invalid.
-    #[error(transparent)]
-    Text(#[from] TextError),
 }

@@ -24,6 +24,10 @@ pub enum SessionEvent {
     ArtifactAdded(Arc<Artifact>),
     /// Any later change of an artifact: `artifact.tagged`, `artifact.uploaded` and so on.
     Artifact(ArtifactChangeKind, ArtifactChange),
+    /// `artifact.downloaded`: somebody took a copy. It changes nothing; it says who had what, and when.
+    Downloaded(ArtifactDownloaded),
+    /// `session.outcome`: how the upgrade ended. The session may stay open, for evidence often comes after the end.
+    Outcome(SessionOutcomeSet),
     /// `session.completed`: nothing can be added any more.
     Completed(SessionCompleted),
     /// `session.pinned` and `session.unpinned`: whether retention leaves it alone.
@@ -223,6 +227,57 @@ impl ArtifactChange {
     }
 }
 
+/// Data of `artifact.downloaded`. Where the copy went is not in it: paths of one machine mean nothing on others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactDownloaded {
+    /// The artifact.
+    pub artifact_id: ArtifactId,
+    /// The session that it belongs to.
+    pub session_id: SessionId,
+    /// The collection that it belongs to.
+    pub collection_id: CollectionId,
+    /// The upgrade that produced it.
+    pub upgrade_id: UpgradeId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it is.
+    pub artifact_type: ArtifactType,
+    /// How many bytes it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_size: Option<u64>,
+    /// The SHA-256 of its bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_hash: Option<FileHash>,
+}
+
+impl ArtifactDownloaded {
+    /// A copy of `artifact` was taken.
+    #[must_use]
+    pub fn new(artifact: &Artifact) -> Self {
+        Self {
+            artifact_id: artifact.artifact_id.clone(),
+            session_id: artifact.session_id.clone(),
+            collection_id: artifact.collection_id.clone(),
+            upgrade_id: artifact.upgrade_id.clone(),
+            name: Arc::clone(&artifact.name),
+            artifact_type: artifact.artifact_type,
+            file_size: artifact.file_size,
+            file_hash: artifact.file_hash,
+        }
+    }
+}
+
+/// Data of `session.outcome`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionOutcomeSet {
+    /// The session.
+    pub session_id: SessionId,
+    /// The upgrade whose artifacts it holds.
+    pub upgrade_id: UpgradeId,
+    /// How the upgrade ended.
+    pub outcome: SessionOutcome,
+}
+
 /// Data of `session.completed`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionCompleted {
@@ -252,6 +307,8 @@ const CREATED: &str = "session.created";
 const IMPORTED: &str = "session.imported";
 const COLLECTION_CREATED: &str = "collection.created";
 const ARTIFACT_ADDED: &str = "artifact.added";
+const DOWNLOADED: &str = "artifact.downloaded";
+const OUTCOME: &str = "session.outcome";
 const COMPLETED: &str = "session.completed";
 const PINNED: &str = "session.pinned";
 const UNPINNED: &str = "session.unpinned";
@@ -264,6 +321,8 @@ impl StreamEvent for SessionEvent {
             Self::CollectionCreated(_) => COLLECTION_CREATED,
             Self::ArtifactAdded(_) => ARTIFACT_ADDED,
             Self::Artifact(kind, _) => kind.as_str(),
+            Self::Downloaded(_) => DOWNLOADED,
+            Self::Outcome(_) => OUTCOME,
             Self::Completed(_) => COMPLETED,
             Self::Pinned(data) if data.pinned => PINNED,
             Self::Pinned(_) => UNPINNED,
@@ -278,6 +337,8 @@ impl StreamEvent for SessionEvent {
             Self::CollectionCreated(data) => serde_json::to_writer(out, data),
             Self::ArtifactAdded(data) => serde_json::to_writer(out, data),
             Self::Artifact(_, data) => serde_json::to_writer(out, data),
+            Self::Downloaded(data) => serde_json::to_writer(out, data),
+            Self::Outcome(data) => serde_json::to_writer(out, data),
             Self::Completed(data) => serde_json::to_writer(out, data),
             Self::Pinned(data) => serde_json::to_writer(out, data),
             Self::Unknown { data, .. } => serde_json::to_writer(out, data),
@@ -302,6 +363,8 @@ fn decode(kind: &str, data: &str) -> serde_json::Result<SessionEvent> {
         IMPORTED => SessionEvent::Imported(serde_json::from_str(data)?),
         COLLECTION_CREATED => SessionEvent::CollectionCreated(serde_json::from_str(data)?),
         ARTIFACT_ADDED => SessionEvent::ArtifactAdded(serde_json::from_str(data)?),
+        DOWNLOADED => SessionEvent::Downloaded(serde_json::from_str(data)?),
+        OUTCOME => SessionEvent::Outcome(serde_json::from_str(data)?),
         COMPLETED => SessionEvent::Completed(serde_json::from_str(data)?),
         PINNED | UNPINNED => SessionEvent::Pinned(serde_json::from_str(data)?),
         _ => SessionEvent::Unknown {

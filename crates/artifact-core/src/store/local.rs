@@ -21,7 +21,7 @@ use super::{
 use crate::executor::{detach, off_executor};
 
 /// No collection is called so, for ids begin with a letter or digit.
-const INCOMING: &str = ".incoming";
+pub(super) const INCOMING: &str = ".incoming";
 /// Begins the names of files in `.incoming` that are worth keeping when their writer dies; the collection follows.
 const LIVE: &str = "live~";
 /// Up to this number names are tried one by one; from there on the free one is searched for.
@@ -35,7 +35,7 @@ pub struct LocalStore {
 
 /// Whether a directory is created where it is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
+pub(super) enum Missing {
     Create,
     Fail,
 }
@@ -54,7 +54,7 @@ impl LocalStore {
     }
 
     /// Opens the directory at `path` below the root, one component after the other, never through a symbolic link.
-    fn directory(&self, path: &[&str], missing: Missing) -> io::Result<OwnedFd> {
+    pub(super) fn directory(&self, path: &[&str], missing: Missing) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut directory = rustix::fs::open(&self.root, flags, Mode::empty())?;
         for name in path {
@@ -74,7 +74,7 @@ impl LocalStore {
         Ok(directory)
     }
 
-    fn directory_of(&self, key: &ArtifactKey) -> io::Result<OwnedFd> {
+    pub(super) fn directory_of(&self, key: &ArtifactKey) -> io::Result<OwnedFd> {
         let (session, collection) = (key.session_id().encoded(), key.collection_id().encoded());
         self.directory(&[&session, &collection], Missing::Fail)
     }
@@ -155,7 +155,7 @@ impl LocalStore {
         }
     }
 
-    fn collections_of(&self, session: &SessionId) -> io::Result<Vec<CollectionId>> {
+    pub(super) fn collections_of(&self, session: &SessionId) -> io::Result<Vec<CollectionId>> {
         let names = names_in(&self.directory(&[&session.encoded()], Missing::Fail)?)?;
         let ids = names.iter().filter_map(|name| name.to_str().ok());
         Ok(ids

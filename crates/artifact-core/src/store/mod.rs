@@ -6,6 +6,7 @@ mod key;
 mod local;
 mod memory;
 mod upload;
+mod walk;
 
 use std::fmt::Debug;
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tracking_model::{CollectionId, FileHash, SessionId};
 
 use super::local::{LocalUpload, UploadKind};
-use super::{ArtifactKey, CHUNK_BYTES, KeyPrefix, LocalStore, MemoryStore, ObjectMeta, PutBody, PutMode};
+use super::{ArtifactKey, CHUNK_BYTES, KeyPrefix, LocalStore, MemoryStore, PutBody, PutMode};
 use super::{PutOptions, PutOutcome, StoreError, StoreErrorKind};
 
 /// The store that a manager keeps its bytes in. It blocks, so it is used off the executor.
@@ -52,13 +52,6 @@ impl Vault {
                 let size = bytes.len() as u64;
                 Ok((Box::new(std::io::Cursor::new(bytes)), size))
             }
-        }
-    }
-
-    pub(crate) fn objects(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectMeta>, StoreError> {
-        match self {
-            Self::Local(store) => store.objects(prefix),
-            Self::Memory(store) => Ok(store.objects(prefix)),
         }
     }
 

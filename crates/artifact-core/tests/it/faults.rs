@@ -262,7 +262,8 @@ async fn fault_31_every_name_comes_back_as_it_was() {
             .manager
             .download_artifact(&artifact.artifact_id, &out)
             .await
-            .unwrap();
+            .unwrap()
+            .path;
         assert_eq!(copied.file_name().unwrap().as_bytes(), name);
         assert_eq!(fs::read(copied).unwrap(), name);
         fs::remove_dir_all(&out).unwrap();
@@ -281,7 +282,8 @@ async fn fault_31_every_name_comes_back_as_it_was() {
             .manager
             .download_artifact(&artifact.artifact_id, &out)
             .await
-            .unwrap();
+            .unwrap()
+            .path;
         assert_eq!(copied.parent(), Some(out.as_path()));
         fs::remove_dir_all(&out).unwrap();
     }

@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod faults;
+mod history;
 mod import;
 mod manager;
+mod retention;
+mod retention_faults;
 mod stores;
 mod support;

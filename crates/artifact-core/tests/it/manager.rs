@@ -5,13 +5,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use artifact_core::{ArtifactError, ArtifactQuery, Problem, Sort, SourceError, VerifyScope};
+use artifact_core::{
+    ArtifactError, ArtifactQuery, DeleteOptions, DownloadRecord, MockArtifactIndex, Problem, Sort,
+    SourceError, TestArtifactsManager, VerifyScope,
+};
 use tracking_model::{
     ArtifactId, ArtifactStatus, ArtifactType, CollectionId, NewArtifact, NewCollection, NewSession,
     SessionCommandError, SessionId, SessionOutcome, TaskId, UpgradeId,
 };
 
-use crate::support::{Fixture, open};
+use crate::support::{self, Fixture, open};
 
 #[tokio::test]
 async fn a_session_is_created_found_and_completed() {
@@ -362,6 +365,45 @@ async fn verifying_finds_what_is_missing_altered_and_extra() {
     );
 }
 
+/// An index is derived and may be wrong, so verifying asks none.
+#[tokio::test]
+async fn verifying_reads_the_journals_alone() {
+    let fixture = Fixture::new().await;
+    let mut ids = Vec::new();
+    for name in ["kept", "altered", "deleted"] {
+        let source = fixture.source(name, name.as_bytes());
+        let added = fixture
+            .manager
+            .add_artifact(&fixture.session, &fixture.collection, source, NewArtifact::new())
+            .await
+            .unwrap();
+        ids.push(added);
+    }
+    let options = DeleteOptions::default();
+    fixture
+        .manager
+        .delete_artifact(&ids[2].artifact_id, options)
+        .await
+        .unwrap();
+    let altered = fixture.manager.local_path(&ids[1]).unwrap();
+    std::fs::remove_file(&altered).unwrap();
+    std::fs::write(&altered, b"ALTERED").unwrap();
+
+    let data = fixture.manager.data_dir().unwrap().clone();
+    // It would panic if it were asked anything.
+    let options = support::options().with_index(Arc::new(MockArtifactIndex::new()));
+    let report = TestArtifactsManager::new(data, options)
+        .verify_artifacts(VerifyScope::All, |_| {})
+        .await
+        .unwrap();
+    assert_eq!((report.artifacts, report.without_bytes), (2, 1));
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(
+        report.findings[0].artifact.as_ref().unwrap().artifact_id,
+        ids[1].artifact_id
+    );
+}
+
 #[tokio::test]
 async fn a_download_is_verified_before_it_has_a_name() {
     let fixture = Fixture::new().await;
@@ -374,7 +416,9 @@ async fn a_download_is_verified_before_it_has_a_name() {
     let target = fixture.dir.path().join("out");
     std::fs::create_dir(&target).unwrap();
     let id = &artifact.artifact_id;
-    let path = fixture.manager.download_artifact(id, &target).await.unwrap();
+    let download = fixture.manager.download_artifact(id, &target).await.unwrap();
+    assert!(matches!(download.record, DownloadRecord::Written));
+    let path = download.path;
     assert_eq!(path, target.join("log.txt"));
     assert_eq!(std::fs::read(path).unwrap(), b"content");
     let again = fixture.manager.download_artifact(id, &target).await;

@@ -16,7 +16,12 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) fn options() -> ManagerOptions {
-    let clock = ManualClock::new(Timestamp::parse("2025-01-31T05:25:01Z").unwrap());
+    options_at("2025-01-31T05:25:01Z")
+}
+
+/// At another time.
+pub(crate) fn options_at(now: &str) -> ManagerOptions {
+    let clock = ManualClock::new(Timestamp::parse(now).unwrap());
     let journal = JournalOptions::default()
         .with_actor("test")
         .with_clock(Arc::new(clock));
@@ -26,6 +31,12 @@ pub(crate) fn options() -> ManagerOptions {
 pub(crate) fn open(dir: &TempDir) -> TestArtifactsManager {
     let data = DataDir::open(dir.path().join("data")).unwrap();
     TestArtifactsManager::new(data, options())
+}
+
+/// Another process, at another time.
+pub(crate) fn open_at(dir: &TempDir, now: &str) -> TestArtifactsManager {
+    let data = DataDir::open(dir.path().join("data")).unwrap();
+    TestArtifactsManager::new(data, options_at(now))
 }
 
 impl Fixture {
@@ -55,6 +66,30 @@ impl Fixture {
             manager,
             session,
             collection,
+        }
+    }
+
+    /// The same, in a directory of its own.
+    pub(crate) fn copy(&self) -> Self {
+        fn copy(from: &std::path::Path, to: &std::path::Path) {
+            std::fs::create_dir(to).unwrap();
+            for entry in std::fs::read_dir(from).unwrap() {
+                let entry = entry.unwrap();
+                let target = to.join(entry.file_name());
+                if entry.file_type().unwrap().is_dir() {
+                    copy(&entry.path(), &target);
+                } else {
+                    std::fs::copy(entry.path(), target).unwrap();
+                }
+            }
+        }
+        let dir = TempDir::new().unwrap();
+        copy(&self.dir.path().join("data"), &dir.path().join("data"));
+        Self {
+            manager: open(&dir),
+            dir,
+            session: self.session.clone(),
+            collection: self.collection.clone(),
         }
     }
 

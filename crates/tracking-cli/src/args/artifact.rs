@@ -39,14 +39,39 @@ Examples:
         #[arg(long)]
         upgrade: Option<UpgradeId>,
     },
-    /// Show a session, its collections and their artifacts
-    #[command(after_help = "Example:\n  ekstrack session show prod-1.33")]
+    /// Show a session, its collections and their artifacts, or what happened to it
+    #[command(after_help = "\
+With --history, prints every add, change, download and deletion with its time and author, the oldest
+first; with --json one record a line.
+
+Examples:
+  ekstrack session show prod-1.33
+  ekstrack session show prod-1.33 --history
+  ekstrack --json session show prod-1.33 --history | jq -r .type | sort | uniq -c")]
     Show {
         /// The session
         session: SessionId,
+        /// What happened to it, record by record
+        #[arg(long)]
+        history: bool,
+    },
+    /// Have retention leave a session alone
+    #[command(after_help = "\
+Examples:
+  ekstrack session pin prod-1.33              gc deletes nothing in it, however old it gets
+  ekstrack session pin prod-1.33 --off        gc may delete it again")]
+    Pin {
+        /// The session
+        session: SessionId,
+        /// No longer leave it alone
+        #[arg(long)]
+        off: bool,
     },
     /// Record that nothing more comes
     #[command(after_help = "\
+A session that is completed stays so: nothing can be added to it any more, and gc counts the days that
+it is kept from here. Without --outcome it takes the one that was noted when its upgrade ended.
+
 Examples:
   ekstrack session complete prod-1.33
   ekstrack session complete prod-1.33 --outcome failed")]
@@ -98,9 +123,41 @@ Examples:
     /// Compare the bytes of an artifact with its recorded digest
     #[command(after_help = "Example:\n  ekstrack artifact verify 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11")]
     Verify(ArtifactRef),
+    /// Add tags to an artifact, or take some away
+    #[command(after_help = "\
+Examples:
+  ekstrack artifact tag 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 incident-42 node
+  ekstrack artifact tag 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 --remove node")]
+    Tag {
+        #[command(flatten)]
+        artifact: ArtifactRef,
+        /// Tags that it is to have
+        #[arg(value_name = "TAG", required_unless_present = "remove")]
+        add: Vec<String>,
+        /// Tag that it is to have no longer; may be given again
+        #[arg(long, value_name = "TAG")]
+        remove: Vec<String>,
+    },
+    /// Delete an artifact; its record stays and tells what it was
+    #[command(after_help = "\
+Works in open sessions too. In a pinned session it is refused without --force.
+
+Examples:
+  ekstrack artifact rm 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 --reason 'has a password in it'")]
+    Rm {
+        #[command(flatten)]
+        artifact: ArtifactRef,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Also if its session is pinned
+        #[arg(long)]
+        force: bool,
+    },
     /// Copy an artifact to a file, verified before it appears there
     #[command(after_help = "\
-DEST is a file that does not exist, or an existing directory.
+DEST is a file that does not exist, or an existing directory. That it was taken, by whom and when,
+stands in the history of its session.
 
 Example:
   ekstrack artifact download 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 ./kubelet.log")]

@@ -27,6 +27,15 @@ pub(super) fn artifact_status() -> impl TypedValueParser<Value = ArtifactStatus>
     PossibleValuesParser::new(ArtifactStatus::ALL.map(ArtifactStatus::as_str)).try_map(|name| name.parse())
 }
 
+/// One of the statuses of an artifact that can be deleted.
+pub(super) fn deletable_status() -> impl TypedValueParser<Value = ArtifactStatus> {
+    let names = ArtifactStatus::ALL
+        .into_iter()
+        .filter(|status| status.can_become(ArtifactStatus::Deleted))
+        .map(ArtifactStatus::as_str);
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
+
 /// How an upgrade ended.
 pub(super) fn outcome() -> impl TypedValueParser<Value = SessionOutcome> {
     PossibleValuesParser::new(["succeeded", "failed", "cancelled"]).map(|name| match name.as_str() {
@@ -218,6 +227,11 @@ impl FromStr for Deadline {
             "give a time such as 2025-01-31T05:25:01Z, or a span such as 15m, 2h or 1d".to_owned()
         })
     }
+}
+
+/// A span such as `15m`, `2h` or `1d`.
+pub(super) fn age(text: &str) -> Result<Span, String> {
+    short_span(text).ok_or_else(|| "give a span such as 15m, 2h or 1d".to_owned())
 }
 
 fn short_span(text: &str) -> Option<Span> {

@@ -1,14 +1,15 @@
 //! `ekstrack artifact` and `ekstrack search`.
 
+mod one;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::json;
 use tracking_facade::{
     Artifact, ArtifactError, ArtifactId, ArtifactQuery, Clock, CollectionId, NamePattern, NewArtifact,
-    SessionId, SystemClock, TestArtifactsManager, VerifyScope,
+    SessionId, SystemClock, TestArtifactsManager,
 };
 
 use super::runtime::block_on;
@@ -17,16 +18,26 @@ use crate::args::{ArtifactAdd, ArtifactCommand, ArtifactRef, KeyValue, SearchArg
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
 use crate::files::FilePattern;
-use crate::render::{Palette, Table, bytes, one_line, time};
+use crate::render::{Table, bytes, time};
 use crate::settings::{Settings, close_artifacts};
 use crate::work::Work;
 
 pub(crate) fn artifact(command: ArtifactCommand, settings: &Settings) -> Result<(), Failure> {
     match command {
         ArtifactCommand::Add(args) => add(settings, &args),
-        ArtifactCommand::Show(ArtifactRef { id }) => show(settings, &id),
-        ArtifactCommand::Verify(ArtifactRef { id }) => verify(settings, &id),
-        ArtifactCommand::Download { artifact, dest } => download(settings, &artifact.id, &dest),
+        ArtifactCommand::Show(ArtifactRef { id }) => one::show(settings, &id),
+        ArtifactCommand::Verify(ArtifactRef { id }) => one::verify(settings, &id),
+        ArtifactCommand::Download { artifact, dest } => one::download(settings, &artifact.id, &dest),
+        ArtifactCommand::Tag {
+            artifact,
+            add,
+            remove,
+        } => one::tag(settings, &artifact.id, &add, &remove),
+        ArtifactCommand::Rm {
+            artifact,
+            reason,
+            force,
+        } => one::remove(settings, &artifact.id, reason, force),
     }
 }
 
@@ -181,90 +192,6 @@ pub(super) fn artifact_table<'a>(artifacts: impl IntoIterator<Item = &'a Artifac
         ]);
     }
     table
-}
-
-fn show(settings: &Settings, id: &ArtifactId) -> Result<(), Failure> {
-    let attempted = || format!("show artifact {id}");
-    let manager = settings.artifacts().map_err(cannot(attempted))?;
-    let artifact = block_on(manager.artifact(id))?.map_err(cannot(attempted))?;
-    settings
-        .output
-        .result(&*artifact, |palette| artifact_text(&artifact, palette))
-}
-
-fn artifact_text(artifact: &Artifact, palette: Palette) -> String {
-    let mut rows = vec![
-        ("type", artifact.artifact_type.to_string()),
-        ("status", artifact.status.to_string()),
-        ("upgrade", artifact.upgrade_id.to_string()),
-        ("session", artifact.session_id.to_string()),
-        ("collection", artifact.collection_id.to_string()),
-    ];
-    let mut optional =
-        |name: &'static str, value: Option<String>| rows.extend(value.map(|value| (name, value)));
-    optional("task", artifact.task_id.as_ref().map(ToString::to_string));
-    optional("step", artifact.step_id.as_deref().map(one_line));
-    optional("about", artifact.description.as_deref().map(one_line));
-    optional(
-        "tags",
-        (!artifact.tags.is_empty()).then(|| one_line(&artifact.tags.join(", "))),
-    );
-    optional("size", artifact.file_size.map(bytes));
-    optional("sha-256", artifact.file_hash.as_ref().map(ToString::to_string));
-    optional("file", artifact.local_path.as_deref().map(one_line));
-    optional(
-        "metadata",
-        (!artifact.metadata.is_empty()).then(|| one_line(artifact.metadata.as_json())),
-    );
-    rows.push(("added", time(artifact.created_at)));
-    let mut text = format!(
-        "{} ({})\n",
-        palette.bold(&one_line(&artifact.name)),
-        artifact.artifact_id
-    );
-    for (name, value) in rows {
-        text.push_str(&format!("  {name:<11} {value}\n"));
-    }
-    text
-}
-
-fn verify(settings: &Settings, id: &ArtifactId) -> Result<(), Failure> {
-    let attempted = || format!("verify artifact {id}");
-    let manager = settings.artifacts().map_err(cannot(attempted))?;
-    let work = Work::begin("verifying", settings.output);
-    let shown = work.clone();
-    let scope = VerifyScope::Artifact(id.clone());
-    let report = block_on(manager.verify_artifacts(scope, move |progress| shown.say(&bytes(progress.bytes))));
-    work.end();
-    let report = report?.map_err(cannot(attempted))?;
-    if let Some(finding) = report.findings.first() {
-        let cause = format!("{} is {}", finding.local_path, finding.problem);
-        return Err(Failure::new(Kind::Refused, attempted(), cause));
-    }
-    if report.artifacts == 0 {
-        return Err(Failure::new(
-            Kind::NotFound,
-            attempted(),
-            "its bytes are not in this data directory",
-        ));
-    }
-    let document = json!({"artifact_id": id, "ok": true, "bytes": report.bytes});
-    settings.output.result(&document, |palette| {
-        format!("{} {id}: {}\n", palette.good("intact"), bytes(report.bytes))
-    })
-}
-
-fn download(settings: &Settings, id: &ArtifactId, dest: &Path) -> Result<(), Failure> {
-    let attempted = || format!("download artifact {id} to {}", dest.display());
-    let manager = settings.artifacts().map_err(cannot(attempted))?;
-    let work = Work::begin("downloading", settings.output);
-    let downloaded = block_on(manager.download_artifact(id, dest));
-    work.end();
-    let path = downloaded?.map_err(cannot(attempted))?;
-    let document = json!({"artifact_id": id, "path": path});
-    settings
-        .output
-        .result(&document, |_| format!("{}\n", path.display()))
 }
 
 /// What `search` found.

@@ -1,11 +1,14 @@
 //! `ekstrack session` and `ekstrack collection`.
 
+mod history;
+
 use std::sync::Arc;
 
 use serde::Serialize;
 use tracking_facade::{
     Artifact, ArtifactError, ArtifactQuery, Collection, CollectionId, NewCollection, NewSession, Session,
-    SessionId, SessionSummary, TaskId, TestArtifactsManager, Timestamp, TrackingError, UpgradeId,
+    SessionId, SessionOutcome, SessionSummary, TaskId, TestArtifactsManager, Timestamp, TrackingError,
+    UpgradeId,
 };
 
 use super::artifact::artifact_table;
@@ -103,7 +106,12 @@ pub(crate) fn session(command: SessionCommand, settings: &Settings) -> Result<()
             create(settings, id.unwrap_or_else(SessionId::generate), new)
         }
         SessionCommand::List { upgrade } => list(settings, upgrade.as_ref()),
-        SessionCommand::Show { session } => show(settings, &session),
+        SessionCommand::Show {
+            session,
+            history: true,
+        } => history::history(settings, &session),
+        SessionCommand::Show { session, .. } => show(settings, &session),
+        SessionCommand::Pin { session, off } => pin(settings, &session, !off),
         SessionCommand::Complete { session, outcome } => {
             let attempted = || format!("complete session {session}");
             let manager = settings.artifacts().map_err(cannot(attempted))?;
@@ -113,11 +121,30 @@ pub(crate) fn session(command: SessionCommand, settings: &Settings) -> Result<()
                 completed
             });
             let summary = completed?.map_err(cannot(attempted))?.summary();
-            settings
-                .output
-                .result(&summary, |_| format!("session {session} is completed\n"))
+            settings.output.result(&summary, |_| match summary.outcome {
+                Some(outcome) => format!("session {session} is completed as {outcome}\n"),
+                None => format!("session {session} is completed\n"),
+            })
         }
     }
+}
+
+fn pin(settings: &Settings, id: &SessionId, pinned: bool) -> Result<(), Failure> {
+    let attempted = || format!("{} session {id}", if pinned { "pin" } else { "unpin" });
+    let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let done = block_on(async {
+        let done = manager.pin_session(id, pinned).await;
+        close_artifacts(&manager).await;
+        done
+    });
+    let summary = done?.map_err(cannot(attempted))?.summary();
+    settings.output.result(&summary, |_| {
+        if pinned {
+            format!("session {id} is pinned\n")
+        } else {
+            format!("session {id} is not pinned any more\n")
+        }
+    })
 }
 
 fn create(settings: &Settings, id: SessionId, new: NewSession) -> Result<(), Failure> {
@@ -159,6 +186,7 @@ fn list(settings: &Settings, upgrade: Option<&UpgradeId>) -> Result<(), Failure>
             "SIZE",
             "STARTED",
             "COMPLETED",
+            "OUTCOME",
         ]);
         for session in &document.sessions {
             let when = |at: Option<Timestamp>| Cell::from(at.map_or_else(|| "-".to_owned(), time));
@@ -174,6 +202,7 @@ fn list(settings: &Settings, upgrade: Option<&UpgradeId>) -> Result<(), Failure>
                 bytes(session.total_size_bytes).into(),
                 when(session.started_at),
                 when(session.completed_at),
+                outcome(session).into(),
             ]);
         }
         let mut text = if table.is_empty() {
@@ -189,6 +218,15 @@ fn list(settings: &Settings, upgrade: Option<&UpgradeId>) -> Result<(), Failure>
         );
         text
     })
+}
+
+/// How the upgrade ended, and whether the session is pinned.
+fn outcome(session: &SessionSummary) -> String {
+    match (session.outcome, session.pinned) {
+        (Some(outcome), true) => format!("{outcome}, pinned"),
+        (None, true) => "pinned".to_owned(),
+        (outcome, false) => outcome.map_or("-", SessionOutcome::as_str).to_owned(),
+    }
 }
 
 fn show(settings: &Settings, id: &SessionId) -> Result<(), Failure> {
@@ -234,10 +272,11 @@ fn show_text(document: &ShowDocument, palette: Palette) -> String {
         |at| palette.good(&format!("completed {}", time(at))),
     );
     let mut text = format!(
-        "{} ({})\n  upgrade   {upgrade}, cluster {}\n  state     {state}\n  holds     {} artifacts, {}\n  kept for  {} days\n",
+        "{} ({})\n  upgrade   {upgrade}, cluster {}\n  state     {state}\n  outcome   {}\n  holds     {} artifacts, {}\n  kept for  {} days\n",
         palette.bold(&one_line(&summary.name)),
         summary.session_id,
         one_line(&summary.cluster_name),
+        outcome(summary),
         summary.total_artifacts,
         bytes(summary.total_size_bytes),
         summary.retention_days,

@@ -112,6 +112,7 @@ fn say(settings: &Settings, tracker: &ProgressTracker, said: &str) -> Result<(),
     let document = tracker
         .journal()
         .read(|state, head| show::UpgradeDocument::brief(state, head, tracker.now()));
+    settings.note_outcome(tracker);
     settings.close(tracker);
     settings.output.result(&document, |_| format!("{said}\n"))
 }

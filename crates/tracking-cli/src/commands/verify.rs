@@ -1,5 +1,7 @@
 //! `ekstrack verify`: hash chains and artifact digests.
 
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 use tracking_facade::{
     Archive, ArchiveReport, ErrorKind, StreamId, StreamReport, TrackingError, VerifyReport,
@@ -85,16 +87,27 @@ fn names(streams: &[StreamId]) -> String {
 fn check(archive: &Archive, args: &VerifyArgs, settings: &Settings) -> Result<ArchiveReport, TrackingError> {
     let work = Work::begin("verifying", settings.output);
     let shown = work.clone();
+    let begin = Instant::now();
     let report = archive.verify(&args.streams, args.head, move |progress| {
         shown.say(&format!(
-            "{} records, {} artifacts, {}",
+            "{} records, {} artifacts, {}{}",
             progress.records,
             progress.artifacts,
-            bytes(progress.bytes)
+            bytes(progress.bytes),
+            rate(progress.bytes, begin.elapsed())
         ));
     });
     work.end();
     report
+}
+
+/// `, 512.0 MiB/s`, once there is something to measure.
+fn rate(read: u64, elapsed: Duration) -> String {
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    match read.saturating_mul(1000).checked_div(millis) {
+        Some(a_second) if millis >= 500 && read > 0 => format!(", {}/s", bytes(a_second)),
+        _ => String::new(),
+    }
 }
 
 /// The exit code: 4 for what is not as it was written, 5 for what could not be read.

@@ -62,7 +62,7 @@ impl Ekstrack {
     }
 
     /// Runs it by another program, which is given the command as its last arguments.
-    fn output_by(&self, wrapper: &[&str], args: &[&str]) -> Output {
+    pub(crate) fn output_by(&self, wrapper: &[&str], args: &[&str]) -> Output {
         let Some((program, rest)) = wrapper.split_first() else {
             return self.output(args);
         };

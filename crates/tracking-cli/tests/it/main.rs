@@ -6,5 +6,6 @@ mod demo;
 mod documents;
 mod ekstrack;
 mod refusals;
+mod retention;
 mod run;
 mod watch;

@@ -204,6 +204,19 @@ fn a_data_directory_that_is_read_only() {
     let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     let told = ekstrack.transcript_by(&wrapper, &[WRITE, ADD]);
     check("read-only", &told);
+    // Reading works, also getting a file out: only the history cannot tell of it.
+    let source = ekstrack.home().join("kept.log");
+    fs::write(&source, "kept").unwrap();
+    let added = ekstrack.json(&["artifact", "add", "s", "c", "kept.log"]);
+    let id = added["artifact_id"].as_str().unwrap();
+    check(
+        "read-only-download",
+        &ekstrack.transcript_by(&wrapper, &[&["artifact", "download", id, "copy.log"]]),
+    );
+    assert_eq!(
+        fs::read_to_string(ekstrack.home().join("copy.log")).unwrap(),
+        "kept"
+    );
     let shown = ekstrack.transcript_by(&wrapper, &[&["upgrade", "show", "prod"], &["verify"]]);
     assert!(!shown.contains("[exit"), "reading needs no writing: {shown}");
 }

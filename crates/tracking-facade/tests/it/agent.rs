@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tracking_facade::{
     CollectionId, CompleteOptions, Delivery, ErrorKind, EventSink, MemorySink, NewArtifact, NewCollection,
-    NewSession, NewTask, Problem, Record, SessionId, StreamId, TaskId, TaskType, Tracking, TrackingError,
-    UpgradeId, blocking,
+    NewSession, NewTask, Problem, Record, SessionId, SessionOutcome, StreamId, TaskId, TaskType, Tracking,
+    TrackingError, UpgradeId, blocking,
 };
 
 /// A sink that is down.
@@ -201,4 +201,37 @@ fn the_blocking_api_does_the_same_without_async() {
             .iter()
             .any(|record| record.kind == "artifact.added")
     );
+}
+
+#[tokio::test]
+async fn the_end_of_an_upgrade_is_noted_in_its_sessions() {
+    let temp = tempfile::tempdir().unwrap();
+    let tracking = Tracking::builder()
+        .data_dir(temp.path())
+        .upgrade("u", "p", "c")
+        .build()
+        .await
+        .unwrap();
+    let (artifacts, upgrade) = (tracking.artifacts().clone(), UpgradeId::new("u").unwrap());
+    let before = SessionId::new("before").unwrap();
+    let new = NewSession::new(upgrade, "c");
+    artifacts
+        .create_session_as(before.clone(), new.clone())
+        .await
+        .unwrap();
+    tracking.progress().start_upgrade("One").await.unwrap();
+    tracking.progress().fail_upgrade("no quorum").await.unwrap();
+    // It is noted while the agent goes on.
+    while artifacts.session(&before).await.unwrap().outcome.is_none() {
+        tokio::task::yield_now().await;
+    }
+    // What comes after the end hears of it at the shutdown.
+    let after = SessionId::new("after").unwrap();
+    artifacts.create_session_as(after.clone(), new).await.unwrap();
+    assert!(tracking.shutdown().await.is_clean());
+    for id in [&before, &after] {
+        let session = artifacts.session(id).await.unwrap();
+        assert_eq!(session.outcome, Some(SessionOutcome::Failed));
+        assert!(session.is_open());
+    }
 }

@@ -5,6 +5,7 @@ mod import;
 mod machine;
 mod naive;
 mod refusals;
+mod sessions;
 mod upgrades;
 mod wire;
 

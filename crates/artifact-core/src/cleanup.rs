@@ -1,0 +1,242 @@
+//! Carrying retention out. For each session that the plan names, the records come first, page by page, and the bytes
+//! after them. So no record ever claims bytes that are gone, and whatever interrupts a run leaves only files whose records
+//! say that they are deleted: the next run removes them.
+//!
+//! Files are removed only in sessions that are completed. Nothing can be added to those any more, so a name that is freed
+//! cannot be taken by an artifact that is on its way in, and no file of a live artifact is ever hit.
+
+mod report;
+mod sweep;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracking_model::{Artifact, ArtifactId, ExpireArtifacts, SessionCommand, SessionCommandError, SessionId};
+
+use crate::manager::Inner;
+use crate::retention::PlannedSession;
+use crate::{
+    ArtifactError, ArtifactQuery, RetentionPlan, RetentionPolicy, SessionMeta, TestArtifactsManager,
+};
+
+pub use report::{
+    CleanupFailure, CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, OrphanFile, OrphanMode,
+    SparedMeanwhile,
+};
+
+/// Artifacts that are deleted in one commit.
+const PAGE: usize = 256;
+/// How often a session is read anew because somebody else changes it at the same time.
+const ATTEMPTS: usize = 50;
+
+/// Retention.
+impl TestArtifactsManager {
+    /// What [`Self::cleanup_old_artifacts`] would delete now, and what not and why. Sessions that cannot be read are not
+    /// in the plan, for nothing of theirs is deleted.
+    ///
+    /// # Errors
+    /// If the data directory cannot be listed.
+    pub async fn plan_retention(&self, policy: RetentionPolicy) -> Result<RetentionPlan, ArtifactError> {
+        self.run(move |inner| {
+            let mut metas = Vec::new();
+            for id in inner.catalogue.ids()? {
+                metas.extend(inner.catalogue.look(&id, SessionMeta::of).ok());
+            }
+            Ok(policy.plan(&metas, inner.options.journal.clock.now()))
+        })
+        .await
+    }
+
+    /// Deletes what a policy says may go. Each artifact's record stays, and tells what it was, when and by which rule it
+    /// was deleted. What earlier runs left unfinished is finished.
+    ///
+    /// A session that is pinned while this runs is left alone from then on. `progress` is called after every step, from
+    /// several threads.
+    ///
+    /// # Errors
+    /// If the data directory cannot be listed. What could not be deleted is in the report, and does not keep the rest.
+    ///
+    /// # Cancellation
+    /// A run that has begun goes on when the future is dropped.
+    pub async fn cleanup_old_artifacts(
+        &self,
+        policy: RetentionPolicy,
+        options: CleanupOptions,
+        progress: impl Fn(CleanupProgress) + Send + Sync + 'static,
+    ) -> Result<CleanupReport, ArtifactError> {
+        self.run(move |inner| Cleanup::new(inner, &options, &progress).run(&policy))
+            .await
+    }
+}
+
+/// A run.
+struct Cleanup<'a> {
+    inner: &'a Arc<Inner>,
+    options: &'a CleanupOptions,
+    steps: Steps<'a>,
+    report: CleanupReport,
+}
+
+/// What was done so far.
+struct Steps<'a> {
+    progress: &'a (dyn Fn(CleanupProgress) + Send + Sync),
+    sessions: AtomicU64,
+    artifacts: AtomicU64,
+    files: AtomicU64,
+}
+
+impl Steps<'_> {
+    fn add(&self, counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+        (self.progress)(CleanupProgress {
+            sessions: self.sessions.load(Ordering::Relaxed),
+            artifacts: self.artifacts.load(Ordering::Relaxed),
+            files: self.files.load(Ordering::Relaxed),
+        });
+    }
+}
+
+impl<'a> Cleanup<'a> {
+    fn new(
+        inner: &'a Arc<Inner>,
+        options: &'a CleanupOptions,
+        progress: &'a (dyn Fn(CleanupProgress) + Send + Sync),
+    ) -> Self {
+        let steps = Steps {
+            progress,
+            sessions: AtomicU64::new(0),
+            artifacts: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+        };
+        let now = inner.options.journal.clock.now();
+        let report = CleanupReport::new(RetentionPolicy::default().plan(&[], now), options.mode);
+        Self {
+            inner,
+            options,
+            steps,
+            report,
+        }
+    }
+
+    fn run(mut self, policy: &RetentionPolicy) -> Result<CleanupReport, ArtifactError> {
+        let (mut readable, mut metas) = (Vec::new(), Vec::new());
+        for id in self.inner.catalogue.ids()? {
+            match self.inner.catalogue.look(&id, SessionMeta::of) {
+                Ok(meta) => {
+                    metas.push(meta);
+                    readable.push(id);
+                }
+                // Its first record is not there yet.
+                Err(ArtifactError::UnknownSession(_)) => {}
+                Err(error) => self.report.fail(&id, None, error),
+            }
+        }
+        self.report.plan = policy.plan(&metas, self.report.plan.at);
+        drop(metas);
+        if self.options.mode == CleanupMode::Delete {
+            for planned in self.report.plan.delete.clone() {
+                self.expire(policy, &planned);
+            }
+        }
+        for id in readable {
+            if let Err(error) = self.sweep(&id) {
+                self.report.fail(&id, None, error);
+            }
+            self.steps.add(&self.steps.sessions, 1);
+        }
+        Ok(self.report)
+    }
+
+    /// Writes the records of what is deleted of one session.
+    fn expire(&mut self, policy: &RetentionPolicy, planned: &PlannedSession) {
+        let id = &planned.session.session_id;
+        let reason: Arc<str> = format!("retention: {}", planned.rule).into();
+        let mut refused = HashSet::new();
+        for _ in 0..ATTEMPTS {
+            match self.expire_pages(policy, id, &reason, &mut refused) {
+                Ok(()) => return self.inner.snapshot_later(id),
+                // Somebody changed artifacts between our reading and our commit: what they did is read first.
+                Err(ArtifactError::Refused(SessionCommandError::Stale { .. })) => {}
+                Err(ArtifactError::Refused(
+                    reason @ (SessionCommandError::SessionPinned(_) | SessionCommandError::SessionOpen(_)),
+                )) => return self.report.spare(id, reason),
+                Err(error) => return self.report.fail(id, None, error),
+            }
+        }
+        let artifact_id = ArtifactId::generate();
+        let stale = SessionCommandError::Stale {
+            session_id: id.clone(),
+            artifact_id,
+        };
+        self.report.fail(id, None, ArtifactError::Refused(stale));
+    }
+
+    fn expire_pages(
+        &mut self,
+        policy: &RetentionPolicy,
+        id: &SessionId,
+        reason: &Arc<str>,
+        refused: &mut HashSet<ArtifactId>,
+    ) -> Result<(), ArtifactError> {
+        let inner = self.inner;
+        let mut query = ArtifactQuery::new().in_session(id.clone());
+        query.statuses = policy
+            .statuses
+            .iter()
+            .copied()
+            .filter(|status| policy.may_delete(*status))
+            .collect();
+        if query.statuses.is_empty() {
+            return Ok(());
+        }
+        // Everything that is read from here on takes at least this record into account, and each of our own commits. If
+        // anybody else changes an artifact the session refuses the next page as stale.
+        let mut as_of = inner.catalogue.refresh(id)?;
+        let mut page = Vec::with_capacity(PAGE);
+        inner.each_artifact(query, |artifact| {
+            // What points elsewhere is neither deleted nor said to be.
+            if artifact.local_path.is_some()
+                && let Err(error) = Inner::key_of(&artifact)
+            {
+                if refused.insert(artifact.artifact_id.clone()) {
+                    self.report.fail(id, Some(&artifact.artifact_id), error);
+                }
+                return Ok(());
+            }
+            page.push(artifact);
+            if page.len() == PAGE {
+                self.expire_page(id, std::mem::take(&mut page), &mut as_of, reason)?;
+            }
+            Ok(())
+        })?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        self.expire_page(id, page, &mut as_of, reason)
+    }
+
+    fn expire_page(
+        &mut self,
+        id: &SessionId,
+        artifacts: Vec<Arc<Artifact>>,
+        as_of: &mut u64,
+        reason: &Arc<str>,
+    ) -> Result<(), ArtifactError> {
+        let bytes: u64 = artifacts.iter().filter_map(|artifact| artifact.file_size).sum();
+        let count = artifacts.len() as u64;
+        let expire = ExpireArtifacts {
+            artifacts,
+            as_of: *as_of,
+            reason: Arc::clone(reason),
+        };
+        let entry = self.inner.catalogue.entry(id);
+        let command = SessionCommand::Expire(Box::new(expire));
+        let receipt = self.inner.catalogue.submit(&entry, command)?;
+        *as_of = receipt.last_seq().unwrap_or(*as_of);
+        self.report.deleted_artifacts += count;
+        self.report.deleted_bytes += bytes;
+        self.steps.add(&self.steps.artifacts, count);
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! How retention is carried out, and what came of it.
+
+use std::sync::Arc;
+
+use tracking_model::{ArtifactId, SessionCommandError, SessionId, Timestamp};
+
+use crate::{ArtifactError, RetentionPlan};
+
+/// Most failures and orphans that a report names one by one.
+const NAMED: usize = 1000;
+
+/// Whether anything is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CleanupMode {
+    /// What the policy says is deleted.
+    #[default]
+    Delete,
+    /// Nothing is changed.
+    DryRun,
+}
+
+/// What becomes of files without a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OrphanMode {
+    /// They are reported.
+    #[default]
+    Report,
+    /// They are removed, in sessions that are completed. Elsewhere one may belong to an artifact that is being added.
+    Remove,
+}
+
+/// How retention is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CleanupOptions {
+    /// Whether anything is deleted.
+    pub mode: CleanupMode,
+    /// What becomes of files without a record.
+    pub orphans: OrphanMode,
+}
+
+impl CleanupOptions {
+    /// Deletes nothing: the report says what would be.
+    #[must_use]
+    pub const fn dry_run(mut self) -> Self {
+        self.mode = CleanupMode::DryRun;
+        self
+    }
+
+    /// Says what becomes of files without a record.
+    #[must_use]
+    pub const fn with_orphans(mut self, orphans: OrphanMode) -> Self {
+        self.orphans = orphans;
+        self
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CleanupProgress {
+    /// Sessions that are done.
+    pub sessions: u64,
+    /// Artifacts whose records say that they are deleted.
+    pub artifacts: u64,
+    /// Files that were removed.
+    pub files: u64,
+}
+
+/// What a run did.
+#[derive(Debug)]
+#[non_exhaustive]
+#[must_use = "it says what could not be deleted"]
+pub struct CleanupReport {
+    /// What it was to do.
+    pub plan: RetentionPlan,
+    /// Whether it did anything of it.
+    pub mode: CleanupMode,
+    /// How many artifacts it deleted.
+    pub deleted_artifacts: u64,
+    /// How many bytes they had.
+    pub deleted_bytes: u64,
+    /// How many files it removed: those of artifacts that it deleted, those that an earlier run had left, and orphans.
+    pub removed_files: u64,
+    /// How many directories it removed because they were empty.
+    pub removed_directories: u64,
+    /// Files of deleted artifacts that are still there: in a dry run all of them, else those in sessions that are open.
+    pub leftover_files: u64,
+    /// Files without a record that are older than a day; the first thousand.
+    pub orphans: Vec<OrphanFile>,
+    /// How many there are.
+    pub orphan_files: u64,
+    /// Sessions that were to lose artifacts and did not, because somebody pinned them meanwhile.
+    pub spared_meanwhile: Vec<SparedMeanwhile>,
+    /// What could not be done; the first thousand.
+    pub failures: Vec<CleanupFailure>,
+    /// How many failures there are.
+    pub failed: u64,
+}
+
+/// A file without a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OrphanFile {
+    /// The file, relative to the data directory.
+    pub local_path: Arc<str>,
+    /// How many bytes it has.
+    pub size: u64,
+    /// Since when it is there.
+    pub since: Timestamp,
+    /// Whether it was removed.
+    pub removed: bool,
+}
+
+/// A session that was to lose artifacts and did not.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SparedMeanwhile {
+    /// The session.
+    pub session_id: SessionId,
+    /// Why not.
+    pub reason: SessionCommandError,
+}
+
+/// Something that could not be done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct CleanupFailure {
+    /// The session.
+    pub session_id: SessionId,
+    /// The artifact; `None` if it is about the session as a whole.
+    pub artifact_id: Option<ArtifactId>,
+    /// Why not.
+    pub error: ArtifactError,
+}
+
+impl CleanupReport {
+    pub(super) const fn new(plan: RetentionPlan, mode: CleanupMode) -> Self {
+        Self {
+            plan,
+            mode,
+            deleted_artifacts: 0,
+            deleted_bytes: 0,
+            removed_files: 0,
+            removed_directories: 0,
+            leftover_files: 0,
+            orphans: Vec::new(),
+            orphan_files: 0,
+            spared_meanwhile: Vec::new(),
+            failures: Vec::new(),
+            failed: 0,
+        }
+    }
+
+    /// Whether everything that was to be done was.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.failed == 0
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        session_id: &SessionId,
+        artifact: Option<&ArtifactId>,
+        error: ArtifactError,
+    ) {
+        self.failed += 1;
+        if self.failures.len() < NAMED {
+            self.failures.push(CleanupFailure {
+                session_id: session_id.clone(),
+                artifact_id: artifact.cloned(),
+                error,
+            });
+        }
+    }
+
+    pub(super) fn spare(&mut self, session_id: &SessionId, reason: SessionCommandError) {
+        self.spared_meanwhile.push(SparedMeanwhile {
+            session_id: session_id.clone(),
+            reason,
+        });
+    }
+
+    pub(super) fn orphan(&mut self, orphan: OrphanFile) {
+        self.orphan_files += 1;
+        if self.orphans.len() < NAMED {
+            self.orphans.push(orphan);
+        }
+    }
+}

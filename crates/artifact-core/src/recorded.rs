@@ -1,0 +1,91 @@
+//! What a session's journal says of its artifacts, read from the journal itself: who verifies, or removes files, asks no
+//! index, for an index is derived and may be wrong.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use tracking_journal::JournalReader;
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent, SessionId, StreamId};
+
+use crate::manager::Inner;
+use crate::{ArtifactError, ArtifactQuery};
+
+/// Artifacts whose bytes are not here any more, by a number for each id: see [`Paths`](crate::on_disk::Paths).
+#[derive(Debug, Default)]
+struct Gone {
+    statuses: HashMap<u64, ArtifactStatus>,
+    keys: RandomState,
+}
+
+impl Gone {
+    fn note(&mut self, id: &ArtifactId, status: ArtifactStatus) {
+        match status {
+            ArtifactStatus::Archived | ArtifactStatus::Deleted => {
+                self.statuses.insert(self.keys.hash_one(id), status);
+            }
+            ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => {}
+        }
+    }
+
+    fn status_of(&self, id: &ArtifactId) -> Option<ArtifactStatus> {
+        self.statuses.get(&self.keys.hash_one(id)).copied()
+    }
+}
+
+impl Inner {
+    /// Passes every artifact of a session to `each`, in the order of adding, as it was added but for its status. Memory
+    /// holds a few bytes for each that was deleted.
+    pub(crate) fn each_recorded(
+        &self,
+        id: &SessionId,
+        mut each: impl FnMut(Arc<Artifact>),
+    ) -> Result<(), ArtifactError> {
+        if self.catalogue.home().is_none() {
+            self.catalogue.look(id, |_| ())?;
+            let mut query = ArtifactQuery::new().in_session(id.clone());
+            query.statuses = ArtifactStatus::ALL.to_vec();
+            return self.each_artifact(query, |artifact| {
+                each(artifact);
+                Ok(())
+            });
+        }
+        let (mut gone, mut is_empty) = (Gone::default(), true);
+        self.each_record(id, |event| {
+            is_empty = false;
+            if let SessionEvent::Artifact(_, change) = event {
+                gone.note(&change.artifact_id, change.status);
+            }
+        })?;
+        if is_empty {
+            return Err(ArtifactError::UnknownSession(id.clone()));
+        }
+        self.each_record(id, |event| {
+            if let SessionEvent::ArtifactAdded(mut artifact) = event {
+                if let Some(status) = gone.status_of(&artifact.artifact_id) {
+                    Arc::make_mut(&mut artifact).status = status;
+                }
+                each(artifact);
+            }
+        })
+    }
+
+    fn each_record(&self, id: &SessionId, mut each: impl FnMut(SessionEvent)) -> Result<(), ArtifactError> {
+        let Some(home) = self.catalogue.home() else {
+            return Ok(());
+        };
+        let stream = StreamId::Session(id.clone());
+        if !home.journal_path(&stream).exists() {
+            return Err(ArtifactError::UnknownSession(id.clone()));
+        }
+        let mut reader = JournalReader::open(home, &stream)?;
+        while let Some(record) = reader.next_record()? {
+            each(record.decode().map_err(|source| ArtifactError::Undecodable {
+                session_id: id.clone(),
+                seq: record.seq,
+                source,
+            })?);
+        }
+        Ok(())
+    }
+}

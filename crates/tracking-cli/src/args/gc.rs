@@ -1,0 +1,43 @@
+//! `ekstrack gc`.
+
+use clap::Args;
+use tracking_model::{ArtifactStatus, Span};
+
+use super::value::{age, deletable_status, size};
+
+/// Arguments of `gc`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A session is kept for as many days after its completion as it says, three times as long if its
+upgrade failed. Open and pinned sessions are always left alone. What is deleted leaves its record:
+what it was, when it was deleted, by whom and why.
+
+Examples:
+  ekstrack gc --dry-run                       show what would be deleted and why
+  ekstrack gc
+  ekstrack gc --max-total-size 50G            make room: what would expire first goes first
+  ekstrack gc --status uploaded               only what has a copy in S3
+  ekstrack gc --orphans                       also remove files that no record speaks of")]
+pub(crate) struct GcArgs {
+    /// Show the plan and change nothing
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// Keep all sessions for so many days, whatever they say themselves
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    pub(crate) retention_days: Option<u32>,
+    /// Delete until artifacts have no more bytes than this
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_total_size: Option<u64>,
+    /// How many times longer sessions of failed upgrades are kept
+    #[arg(long, value_name = "N", default_value_t = tracking_facade::DEFAULT_FAILED_FACTOR, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) failed_factor: u32,
+    /// Delete nothing that was completed more recently, by whatever rule
+    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = age)]
+    pub(crate) min_age: Span,
+    /// Delete only artifacts of this status; may be given again [default: any]
+    #[arg(long, value_parser = deletable_status())]
+    pub(crate) status: Vec<ArtifactStatus>,
+    /// Remove files older than a day that no record speaks of, in completed sessions
+    #[arg(long)]
+    pub(crate) orphans: bool,
+}
