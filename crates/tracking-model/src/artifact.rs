@@ -113,6 +113,14 @@ impl ArtifactType {
     }
 }
 
+impl ArtifactType {
+    /// tmp
+    #[must_use]
+    pub fn guess_with(name: &str, _head: &[u8]) -> Self {
+        Self::guess(name)
+    }
+}
+
 impl fmt::Display for ArtifactType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
