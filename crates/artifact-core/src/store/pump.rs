@@ -51,6 +51,8 @@ pub(super) fn copy_overlapped(
     let (filled, to_hash) = mpsc::sync_channel::<Piece>(PIECES);
     let (give_back, empty) = mpsc::sync_channel::<Vec<u8>>(PIECES);
     thread::scope(|scope| {
+        // Dropped when this closure ends, which ends the thread that the scope waits for.
+        let filled = filled;
         let hash = move || {
             for (buffer, length) in to_hash {
                 hasher.update(buffer.get(..length).unwrap_or_default());

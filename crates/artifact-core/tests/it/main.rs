@@ -3,6 +3,7 @@
 
 mod faults;
 mod import;
+mod ingest;
 mod manager;
 mod stores;
 mod support;
