@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod artifact;
+mod artifact_add;
 mod demo;
 mod journal;
 pub(crate) mod run;

@@ -37,9 +37,9 @@ pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 
 pub use artifact_core::ImportReport as SessionImport;
 pub use artifact_core::{
-    ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, Finding, ManagerOptions, NamePattern,
-    SearchResults, Sessions, Sort, SourceError, TestArtifactsManager, Unreadable, VerifyProgress,
-    VerifyReport, VerifyScope,
+    AddProgress, ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, Finding, ManagerOptions,
+    NamePattern, NewFile, SearchResults, Sessions, Sort, SourceError, Symlinks, TestArtifactsManager,
+    Unreadable, VerifyProgress, VerifyReport, VerifyScope,
 };
 pub use progress_core::{
     Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, History, ImportReport,

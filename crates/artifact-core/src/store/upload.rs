@@ -41,7 +41,7 @@ impl Shelf {
         KeyPrefix::Collection(self.session.clone(), self.collection.clone())
     }
 
-    fn failed(&self) -> impl Fn(io::Error) -> StoreError {
+    fn failed(&self) -> impl Fn(io::Error) -> StoreError + use<> {
         let prefix = self.prefix();
         move |source| StoreError::io("put", &prefix, source)
     }
@@ -307,11 +307,17 @@ impl Upload {
             copied(read as u64);
         }
         let mut hasher = std::mem::take(&mut self.hasher);
-        let overlapped = copy_overlapped(source, &mut hasher, |bytes| {
+        let (file, failed) = (self.file(), self.shelf.failed());
+        let flush = || {
+            file.as_ref()
+                .map_or(Ok(()), |file| file.sync_data().map_err(&failed))
+        };
+        let write = |bytes: &[u8]| {
             self.write_unhashed(bytes)?;
             copied(bytes.len() as u64);
             Ok(())
-        });
+        };
+        let overlapped = copy_overlapped(source, &mut hasher, write, flush);
         self.hasher = hasher;
         if overlapped? {
             return Ok(());
@@ -323,6 +329,14 @@ impl Upload {
             }
             self.write(buffer.get(..read).unwrap_or_default())?;
             copied(read as u64);
+        }
+    }
+
+    /// The file that is written, if it is one and another handle of it can be had.
+    fn file(&self) -> Option<File> {
+        match &self.sink {
+            Sink::Local(draft) => draft.file().try_clone().ok(),
+            Sink::Memory(..) => None,
         }
     }
 

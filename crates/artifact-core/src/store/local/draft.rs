@@ -195,6 +195,10 @@ impl Draft {
         &self.shelf
     }
 
+    pub(in crate::store) const fn file(&self) -> &File {
+        &self.file
+    }
+
     pub(in crate::store) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)
     }
