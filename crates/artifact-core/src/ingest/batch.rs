@@ -244,7 +244,9 @@ impl Batch<'_> {
             puts.push((index, put));
         }
         let receipts = catalogue.submit_all(&entry, commands);
-        self.inner.snapshot_later(self.session_id);
+        if receipts.iter().any(Result::is_ok) {
+            self.inner.snapshot_later(self.session_id);
+        }
         let recorded = puts.into_iter().zip(receipts);
         recorded
             .map(|((index, put), receipt)| (index, self.inner.recorded(&put, receipt)))
