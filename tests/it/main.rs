@@ -1,6 +1,7 @@
 //! Scenarios across crates.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adding;
 mod disk_full;
 mod kill;
 mod reference_tests;
@@ -9,6 +10,11 @@ mod writers;
 /// The program that the fault tests kill.
 fn writer_program() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_BIN_EXE_journal-writer"))
+}
+
+/// The program that adds artifacts and is killed.
+fn adder_program() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_BIN_EXE_artifact-adder"))
 }
 
 /// A small generator of test choices (xorshift64*), so that a seed reproduces a run.

@@ -3,6 +3,7 @@
 //! They need root, for real file systems on loop devices; without it they fail and say so.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adding;
 mod history;
 mod kill;
 mod power_cut;
@@ -28,6 +29,10 @@ fn from_environment(name: &str, default: u64) -> u64 {
             .unwrap_or_else(|error| panic!("{name}={value}: {error}")),
         Err(_) => default,
     }
+}
+
+fn adder_program() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_BIN_EXE_artifact-adder"))
 }
 
 fn writer_program() -> &'static std::path::Path {

@@ -266,6 +266,26 @@ impl Catalogue {
         Ok(receipt)
     }
 
+    /// Has commands committed together, as far as others leave room; durable when this returns. The answers are in their
+    /// order.
+    pub(crate) fn submit_all(
+        &self,
+        entry: &SessionEntry,
+        commands: Vec<SessionCommand>,
+    ) -> Vec<Result<Receipt<Session>, ArtifactError>> {
+        if self.home.is_none() {
+            let submit = |command| self.submit(entry, command);
+            return commands.into_iter().map(submit).collect();
+        }
+        let mut waiting = Vec::with_capacity(commands.len());
+        for command in commands {
+            // One that cannot be opened says so each time.
+            waiting.push(self.journal(entry).map(|journal| journal.submit(command)));
+        }
+        let answers = waiting.into_iter();
+        answers.map(|pending| Ok(pending?.wait()?)).collect()
+    }
+
     /// Whether this is the first time that this is asked of the session: it is when bytes are to be added.
     pub(crate) fn is_first_write(&self, id: &SessionId) -> bool {
         !self.entry(id).written.swap(true, Ordering::Relaxed)

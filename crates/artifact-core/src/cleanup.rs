@@ -145,6 +145,9 @@ impl<'a> Cleanup<'a> {
             }
             self.steps.add(&self.steps.sessions, 1);
         }
+        if self.options.mode == CleanupMode::Delete {
+            self.inner.catalogue.vault().sweep_content()?;
+        }
         Ok(self.report)
     }
 

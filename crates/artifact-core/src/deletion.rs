@@ -113,7 +113,7 @@ impl Inner {
         if imported && self.is_named_twice(&artifact.session_id, artifact)? {
             return Ok(DeletedBytes::Shared);
         }
-        self.catalogue.vault().remove(&key)?;
+        self.catalogue.vault().remove(&key, artifact.file_hash.as_ref())?;
         Ok(DeletedBytes::Removed)
     }
 

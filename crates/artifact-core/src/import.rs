@@ -17,7 +17,7 @@ use tracking_model::{
 };
 
 use crate::manager::Inner;
-use crate::source::SourceFile;
+use crate::source::{SourceFile, Symlinks};
 use crate::store::{CHUNK_BYTES, PutMode, UploadKind};
 use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager};
 
@@ -156,7 +156,7 @@ impl Inner {
 
     fn import_file(&self, file: &Path, options: &ImportOptions) -> Result<ImportedSession, ImportError> {
         let mut content = Vec::new();
-        SourceFile::open(file)
+        SourceFile::open(file, Symlinks::Refuse)
             .map_err(ArtifactError::from)?
             .read_to_end(&mut content)
             .map_err(|error| ArtifactError::io("read", file, error))?;
@@ -363,7 +363,7 @@ impl<'a> Bytes<'a> {
             None,
             UploadKind::Copy,
         )?;
-        source.copy_to(&mut upload)?;
+        source.copy_to(&mut upload, &|_| {})?;
         let put = upload.commit(&name, PutMode::Numbered)?;
         Ok((put.key, put.size, put.hash))
     }

@@ -1,22 +1,23 @@
 //! Adding artifacts: one pass that copies and hashes, then the record.
 
-use std::ffi::OsStr;
-use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
+mod batch;
+mod file;
+mod record;
+mod stream;
+
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tracking_journal::JournalError;
-use tracking_model::{
-    AddArtifact, Artifact, ArtifactId, ArtifactName, CollectionId, NewArtifact, SessionCommand, SessionEvent,
-    SessionId, StoredFile, stored_file_name,
-};
+use tokio::io::AsyncRead;
+use tracking_model::{Artifact, CollectionId, NewArtifact, SessionId};
 
-use crate::manager::Inner;
-use crate::source::SourceFile;
-use crate::store::{CHUNK_BYTES, PutMode, Upload, UploadKind};
-use crate::{ArtifactError, ArtifactWriter, Chunks, SourceError, StoreErrorKind, TestArtifactsManager};
+use crate::executor::off_executor;
+use crate::store::UploadKind;
+use crate::{ArtifactError, ArtifactWriter, Chunks, TestArtifactsManager};
+
+pub use file::{AddProgress, NewFile};
+use stream::{ChunkReader, join, send_all};
 
 /// Adding artifacts.
 impl TestArtifactsManager {
@@ -36,8 +37,52 @@ impl TestArtifactsManager {
         artifact: NewArtifact,
     ) -> Result<Arc<Artifact>, ArtifactError> {
         let (session_id, collection_id, path) = (session_id.clone(), collection_id.clone(), path.into());
-        self.run(move |inner| inner.add_file(&session_id, &collection_id, &path, artifact))
+        let file = NewFile::new(path).with_artifact(artifact);
+        self.run(move |inner| inner.add_file(&session_id, &collection_id, file, &|_| {}))
             .await
+    }
+
+    /// As [`Self::add_artifact`], with all that can be said of a file. `progress` is told how far it got.
+    ///
+    /// # Errors
+    /// As [`Self::add_artifact`].
+    ///
+    /// # Cancellation
+    /// An add that has begun goes on when the future is dropped.
+    pub async fn add_file(
+        &self,
+        session_id: &SessionId,
+        collection_id: &CollectionId,
+        file: NewFile,
+        progress: impl Fn(AddProgress) + Send + Sync + 'static,
+    ) -> Result<Arc<Artifact>, ArtifactError> {
+        let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
+        self.run(move |inner| inner.add_file(&session_id, &collection_id, file, &progress))
+            .await
+    }
+
+    /// Adds copies of many files: small ones several at once, their bytes and then their records made durable together.
+    /// The answers are in the order of the files, and what fails of one file leaves the others alone. `progress` is called
+    /// from several threads.
+    ///
+    /// Memory and open files are bounded, however many files there are. What was added of a batch whose process dies is
+    /// whole; the rest has left nothing.
+    ///
+    /// # Errors
+    /// Each file's own, as of [`Self::add_artifact`].
+    ///
+    /// # Cancellation
+    /// A batch that has begun goes on when the future is dropped.
+    pub async fn add_artifacts(
+        &self,
+        session_id: &SessionId,
+        collection_id: &CollectionId,
+        files: Vec<NewFile>,
+        progress: impl Fn(AddProgress) + Send + Sync + 'static,
+    ) -> Vec<Result<Arc<Artifact>, ArtifactError>> {
+        let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
+        let inner = Arc::clone(&self.inner);
+        off_executor(move || inner.add_files(&session_id, &collection_id, files, &progress)).await
     }
 
     /// Adds what a stream delivers, up to its end; more than `max_bytes` is an error. `artifact` must have a name.
@@ -52,38 +97,21 @@ impl TestArtifactsManager {
         session_id: &SessionId,
         collection_id: &CollectionId,
         artifact: NewArtifact,
-        mut stream: impl AsyncRead + Send + Unpin,
+        stream: impl AsyncRead + Send + Unpin,
         max_bytes: Option<u64>,
     ) -> Result<Arc<Artifact>, ArtifactError> {
         let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
         let (sender, chunks) = Chunks::channel();
         let stored = self.run(move |inner| {
-            let source = ChunkReader {
-                chunks,
-                current: io::Cursor::default(),
-            };
-            inner.add_reader(&session_id, &collection_id, artifact, source, max_bytes)
+            inner.add_reader(
+                &session_id,
+                &collection_id,
+                artifact,
+                ChunkReader::new(chunks),
+                max_bytes,
+            )
         });
-        let sent = async {
-            loop {
-                let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-                let end = match (&mut stream)
-                    .take(CHUNK_BYTES as u64)
-                    .read_to_end(&mut chunk)
-                    .await
-                {
-                    Ok(0) => sender.finish().await,
-                    Ok(_) => match sender.send(chunk).await {
-                        Ok(()) => continue,
-                        gone => gone,
-                    },
-                    Err(error) => sender.fail(error).await,
-                };
-                // A receiver that is gone has failed, and says why itself.
-                return end.is_ok();
-            }
-        };
-        let (stored, _) = join(stored, sent).await;
+        let (stored, ()) = join(stored, send_all(stream, sender)).await;
         stored
     }
 
@@ -131,181 +159,5 @@ impl TestArtifactsManager {
             ))
         })
         .await
-    }
-}
-
-/// Drives two futures to their ends.
-async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
-    let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
-    let (mut done_a, mut done_b) = (None, None);
-    std::future::poll_fn(move |context| {
-        use std::task::Poll;
-        if done_a.is_none()
-            && let Poll::Ready(done) = a.as_mut().poll(context)
-        {
-            done_a = Some(done);
-        }
-        if done_b.is_none()
-            && let Poll::Ready(done) = b.as_mut().poll(context)
-        {
-            done_b = Some(done);
-        }
-        match (done_a.take(), done_b.take()) {
-            (Some(a), Some(b)) => Poll::Ready((a, b)),
-            (a, b) => {
-                (done_a, done_b) = (a, b);
-                Poll::Pending
-            }
-        }
-    })
-    .await
-}
-
-/// Chunks as a reader.
-struct ChunkReader {
-    chunks: Chunks,
-    current: io::Cursor<Vec<u8>>,
-}
-
-impl Read for ChunkReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = Read::read(&mut self.current, buffer)?;
-            if read > 0 || buffer.is_empty() {
-                return Ok(read);
-            }
-            match self.chunks.next_blocking()? {
-                Some(chunk) => self.current = io::Cursor::new(chunk),
-                None => return Ok(0),
-            }
-        }
-    }
-}
-
-impl Inner {
-    pub(crate) fn add_file(
-        self: &Arc<Self>,
-        session_id: &SessionId,
-        collection_id: &CollectionId,
-        path: &std::path::Path,
-        mut artifact: NewArtifact,
-    ) -> Result<Arc<Artifact>, ArtifactError> {
-        if artifact.name.is_none() {
-            let name = path.file_name().map(OsStr::as_bytes);
-            artifact.name = name.map(ArtifactName::from_bytes);
-        }
-        let mut upload = self.begin(session_id, collection_id, &artifact, None, UploadKind::Copy)?;
-        SourceFile::open(path)?.copy_to(&mut upload)?;
-        self.finish(session_id, collection_id, artifact, upload)
-    }
-
-    pub(crate) fn add_reader(
-        self: &Arc<Self>,
-        session_id: &SessionId,
-        collection_id: &CollectionId,
-        artifact: NewArtifact,
-        mut reader: impl Read,
-        max_bytes: Option<u64>,
-    ) -> Result<Arc<Artifact>, ArtifactError> {
-        let mut upload = self.begin(session_id, collection_id, &artifact, max_bytes, UploadKind::Copy)?;
-        let mut buffer = vec![0; CHUNK_BYTES];
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => match upload.write(buffer.get(..read).unwrap_or_default()) {
-                    Err(error) if error.kind() == StoreErrorKind::TooLarge => {
-                        let limit = max_bytes.unwrap_or(u64::MAX);
-                        return Err(SourceError::TooLong { limit }.into());
-                    }
-                    written => written?,
-                },
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => {
-                    let bytes = upload.size();
-                    return Err(SourceError::Stream { bytes, source }.into());
-                }
-            }
-        }
-        self.finish(session_id, collection_id, artifact, upload)
-    }
-
-    /// Refuses what would be refused anyway, before any byte is copied.
-    pub(crate) fn begin(
-        self: &Arc<Self>,
-        session_id: &SessionId,
-        collection_id: &CollectionId,
-        artifact: &NewArtifact,
-        max_bytes: Option<u64>,
-        kind: UploadKind,
-    ) -> Result<Upload, ArtifactError> {
-        self.catalogue
-            .look(session_id, |session| session.check_add(collection_id, artifact))??;
-        self.recover_once(session_id)?;
-        let vault = self.catalogue.vault();
-        Ok(vault.begin(session_id, collection_id, max_bytes, kind)?)
-    }
-
-    /// Records what live writers that died had written, the first time that something is written to a session.
-    pub(crate) fn recover_once(self: &Arc<Self>, session_id: &SessionId) -> Result<(), ArtifactError> {
-        if !self.catalogue.is_first_write(session_id) {
-            return Ok(());
-        }
-        for (collection_id, upload) in self.catalogue.vault().orphans(session_id)? {
-            let artifact = NewArtifact::new()
-                .with_name("interrupted-output.log")
-                .with_description("what a writer had written when it died")
-                .with_tags(["interrupted"]);
-            let recovered = self.finish(session_id, &collection_id, artifact, upload)?;
-            tracing::warn!(session = %session_id, artifact = %recovered.artifact_id, "recovered interrupted output");
-        }
-        Ok(())
-    }
-
-    /// Makes the bytes durable under their name, then records them.
-    pub(crate) fn finish(
-        self: &Arc<Self>,
-        session_id: &SessionId,
-        collection_id: &CollectionId,
-        artifact: NewArtifact,
-        upload: Upload,
-    ) -> Result<Arc<Artifact>, ArtifactError> {
-        let name = artifact.name.as_ref().map(|name| stored_file_name(&name.exact()));
-        let put = upload.commit(name.as_deref().unwrap_or("unnamed"), PutMode::Numbered)?;
-        let add = AddArtifact {
-            artifact_id: ArtifactId::generate(),
-            collection_id: collection_id.clone(),
-            artifact,
-            stored: StoredFile {
-                local_path: put.key.local_path().into(),
-                file_size: put.size,
-                file_hash: put.hash,
-            },
-        };
-        let entry = self.catalogue.entry(session_id);
-        let receipt = self
-            .catalogue
-            .submit(&entry, SessionCommand::AddArtifact(Box::new(add)));
-        match receipt {
-            Ok(receipt) => {
-                self.snapshot_later(session_id);
-                let added = receipt.records().iter().find_map(|record| match &record.event {
-                    SessionEvent::ArtifactAdded(artifact) => Some(Arc::clone(artifact)),
-                    _ => None,
-                });
-                Ok(added.expect("adding an artifact causes exactly this record"))
-            }
-            Err(error) => {
-                // After a failed sync nobody knows whether the record is there, so the bytes stay; `verify` reports
-                // them if it is not.
-                let unknown = matches!(
-                    error,
-                    ArtifactError::Journal(JournalError::Poisoned { .. } | JournalError::Closed)
-                );
-                if !unknown {
-                    self.catalogue.vault().remove(&put.key)?;
-                }
-                Err(error)
-            }
-        }
     }
 }

@@ -38,6 +38,7 @@ pub use import::{ImportError, ImportFailure, ImportOptions, ImportReport, Import
 #[cfg(any(test, feature = "test-util"))]
 pub use index::MockArtifactIndex;
 pub use index::{ArtifactIndex, IndexBatch, IndexError, Matches, MemoryIndex};
+pub use ingest::{AddProgress, NewFile};
 pub use manager::{TestArtifactsManager, Unreadable};
 pub use options::ManagerOptions;
 pub use query::{ArtifactQuery, DEFAULT_LIMIT, NamePattern, PatternError, Sort};
@@ -46,7 +47,7 @@ pub use retention::{
     SpareReason, SparedSession,
 };
 pub use sessions::Sessions;
-pub use source::{FileKind, SourceError};
+pub use source::{FileKind, SourceError, Symlinks};
 #[cfg(any(test, feature = "test-util"))]
 pub use store::MockArtifactStore;
 pub use store::{

@@ -80,6 +80,19 @@ impl TestArtifactsManager {
         off_executor(move || work(&inner)).await
     }
 
+    /// Removes stored contents that no artifact uses any more, which only a deletion that was interrupted leaves, and tells
+    /// how many bytes that freed. It looks at each content once, so it is for clean-ups.
+    ///
+    /// # Errors
+    /// If the data directory cannot be listed or written.
+    ///
+    /// # Cancellation
+    /// Removing goes on when the future is dropped.
+    pub async fn sweep_content(&self) -> Result<u64, ArtifactError> {
+        self.run(|inner| Ok(inner.catalogue.vault().sweep_content()?.bytes))
+            .await
+    }
+
     /// Writes the snapshots that are behind, and closes the journals after what waits for them. Both open again when they
     /// are needed.
     ///

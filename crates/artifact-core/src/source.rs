@@ -9,7 +9,20 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use crate::ArtifactError;
-use crate::store::{CHUNK_BYTES, Upload};
+use crate::store::{FillError, Upload};
+
+/// Smaller files are copied: sharing a block or two costs more than it saves.
+const SMALLEST_CLONE: u64 = 64 * 1024;
+
+/// What is done with a symbolic link that is given as a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Symlinks {
+    /// It is refused: what it leads to may not be what was meant.
+    #[default]
+    Refuse,
+    /// What it leads to is taken, if that is a regular file.
+    Follow,
+}
 
 /// What a path leads to, where that is no regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +125,7 @@ pub enum SourceError {
 
 const fn hint(kind: FileKind) -> &'static str {
     match kind {
-        FileKind::Symlink => ": give the file that it leads to",
+        FileKind::Symlink => ": give the file that it leads to, or let links be followed",
         FileKind::Directory => ": give the files in it",
         FileKind::Fifo | FileKind::Socket | FileKind::Device => ": pass what it delivers as a stream",
         FileKind::Other => "",
@@ -134,6 +147,8 @@ struct Fingerprint {
     inode: u64,
     size: u64,
     modified: (i64, u64),
+    /// Set by the system alone, so that a file whose time of writing was set back is noticed too.
+    changed: (i64, u64),
 }
 
 impl Fingerprint {
@@ -145,14 +160,15 @@ impl Fingerprint {
             inode: metadata.ino(),
             size: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec().unsigned_abs()),
+            changed: (metadata.ctime(), metadata.ctime_nsec().unsigned_abs()),
         })
     }
 }
 
 impl SourceFile {
-    /// Opens `path` if it is a regular file itself. Nothing else is ever opened: opening a pipe would block, and opening
-    /// a device can have effects.
-    pub(crate) fn open(path: &Path) -> Result<Self, SourceError> {
+    /// Opens `path` if it is a regular file, or leads to one where links are to be followed. Nothing else is ever opened:
+    /// opening a pipe would block, and opening a device can have effects.
+    pub(crate) fn open(path: &Path, symlinks: Symlinks) -> Result<Self, SourceError> {
         let io = |operation, source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => SourceError::Missing {
                 path: path.to_owned(),
@@ -167,17 +183,28 @@ impl SourceFile {
             path: path.to_owned(),
             kind,
         };
-        let stat = rustix::fs::lstat(path).map_err(|error| io("look at", error.into()))?;
+        let (stat, no_follow) = match symlinks {
+            Symlinks::Refuse => (rustix::fs::lstat(path), OFlags::NOFOLLOW),
+            Symlinks::Follow => (rustix::fs::stat(path), OFlags::empty()),
+        };
+        let stat = stat.map_err(|error| io("look at", error.into()))?;
         if let Some(kind) = FileKind::of(&stat) {
             return Err(refuse(kind));
         }
         // What was a file a moment ago may be a pipe by now: do not wait for it, and look again.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | no_follow;
         let file = match rustix::fs::open(path, flags, Mode::empty()) {
-            Err(rustix::io::Errno::LOOP) => return Err(refuse(FileKind::Symlink)),
+            Err(rustix::io::Errno::LOOP) if symlinks == Symlinks::Refuse => {
+                return Err(refuse(FileKind::Symlink));
+            }
             opened => File::from(opened.map_err(|error| io("open", error.into()))?),
         };
         Self::of(path.to_owned(), file)
+    }
+
+    /// How many bytes it had when it was opened.
+    pub(crate) const fn size(&self) -> u64 {
+        self.before.size
     }
 
     /// Opens a file below `root`, never through a symbolic link on the way.
@@ -223,18 +250,21 @@ impl SourceFile {
         self.file.read_to_end(content)
     }
 
-    /// Copies it to its end, then makes sure that it held still.
-    pub(crate) fn copy_to(mut self, upload: &mut Upload) -> Result<(), ArtifactError> {
-        let mut buffer = vec![0; CHUNK_BYTES];
-        loop {
-            match self.file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => upload.write(buffer.get(..read).unwrap_or_default())?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.io("read", error).into()),
-            }
+    /// Copies it to its end, then makes sure that it held still; `copied` is told how many bytes came each time. Where the
+    /// file system can, the copy shares the source's blocks.
+    pub(crate) fn copy_to(mut self, upload: &mut Upload, copied: &dyn Fn(u64)) -> Result<(), ArtifactError> {
+        if self.before.size >= SMALLEST_CLONE && upload.clone_blocks(&self.file) {
+            // From here on the source may change: the clone does not.
+            self.check_unchanged(self.before.size)?;
+            let taken = upload.take_what_is_there(copied);
+            taken.map_err(|error| self.io("read the copy of", error))?;
+            return Ok(());
         }
-        Ok(self.check_unchanged(upload.size())?)
+        match upload.fill_from(&mut self.file, copied) {
+            Ok(()) => Ok(self.check_unchanged(upload.size())?),
+            Err(FillError::Read(error)) => Err(self.io("read", error).into()),
+            Err(FillError::Store(error)) => Err(error.into()),
+        }
     }
 
     fn check_unchanged(&self, copied: u64) -> Result<(), SourceError> {

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod artifact;
+mod artifact_add;
 mod demo;
 mod gc;
 mod journal;

@@ -65,6 +65,43 @@ impl FilePattern {
     }
 }
 
+/// What is below a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    /// The regular files, relative to it, in the order of their names.
+    pub(crate) files: Vec<PathBuf>,
+    /// How many entries are neither files nor directories.
+    pub(crate) others: usize,
+}
+
+/// Looks through a directory and all below it. Links to files are taken for files if `follow` says so; links to
+/// directories are never entered, so that there is no way round in circles.
+pub(crate) fn tree(root: &Path, follow: bool) -> Result<Tree, PatternError> {
+    let mut tree = Tree::default();
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(relative) = waiting.pop() {
+        let path = root.join(&relative);
+        let listing = |source| PatternError::Listing {
+            path: path.clone(),
+            source,
+        };
+        for entry in fs::read_dir(&path).map_err(listing)? {
+            let entry = entry.map_err(listing)?;
+            let kind = entry.file_type().map_err(listing)?;
+            let relative = relative.join(entry.file_name());
+            if kind.is_dir() {
+                waiting.push(relative);
+            } else if kind.is_file() || (follow && kind.is_symlink() && entry.path().is_file()) {
+                tree.files.push(relative);
+            } else {
+                tree.others += 1;
+            }
+        }
+    }
+    tree.files.sort();
+    Ok(tree)
+}
+
 fn compile(text: &Path) -> Result<GlobMatcher, PatternError> {
     let normal: PathBuf = text
         .components()

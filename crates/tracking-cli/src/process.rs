@@ -2,6 +2,7 @@
 
 mod pump;
 mod signals;
+mod times;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -17,6 +18,7 @@ pub(crate) use pump::{PassTo, Pumped};
 pub(crate) use signals::{Incoming, Signals};
 
 use pump::Pump;
+use times::Times;
 
 /// How long output is awaited after the command has ended, in case something that it left running holds its pipes.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -38,13 +40,15 @@ pub(crate) struct Running<K> {
 struct Pumps<K> {
     stdout: Pump<K>,
     stderr: Pump<K>,
+    times: Times<K>,
 }
 
-/// Where the two streams are kept beside being passed on; `None` keeps nothing.
+/// Where the two streams are kept beside being passed on, and when their pieces came; `None` keeps nothing.
 #[derive(Debug)]
 pub(crate) struct Keep<K> {
     pub(crate) stdout: Option<K>,
     pub(crate) stderr: Option<K>,
+    pub(crate) times: Option<K>,
 }
 
 /// How a command ended, and what became of its output.
@@ -53,6 +57,8 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Pumped,
     pub(crate) stderr: Pumped,
+    /// Why the times of the output are not kept.
+    pub(crate) times_not_kept: Option<String>,
 }
 
 /// A command that could not be started.
@@ -80,6 +86,7 @@ impl<K> Default for Keep<K> {
         Self {
             stdout: None,
             stderr: None,
+            times: None,
         }
     }
 }
@@ -109,9 +116,12 @@ impl<K: Write + Send + 'static> Running<K> {
         let mut child = builder.spawn().map_err(failed)?;
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
+        let times = Times::new(keep.times);
+        let of = |name| (name, times.clone());
         let pumps = Pumps {
-            stdout: Pump::start(stdout, pass_stdout_to, keep.stdout),
-            stderr: Pump::start(stderr, PassTo::Stderr, keep.stderr),
+            stdout: Pump::start(stdout, pass_stdout_to, keep.stdout, of("stdout")),
+            stderr: Pump::start(stderr, PassTo::Stderr, keep.stderr, of("stderr")),
+            times,
         };
         let ended = watch_for_end(&child);
         Ok(Self {
@@ -151,14 +161,17 @@ impl<K: Write + Send + 'static> Running<K> {
         let deadline = std::time::Instant::now() + DRAIN_LIMIT;
         let (stdout, stdout_kept) = self.pumps.stdout.finish(deadline);
         let (stderr, stderr_kept) = self.pumps.stderr.finish(deadline);
+        let (times, times_not_kept) = self.pumps.times.finish();
         let ended = Ended {
             status,
             stdout,
             stderr,
+            times_not_kept,
         };
         let kept = Keep {
             stdout: stdout_kept,
             stderr: stderr_kept,
+            times,
         };
         Ok((ended, kept))
     }

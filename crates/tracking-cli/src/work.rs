@@ -1,4 +1,4 @@
-//! Work that may take longer than a second: a spinner on stderr, if a person looks at it.
+//! Work that may take longer than a second: a spinner or a bar on stderr, if a person looks at it.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -35,6 +35,23 @@ impl Work {
 
     pub(crate) fn say(&self, message: &str) {
         self.bar.set_message(message.to_owned());
+    }
+
+    /// Shows how many bytes of how many are done.
+    pub(crate) fn measure(&self, bytes: u64, total: u64, message: String) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        if self.bar.length().is_none()
+            && let Ok(style) = ProgressStyle::with_template(
+                "{prefix} {bar:30} {binary_bytes}/{binary_total_bytes} {msg} {elapsed}",
+            )
+        {
+            self.bar.set_style(style);
+        }
+        self.bar.set_length(total.max(bytes));
+        self.bar.set_position(bytes);
+        self.bar.set_message(message);
     }
 
     pub(crate) fn end(&self) {

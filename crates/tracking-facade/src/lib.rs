@@ -45,12 +45,12 @@ pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 
 pub use artifact_core::ImportReport as SessionImport;
 pub use artifact_core::{
-    ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, CleanupFailure, CleanupMode,
+    AddProgress, ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, CleanupFailure, CleanupMode,
     CleanupOptions, CleanupProgress, CleanupReport, DEFAULT_FAILED_FACTOR, DeleteOptions, DeletedBytes,
-    Deletion, Download, DownloadRecord, Finding, Held, ImportError, ManagerOptions, NamePattern, OrphanFile,
-    OrphanMode, PlannedSession, RetentionPlan, RetentionPolicy, RetentionRule, SearchResults, SessionMeta,
-    Sessions, Sort, SourceError, SpareReason, SparedMeanwhile, SparedSession, TestArtifactsManager,
-    Unreadable, VerifyProgress, VerifyReport, VerifyScope,
+    Deletion, Download, DownloadRecord, Finding, Held, ImportError, ManagerOptions, NamePattern, NewFile,
+    OrphanFile, OrphanMode, PlannedSession, RetentionPlan, RetentionPolicy, RetentionRule, SearchResults,
+    SessionMeta, Sessions, Sort, SourceError, SpareReason, SparedMeanwhile, SparedSession, Symlinks,
+    TestArtifactsManager, Unreadable, VerifyProgress, VerifyReport, VerifyScope,
 };
 pub use progress_core::{
     Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, History, ImportReport,

@@ -62,55 +62,6 @@ impl ArtifactType {
             Self::Diagnostic => "diagnostic",
         }
     }
-
-    /// What a file of this name most likely is: by its extension where that tells, else by the words in its name,
-    /// else a log file.
-    #[must_use]
-    pub fn guess(name: &str) -> Self {
-        let name = name.to_ascii_lowercase();
-        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-        let has_word = |words: &[&str]| {
-            name.split(|c: char| !c.is_ascii_alphanumeric())
-                .any(|word| words.contains(&word))
-        };
-        match extension {
-            "png" | "jpg" | "jpeg" | "gif" | "webp" | "bmp" | "svg" => return Self::Screenshot,
-            "log" | "out" | "err" | "stdout" | "stderr" => return Self::LogFile,
-            "pprof" | "pcap" | "core" | "hprof" | "trace" | "dmp" => return Self::Diagnostic,
-            "prom" | "metrics" => return Self::MetricsData,
-            "bak" | "sql" | "etcd" => return Self::Backup,
-            "tap" | "trx" => return Self::TestResult,
-            _ => {}
-        }
-        if has_word(&["junit", "test", "tests", "result", "results", "coverage"]) {
-            Self::TestResult
-        } else if has_word(&["metric", "metrics", "prometheus", "latency", "usage"]) {
-            Self::MetricsData
-        } else if has_word(&["report", "summary"]) {
-            Self::Report
-        } else if has_word(&["backup", "snapshot"]) {
-            Self::Backup
-        } else if has_word(&[
-            "diagnostic",
-            "diagnostics",
-            "describe",
-            "events",
-            "debug",
-            "heap",
-            "trace",
-        ]) {
-            Self::Diagnostic
-        } else {
-            match extension {
-                "html" | "htm" | "pdf" | "md" | "docx" => Self::Report,
-                "csv" | "tsv" | "parquet" => Self::MetricsData,
-                "yaml" | "yml" | "toml" | "ini" | "conf" | "cfg" | "json" | "properties" | "env" | "tf"
-                | "tfvars" => Self::Configuration,
-                "tar" | "tgz" | "zip" | "db" | "dump" => Self::Backup,
-                _ => Self::LogFile,
-            }
-        }
-    }
 }
 
 impl fmt::Display for ArtifactType {
@@ -417,25 +368,6 @@ mod tests {
             "created>uploaded created>archived created>deleted created>failed uploaded>archived uploaded>deleted \
              archived>deleted failed>uploaded failed>archived failed>deleted failed>failed"
         );
-    }
-
-    #[test]
-    fn types_are_guessed_from_names() {
-        for (name, kind) in [
-            ("build.log", ArtifactType::LogFile),
-            ("test-run.log", ArtifactType::LogFile),
-            ("junit.xml", ArtifactType::TestResult),
-            ("conformance-results.json", ArtifactType::TestResult),
-            ("node.yaml", ArtifactType::Configuration),
-            ("Screen Shot.PNG", ArtifactType::Screenshot),
-            ("latency.csv", ArtifactType::MetricsData),
-            ("etcd-backup.tar.gz", ArtifactType::Backup),
-            ("upgrade-report.html", ArtifactType::Report),
-            ("describe-nodes.txt", ArtifactType::Diagnostic),
-            ("whatever", ArtifactType::LogFile),
-        ] {
-            assert_eq!(ArtifactType::guess(name), kind, "{name}");
-        }
     }
 
     #[test]

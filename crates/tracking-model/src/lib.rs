@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod artifact;
+mod artifact_guess;
 mod check;
 mod command;
 mod event;

@@ -185,7 +185,7 @@ impl NewCollection {
 pub struct NewArtifact {
     /// Its name; that of the file unless given.
     pub name: Option<ArtifactName>,
-    /// What it is; guessed from the name unless given.
+    /// What it is; guessed from the name and the first bytes unless given.
     pub artifact_type: Option<ArtifactType>,
     /// What it is, in words.
     pub description: Option<Arc<str>>,

@@ -114,7 +114,7 @@ impl Cleanup<'_> {
             loop {
                 let next = rest.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(key) = next else { return };
-                match vault.remove(key) {
+                match vault.unlink(key) {
                     Ok(()) => steps.add(&steps.files, 1),
                     Err(error) => failed.lock().unwrap_or_else(PoisonError::into_inner).push(error),
                 }

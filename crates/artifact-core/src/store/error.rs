@@ -110,6 +110,13 @@ impl StoreError {
         Self::new(kind, operation, key).with_source(source)
     }
 
+    /// The same failure, to be told of another of those that it concerns.
+    pub(crate) fn repeated(&self) -> Self {
+        let mut repeated = Self::new(self.kind, self.operation, &self.key).with_retry(self.retry);
+        repeated.source = self.source.as_ref().map(|source| source.to_string().into());
+        repeated
+    }
+
     /// What kind of failure it was.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {

@@ -1,36 +1,85 @@
 //! A store on the local file system.
 //!
-//! Bytes are at `<root>/<session>/<collection>/<file name>`. What is being written is in `<root>/<session>/.incoming/`,
-//! locked by its writer, and gets its name by a hard link that fails where the name is taken. So a crash leaves either
-//! nothing or a whole file; the unlocked leftovers in `.incoming` are what writers that died had not finished.
+//! Bytes are at `<root>/<session>/<collection>/<file name>`. What is being copied has no name at all until its bytes are
+//! durable, so that nothing of it stays when its writer dies. What exists nowhere else, as the output of something that
+//! runs, is written to `<root>/<session>/.incoming/`, locked by its writer, and so is what is copied where the file
+//! system knows no files without names; the unlocked leftovers there are what writers that died had not finished.
+//! `<root>/.content/` has one more link to each stored file, under its SHA-256, for others with the same bytes.
 //! Every directory below the root is opened by itself and never through a symbolic link.
 
+mod content;
+mod draft;
+mod incoming;
+mod names;
+
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
-use tracking_model::{CollectionId, SessionId, numbered_file_name};
+use sha2::{Digest, Sha256};
+use tracking_model::{CollectionId, FileHash, SessionId};
 
 use super::{
-    ArtifactKey, ArtifactStore, Chunks, KeyPrefix, Object, ObjectMeta, PutBody, PutMode, PutOptions,
+    ArtifactKey, ArtifactStore, CHUNK_BYTES, Chunks, KeyPrefix, Object, ObjectMeta, PutBody, PutOptions,
     PutOutcome, StoreError, StoreErrorKind, Vault,
 };
+
 use crate::executor::{detach, off_executor};
+pub(crate) use content::SweptContent;
+pub(crate) use draft::UploadKind;
+pub(super) use draft::{Draft, Shelf};
 
 /// No collection is called so, for ids begin with a letter or digit.
 pub(super) const INCOMING: &str = ".incoming";
 /// Begins the names of files in `.incoming` that are worth keeping when their writer dies; the collection follows.
 const LIVE: &str = "live~";
-/// Up to this number names are tried one by one; from there on the free one is searched for.
-const TRIED_IN_TURN: u64 = 4;
 
 /// Keeps bytes in files. Clones are the same store; any number of processes may use one directory.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     root: PathBuf,
+    abilities: Arc<Abilities>,
+}
+
+/// What the file system below the root cannot do, as far as it was tried.
+#[derive(Debug, Default)]
+struct Abilities {
+    no_unnamed: AtomicBool,
+    no_reflink: AtomicBool,
+    links_open_files: OnceLock<bool>,
+}
+
+impl Abilities {
+    /// Whether files may be written before they have a name.
+    fn unnamed(&self) -> bool {
+        !self.no_unnamed.load(Ordering::Relaxed) && self.links_open_files()
+    }
+
+    fn no_unnamed(&self) {
+        self.no_unnamed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether files may share blocks.
+    fn reflink(&self) -> bool {
+        !self.no_reflink.load(Ordering::Relaxed)
+    }
+
+    fn no_reflink(&self) {
+        self.no_reflink.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an open file can be given a name, which goes through `/proc`.
+    fn links_open_files(&self) -> bool {
+        *self
+            .links_open_files
+            .get_or_init(|| Path::new("/proc/self/fd").is_dir())
+    }
 }
 
 /// Whether a directory is created where it is missing.
@@ -44,7 +93,10 @@ impl LocalStore {
     /// A store in the directory `root`, which must exist when something is put.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            abilities: Arc::default(),
+        }
     }
 
     /// The directory that it keeps its files in.
@@ -61,8 +113,8 @@ impl LocalStore {
             let next = match rustix::fs::openat(&directory, *name, flags, Mode::empty()) {
                 Err(rustix::io::Errno::NOENT) if missing == Missing::Create => {
                     match rustix::fs::mkdirat(&directory, *name, Mode::RWXU) {
-                        Ok(()) => rustix::fs::fsync(&directory)?,
-                        Err(rustix::io::Errno::EXIST) => {}
+                        // Whoever was faster may not have got so far.
+                        Ok(()) | Err(rustix::io::Errno::EXIST) => rustix::fs::fsync(&directory)?,
                         Err(error) => return Err(error.into()),
                     }
                     rustix::fs::openat(&directory, *name, flags, Mode::empty())?
@@ -90,26 +142,16 @@ impl LocalStore {
         }
     }
 
-    pub(super) fn begin(
+    /// Opens a collection's directory to add files to it.
+    pub(super) fn shelf(
         &self,
         session: &SessionId,
         collection: &CollectionId,
-        kind: UploadKind,
-    ) -> Result<LocalUpload, StoreError> {
-        let place = KeyPrefix::Collection(session.clone(), collection.clone());
-        let failed = |source| StoreError::io("put", &place, source);
-        let (session, encoded) = (session.encoded(), collection.encoded());
-        let collection = self
-            .directory(&[&session, &encoded], Missing::Create)
-            .map_err(failed)?;
-        let incoming = self
-            .directory(&[&session, INCOMING], Missing::Create)
-            .map_err(failed)?;
-        let prefix = match kind {
-            UploadKind::Copy => String::new(),
-            UploadKind::Live => format!("{LIVE}{encoded}~"),
-        };
-        LocalUpload::create(incoming, collection, &prefix).map_err(failed)
+    ) -> Result<Arc<Shelf>, StoreError> {
+        Shelf::open(self, session, collection).map_err(|source| {
+            let place = KeyPrefix::Collection(session.clone(), collection.clone());
+            StoreError::io("put", place, source)
+        })
     }
 
     /// Opens an object, with its size.
@@ -127,15 +169,57 @@ impl LocalStore {
         Ok((file, metadata.len()))
     }
 
-    pub(super) fn remove(&self, key: &ArtifactKey) -> Result<(), StoreError> {
-        let removed = self.directory_of(key).and_then(|directory| {
-            rustix::fs::unlinkat(&directory, key.file_name(), AtFlags::empty())?;
-            Ok(rustix::fs::fsync(&directory)?)
-        });
-        match removed {
+    /// Deletes an object, and its content if nothing else uses that. Telling its hash saves reading it.
+    pub(super) fn remove(&self, key: &ArtifactKey, hash: Option<&FileHash>) -> Result<(), StoreError> {
+        match self.remove_file(key, hash) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed.map_err(|source| StoreError::io("delete", key, source)),
         }
+    }
+
+    pub(super) fn unlink(&self, key: &ArtifactKey) -> Result<(), StoreError> {
+        let unlinked = self.directory_of(key).and_then(|directory| {
+            rustix::fs::unlinkat(&directory, key.file_name(), AtFlags::empty())?;
+            Ok(rustix::fs::fsync(&directory)?)
+        });
+        match unlinked {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            unlinked => unlinked.map_err(|source| StoreError::io("delete", key, source)),
+        }
+    }
+
+    fn remove_file(&self, key: &ArtifactKey, hash: Option<&FileHash>) -> io::Result<()> {
+        let directory = self.directory_of(key)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let stat = rustix::fs::statat(&directory, key.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        // What cannot be opened can be removed all the same.
+        let file = is_file
+            .then(|| rustix::fs::openat(&directory, key.file_name(), flags, Mode::empty()).ok())
+            .flatten();
+        rustix::fs::unlinkat(&directory, key.file_name(), AtFlags::empty())?;
+        rustix::fs::fsync(&directory)?;
+        if let Some(file) = file
+            && let Err(error) = self.release_file(&File::from(file), hash)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            // The artifact is gone; its content goes with the next sweep.
+            tracing::debug!(%key, %error, "leaving a content that nothing uses");
+        }
+        Ok(())
+    }
+
+    fn release_file(&self, file: &File, hash: Option<&FileHash>) -> io::Result<()> {
+        let stat = rustix::fs::fstat(file)?;
+        // One link is left: the content's, if it has one.
+        if stat.st_nlink != 1 {
+            return Ok(());
+        }
+        let hash = match hash {
+            Some(hash) => *hash,
+            None => hash_of(file)?,
+        };
+        self.release(&hash, &stat)
     }
 
     pub(super) fn objects(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectMeta>, StoreError> {
@@ -181,93 +265,28 @@ impl LocalStore {
         }
         Ok(objects)
     }
-
-    /// Takes over what live writers that died left in a session's `.incoming`, each with its collection. What is empty is
-    /// removed.
-    pub(super) fn orphans(
-        &self,
-        session: &SessionId,
-    ) -> Result<Vec<(CollectionId, LocalUpload)>, StoreError> {
-        match self.take_orphans(session) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            taken => {
-                taken.map_err(|source| StoreError::io("recover", KeyPrefix::Session(session.clone()), source))
-            }
-        }
-    }
-
-    fn take_orphans(&self, session: &SessionId) -> io::Result<Vec<(CollectionId, LocalUpload)>> {
-        let session = session.encoded();
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut orphans = Vec::new();
-        for name in names_in(&self.directory(&[&session, INCOMING], Missing::Fail)?)? {
-            let Some(collection_id) = live_collection(&name) else {
-                continue;
-            };
-            let incoming = self.directory(&[&session, INCOMING], Missing::Fail)?;
-            let file = match rustix::fs::openat(&incoming, &name, flags, Mode::empty()) {
-                Ok(file) => File::from(file),
-                // Another process was faster.
-                Err(rustix::io::Errno::NOENT) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if file.try_lock().is_err() {
-                continue;
-            }
-            let upload = LocalUpload {
-                incoming,
-                collection: self.directory(&[&session, &collection_id.encoded()], Missing::Create)?,
-                name: name.to_string_lossy().into_owned(),
-                file,
-            };
-            // What is empty, has its final name already, or was taken by another process, goes with its handle.
-            let stat = rustix::fs::fstat(&upload.file)?;
-            if stat.st_size > 0 && stat.st_nlink == 1 {
-                orphans.push((collection_id, upload));
-            }
-        }
-        Ok(orphans)
-    }
-
-    /// Removes what writers that died left in a session's `.incoming`; tells how many files.
-    pub(super) fn sweep(&self, session: &SessionId) -> Result<u64, StoreError> {
-        match self.sweep_incoming(session) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            swept => swept
-                .map_err(|source| StoreError::io("clean up", KeyPrefix::Session(session.clone()), source)),
-        }
-    }
-
-    fn sweep_incoming(&self, session: &SessionId) -> io::Result<u64> {
-        let incoming = self.directory(&[&session.encoded(), INCOMING], Missing::Fail)?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut swept = 0;
-        for name in names_in(&incoming)? {
-            if live_collection(&name).is_some() {
-                continue;
-            }
-            let file = match rustix::fs::openat(&incoming, &name, flags, Mode::empty()) {
-                Ok(file) => File::from(file),
-                Err(rustix::io::Errno::NOENT) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            // A file that cannot be locked has a live writer.
-            if file.try_lock().is_ok() {
-                match rustix::fs::unlinkat(&incoming, &name, AtFlags::empty()) {
-                    Ok(()) => swept += 1,
-                    Err(rustix::io::Errno::NOENT) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        Ok(swept)
-    }
 }
 
-/// The collection of a file in `.incoming` that is worth keeping.
-fn live_collection(name: &std::ffi::CStr) -> Option<CollectionId> {
-    let (collection, _) = name.to_str().ok()?.strip_prefix(LIVE)?.rsplit_once('~')?;
-    CollectionId::from_encoded(collection).ok()
+fn hash_of(file: &File) -> io::Result<FileHash> {
+    let mut hasher = Sha256::new();
+    read_pieces(file, |bytes| hasher.update(bytes))?;
+    Ok(FileHash::new(hasher.finalize().into()))
+}
+
+/// Reads a file piece by piece from its beginning, wherever it stands.
+fn read_pieces(file: &File, mut piece: impl FnMut(&[u8])) -> io::Result<()> {
+    let (mut buffer, mut offset) = (vec![0; CHUNK_BYTES], 0);
+    loop {
+        match file.read_at(&mut buffer, offset) {
+            Ok(0) => return Ok(()),
+            Ok(read) => {
+                piece(buffer.get(..read).unwrap_or_default());
+                offset += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn names_in(directory: &OwnedFd) -> io::Result<Vec<std::ffi::CString>> {
@@ -279,139 +298,6 @@ fn names_in(directory: &OwnedFd) -> io::Result<Vec<std::ffi::CString>> {
         }
     }
     Ok(names)
-}
-
-/// What becomes of an upload whose writer dies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UploadKind {
-    /// The source is still there: it is removed.
-    Copy,
-    /// It exists nowhere else: it is recovered.
-    Live,
-}
-
-/// A file in `.incoming`; dropped before its commit, it is removed.
-#[derive(Debug)]
-pub(super) struct LocalUpload {
-    incoming: OwnedFd,
-    collection: OwnedFd,
-    name: String,
-    file: File,
-}
-
-impl LocalUpload {
-    fn create(incoming: OwnedFd, collection: OwnedFd, prefix: &str) -> io::Result<Self> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        loop {
-            let name = format!("{prefix}{}", uuid::Uuid::now_v7());
-            let file = rustix::fs::openat(&incoming, name.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
-            let file = File::from(file);
-            // Between its creation and its lock the file looks like a leftover; whoever sweeps may have taken it.
-            let ours = file.try_lock().is_ok() && rustix::fs::fstat(&file)?.st_nlink > 0;
-            if ours {
-                return Ok(Self {
-                    incoming,
-                    collection,
-                    name,
-                    file,
-                });
-            }
-        }
-    }
-
-    /// What was written so far, to be read from its beginning.
-    pub(super) fn content(&self) -> io::Result<File> {
-        let mut file = self.file.try_clone()?;
-        io::Seek::rewind(&mut file)?;
-        Ok(file)
-    }
-
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
-    }
-
-    /// Makes the bytes durable, then gives them their name, then makes that durable.
-    pub(super) fn commit(self, wanted: &ArtifactKey, mode: PutMode) -> Result<ArtifactKey, StoreError> {
-        let failed = |source: io::Error| StoreError::io("put", wanted, source);
-        rustix::fs::fchmod(&self.file, Mode::RUSR).map_err(|error| failed(error.into()))?;
-        self.file.sync_all().map_err(failed)?;
-        let key = match mode {
-            PutMode::Create => {
-                self.link(wanted.file_name()).map_err(failed)?;
-                wanted.clone()
-            }
-            PutMode::Numbered => {
-                let name = self.link_numbered(wanted.file_name()).map_err(failed)?;
-                wanted.with_file_name(name)
-            }
-        };
-        rustix::fs::fsync(&self.collection).map_err(|error| failed(error.into()))?;
-        Ok(key)
-    }
-
-    fn link(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::linkat(
-            &self.incoming,
-            self.name.as_str(),
-            &self.collection,
-            name,
-            AtFlags::empty(),
-        )?)
-    }
-
-    fn is_taken(&self, name: &str) -> io::Result<bool> {
-        match rustix::fs::statat(&self.collection, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
-            Err(rustix::io::Errno::NOENT) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Takes the first free name, or a free one in logarithmic time where many are taken.
-    fn link_numbered(&self, wanted: &str) -> io::Result<String> {
-        let mut number = 1;
-        loop {
-            let name = numbered_file_name(wanted, number);
-            match self.link(&name) {
-                Ok(()) => return Ok(name),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-            number = if number < TRIED_IN_TURN {
-                number + 1
-            } else {
-                self.free_number_after(wanted, number)?
-            };
-        }
-    }
-
-    /// A number above `taken` that is free and whose predecessor is not.
-    fn free_number_after(&self, wanted: &str, mut taken: u64) -> io::Result<u64> {
-        let mut step = 1;
-        while self.is_taken(&numbered_file_name(wanted, taken + step))? {
-            taken += step;
-            step *= 2;
-        }
-        let mut free = taken + step;
-        while free - taken > 1 {
-            let middle = taken + (free - taken) / 2;
-            if self.is_taken(&numbered_file_name(wanted, middle))? {
-                taken = middle;
-            } else {
-                free = middle;
-            }
-        }
-        Ok(free)
-    }
-}
-
-impl Drop for LocalUpload {
-    fn drop(&mut self) {
-        if let Err(error) = rustix::fs::unlinkat(&self.incoming, self.name.as_str(), AtFlags::empty()) {
-            // It is unlocked with this process, so the next one that opens the session removes it.
-            tracing::debug!(name = self.name, %error, "leaving an unfinished file behind");
-        }
-    }
 }
 
 #[async_trait]
@@ -449,6 +335,6 @@ impl ArtifactStore for LocalStore {
 
     async fn delete(&self, key: &ArtifactKey) -> Result<(), StoreError> {
         let (store, key) = (self.clone(), key.clone());
-        off_executor(move || store.remove(&key)).await
+        off_executor(move || store.remove(&key, None)).await
     }
 }

@@ -5,6 +5,7 @@ mod error;
 mod key;
 mod local;
 mod memory;
+mod pump;
 mod upload;
 mod walk;
 
@@ -20,7 +21,8 @@ pub use key::{ArtifactKey, KeyError, KeyPrefix};
 pub use local::LocalStore;
 pub(crate) use local::UploadKind;
 pub use memory::MemoryStore;
-pub(crate) use upload::{Upload, Vault};
+pub(crate) use pump::FillError;
+pub(crate) use upload::{Sealed, Shelf, Upload, Vault};
 
 /// What is to happen where a key is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,14 +1,19 @@
 //! Storing in one pass: bytes are hashed while they are written, and appear under their key only when all are there.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tracking_model::{CollectionId, FileHash, SessionId};
 
-use super::local::{LocalUpload, UploadKind};
+use super::local::{self, Draft, SweptContent, UploadKind};
+use super::pump::{FillError, INLINE_BYTES, copy_overlapped, read_piece};
 use super::{ArtifactKey, CHUNK_BYTES, KeyPrefix, LocalStore, MemoryStore, PutBody, PutMode};
 use super::{PutOptions, PutOutcome, StoreError, StoreErrorKind};
+
+/// Bytes from the beginning of what is stored that tell its type.
+const HEAD_BYTES: usize = 1024;
 
 /// The store that a manager keeps its bytes in. It blocks, so it is used off the executor.
 #[derive(Debug, Clone)]
@@ -17,7 +22,81 @@ pub(crate) enum Vault {
     Memory(MemoryStore),
 }
 
+/// A collection, opened to add to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Shelf {
+    session: SessionId,
+    collection: CollectionId,
+    place: Place,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Local(Arc<local::Shelf>),
+    Memory(MemoryStore),
+}
+
+impl Shelf {
+    fn prefix(&self) -> KeyPrefix {
+        KeyPrefix::Collection(self.session.clone(), self.collection.clone())
+    }
+
+    fn failed(&self) -> impl Fn(io::Error) -> StoreError + use<> {
+        let prefix = self.prefix();
+        move |source| StoreError::io("put", &prefix, source)
+    }
+
+    /// Begins to store something. Dropped before it is published, nothing stays.
+    pub(crate) fn begin(&self, max_bytes: Option<u64>, kind: UploadKind) -> Result<Upload, StoreError> {
+        let sink = match &self.place {
+            Place::Local(shelf) => Sink::Local(shelf.draft(kind).map_err(self.failed())?),
+            Place::Memory(store) => Sink::Memory(store.clone(), Vec::new()),
+        };
+        Ok(Upload {
+            hasher: Sha256::new(),
+            size: 0,
+            max_bytes,
+            head: Vec::new(),
+            shelf: self.clone(),
+            sink,
+        })
+    }
+
+    /// Makes the bytes of all of `files` durable, which are of this shelf and were begun after it was opened. On error
+    /// none of them may be published.
+    pub(crate) fn make_durable(&self, files: &[&Sealed]) -> Result<(), StoreError> {
+        let Place::Local(shelf) = &self.place else {
+            return Ok(());
+        };
+        if files.len() >= SYNCED_TOGETHER && shelf.sync_tells_errors() {
+            return shelf.sync_file_system().map_err(self.failed());
+        }
+        files.iter().try_for_each(|file| file.make_durable())
+    }
+
+    /// Makes the names of what was published durable.
+    pub(crate) fn sync_names(&self) -> Result<(), StoreError> {
+        match &self.place {
+            Place::Local(shelf) => shelf.sync_names().map_err(self.failed()),
+            Place::Memory(_) => Ok(()),
+        }
+    }
+}
+
 impl Vault {
+    /// Opens a collection to add to it.
+    pub(crate) fn shelf(&self, session: &SessionId, collection: &CollectionId) -> Result<Shelf, StoreError> {
+        let place = match self {
+            Self::Local(store) => Place::Local(store.shelf(session, collection)?),
+            Self::Memory(store) => Place::Memory(store.clone()),
+        };
+        Ok(Shelf {
+            session: session.clone(),
+            collection: collection.clone(),
+            place,
+        })
+    }
+
     /// Begins to store something in a collection. Dropped before its commit, nothing stays.
     pub(crate) fn begin(
         &self,
@@ -26,18 +105,7 @@ impl Vault {
         max_bytes: Option<u64>,
         kind: UploadKind,
     ) -> Result<Upload, StoreError> {
-        let sink = match self {
-            Self::Local(store) => Sink::Local(store.begin(session, collection, kind)?),
-            Self::Memory(store) => Sink::Memory(store.clone(), Vec::new()),
-        };
-        let place = KeyPrefix::Collection(session.clone(), collection.clone());
-        Ok(Upload {
-            hasher: Sha256::new(),
-            size: 0,
-            max_bytes,
-            place,
-            sink,
-        })
+        self.shelf(session, collection)?.begin(max_bytes, kind)
     }
 
     /// Opens an object to read, with its size.
@@ -55,13 +123,36 @@ impl Vault {
         }
     }
 
-    pub(crate) fn remove(&self, key: &ArtifactKey) -> Result<(), StoreError> {
+    /// Deletes an object; what is not there is deleted already. Telling the hash of its record saves reading it.
+    pub(crate) fn remove(&self, key: &ArtifactKey, hash: Option<&FileHash>) -> Result<(), StoreError> {
         match self {
-            Self::Local(store) => store.remove(key),
+            Self::Local(store) => store.remove(key, hash),
             Self::Memory(store) => {
                 store.remove(key);
                 Ok(())
             }
+        }
+    }
+
+    /// As [`Self::remove`], but leaves the content that it may have shared with others to [`Self::sweep_content`]: for
+    /// those who remove much and do not know the hashes.
+    pub(crate) fn unlink(&self, key: &ArtifactKey) -> Result<(), StoreError> {
+        match self {
+            Self::Local(store) => store.unlink(key),
+            Self::Memory(store) => {
+                store.remove(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes stored contents that no object uses, which removals that were interrupted left.
+    pub(crate) fn sweep_content(&self) -> Result<SweptContent, StoreError> {
+        match self {
+            Self::Local(store) => store
+                .sweep_content()
+                .map_err(|source| StoreError::io("clean up", ".content", source)),
+            Self::Memory(_) => Ok(SweptContent::default()),
         }
     }
 
@@ -88,16 +179,22 @@ impl Vault {
         };
         let orphans = store.orphans(session)?.into_iter();
         let uploads = orphans.map(|(collection, orphan)| {
-            let place = KeyPrefix::Collection(session.clone(), collection.clone());
-            let (size, hash) =
-                digest(orphan.content()).map_err(|source| StoreError::io("recover", &place, source))?;
-            let upload = Upload {
-                hasher: hash,
-                size,
+            let shelf = Shelf {
+                session: session.clone(),
+                collection: collection.clone(),
+                place: Place::Local(Arc::clone(orphan.shelf())),
+            };
+            let mut upload = Upload {
+                hasher: Sha256::new(),
+                size: 0,
                 max_bytes: None,
-                place,
+                head: Vec::new(),
+                shelf,
                 sink: Sink::Local(orphan),
             };
+            upload
+                .take_what_is_there(&|_| {})
+                .map_err(|source| StoreError::io("recover", upload.shelf.prefix(), source))?;
             Ok((collection, upload))
         });
         uploads.collect()
@@ -119,7 +216,11 @@ impl Vault {
         let failed = |source| StoreError::new(StoreErrorKind::Body, "put", key).with_source(source);
         match body {
             PutBody::Bytes(bytes) => upload.write(&bytes)?,
-            PutBody::File(file) => upload.write_all_of(file)?,
+            PutBody::File(mut file) => match upload.fill_from(&mut file, &|_| {}) {
+                Ok(()) => {}
+                Err(FillError::Read(error)) => return Err(failed(error)),
+                Err(FillError::Store(error)) => return Err(error),
+            },
             PutBody::Chunks(mut chunks) => {
                 while let Some(chunk) = chunks.next_blocking().map_err(failed)? {
                     upload.write(&chunk)?;
@@ -130,21 +231,9 @@ impl Vault {
     }
 }
 
-fn digest(content: std::io::Result<File>) -> std::io::Result<(u64, Sha256)> {
-    let (mut content, mut hasher, mut size) = (content?, Sha256::new(), 0);
-    let mut buffer = vec![0; CHUNK_BYTES];
-    loop {
-        match content.read(&mut buffer) {
-            Ok(0) => return Ok((size, hasher)),
-            Ok(read) => {
-                hasher.update(buffer.get(..read).unwrap_or_default());
-                size += read as u64;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
+/// So many files are made durable by one sync of their file system, which may have to write what others have left to be
+/// written; fewer are synced one by one.
+const SYNCED_TOGETHER: usize = 8;
 
 /// Bytes being stored, hashed on the way.
 #[derive(Debug)]
@@ -152,14 +241,27 @@ pub(crate) struct Upload {
     hasher: Sha256,
     size: u64,
     max_bytes: Option<u64>,
-    place: KeyPrefix,
+    head: Vec<u8>,
+    shelf: Shelf,
     sink: Sink,
 }
 
 #[derive(Debug)]
 enum Sink {
-    Local(LocalUpload),
+    Local(Draft),
     Memory(MemoryStore, Vec<u8>),
+}
+
+impl Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Local(draft) => draft.write(bytes),
+            Self::Memory(_, all) => {
+                all.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Upload {
@@ -169,53 +271,184 @@ impl Upload {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let size = self.size + bytes.len() as u64;
-        if self.max_bytes.is_some_and(|max| size > max) {
-            return Err(StoreError::new(StoreErrorKind::TooLarge, "put", &self.place));
-        }
-        match &mut self.sink {
-            Sink::Local(upload) => upload
-                .write(bytes)
-                .map_err(|source| StoreError::io("put", &self.place, source))?,
-            Sink::Memory(_, all) => all.extend_from_slice(bytes),
-        }
+        self.write_unhashed(bytes)?;
         self.hasher.update(bytes);
-        self.size = size;
         Ok(())
     }
 
-    fn write_all_of(&mut self, mut file: File) -> Result<(), StoreError> {
+    fn write_unhashed(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let size = self.size + bytes.len() as u64;
+        if self.max_bytes.is_some_and(|max| size > max) {
+            return Err(StoreError::new(
+                StoreErrorKind::TooLarge,
+                "put",
+                self.shelf.prefix(),
+            ));
+        }
+        self.sink.write(bytes).map_err(self.shelf.failed())?;
+        self.note(bytes);
+        Ok(())
+    }
+
+    /// Counts bytes that were written, and keeps the first ones.
+    fn note(&mut self, bytes: &[u8]) {
+        let wanted = HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());
+        self.head
+            .extend_from_slice(bytes.get(..wanted).unwrap_or_default());
+        self.size += bytes.len() as u64;
+    }
+
+    /// Writes what `source` delivers, up to its end; `copied` is told how many bytes came each time. What is long is
+    /// hashed in a second thread.
+    pub(crate) fn fill_from(&mut self, source: &mut dyn Read, copied: &dyn Fn(u64)) -> Result<(), FillError> {
         let mut buffer = vec![0; CHUNK_BYTES];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(read) => self.write(buffer.get(..read).unwrap_or_default())?,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(source) => {
-                    return Err(StoreError::new(StoreErrorKind::Body, "put", &self.place).with_source(source));
-                }
+        let inline_until = self.size + INLINE_BYTES;
+        while self.size < inline_until {
+            let read = read_piece(source, &mut buffer).map_err(FillError::Read)?;
+            if read == 0 {
+                return Ok(());
             }
+            self.write(buffer.get(..read).unwrap_or_default())?;
+            copied(read as u64);
+        }
+        let mut hasher = std::mem::take(&mut self.hasher);
+        let (file, failed) = (self.file(), self.shelf.failed());
+        let flush = || {
+            file.as_ref()
+                .map_or(Ok(()), |file| file.sync_data().map_err(&failed))
+        };
+        let write = |bytes: &[u8]| {
+            self.write_unhashed(bytes)?;
+            copied(bytes.len() as u64);
+            Ok(())
+        };
+        let overlapped = copy_overlapped(source, &mut hasher, write, flush);
+        self.hasher = hasher;
+        if overlapped? {
+            return Ok(());
+        }
+        loop {
+            let read = read_piece(source, &mut buffer).map_err(FillError::Read)?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.write(buffer.get(..read).unwrap_or_default())?;
+            copied(read as u64);
+        }
+    }
+
+    /// The file that is written, if it is one and another handle of it can be had.
+    fn file(&self) -> Option<File> {
+        match &self.sink {
+            Sink::Local(draft) => draft.file().try_clone().ok(),
+            Sink::Memory(..) => None,
+        }
+    }
+
+    /// Shares the blocks of `source`, all of it, where the file system can. The bytes still have to be
+    /// [taken](Self::take_what_is_there).
+    pub(crate) fn clone_blocks(&mut self, source: &File) -> bool {
+        match &mut self.sink {
+            Sink::Local(draft) => draft.clone_blocks(source),
+            Sink::Memory(..) => false,
+        }
+    }
+
+    /// Hashes what is in the file already: so the hash is that of the bytes that are stored, whatever their source is now.
+    pub(crate) fn take_what_is_there(&mut self, copied: &dyn Fn(u64)) -> io::Result<()> {
+        let Sink::Local(draft) = &self.sink else {
+            return Ok(());
+        };
+        let (mut hasher, mut size, mut head) = (Sha256::new(), 0, Vec::new());
+        draft.read_back(|bytes| {
+            hasher.update(bytes);
+            if head.is_empty() {
+                head.extend_from_slice(bytes.get(..HEAD_BYTES).unwrap_or(bytes));
+            }
+            size += bytes.len() as u64;
+            copied(bytes.len() as u64);
+        })?;
+        (self.hasher, self.size, self.head) = (hasher, size, head);
+        Ok(())
+    }
+
+    /// Ends it: nothing more is written.
+    pub(crate) fn seal(mut self) -> Sealed {
+        let hash = FileHash::new(self.hasher.finalize().into());
+        if let Sink::Local(draft) = &mut self.sink {
+            draft.share(&hash, self.size);
+        }
+        Sealed {
+            size: self.size,
+            hash,
+            head: self.head,
+            shelf: self.shelf,
+            sink: self.sink,
         }
     }
 
     /// Makes the bytes durable and gives them a name, which must be safe.
     pub(crate) fn commit(self, file_name: &str, mode: PutMode) -> Result<PutOutcome, StoreError> {
-        let (session, collection) = match &self.place {
-            KeyPrefix::Collection(session, collection) => (session.clone(), collection.clone()),
-            KeyPrefix::Session(_) => unreachable!("`begin` makes the prefix of a collection"),
-        };
+        self.seal().commit(file_name, mode)
+    }
+}
+
+/// Bytes that are all written, without a name yet.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) size: u64,
+    pub(crate) hash: FileHash,
+    /// The first bytes.
+    pub(crate) head: Vec<u8>,
+    shelf: Shelf,
+    sink: Sink,
+}
+
+impl Sealed {
+    /// Uses the bytes of `other`, which has the same hash, and gives its own up.
+    pub(crate) fn share_with(&mut self, other: &Self) -> Result<(), StoreError> {
+        if self.size > 0
+            && let (Sink::Local(own), Sink::Local(other)) = (&mut self.sink, &other.sink)
+            && let Some(twin) = other.twin().map_err(self.shelf.failed())?
+        {
+            *own = twin;
+        }
+        Ok(())
+    }
+
+    /// Makes the bytes durable.
+    pub(crate) fn make_durable(&self) -> Result<(), StoreError> {
+        match &self.sink {
+            Sink::Local(draft) => draft.sync().map_err(self.shelf.failed()),
+            Sink::Memory(..) => Ok(()),
+        }
+    }
+
+    /// Gives the bytes, which must be durable, a name, which must be safe. [`Shelf::sync_names`] makes it durable.
+    pub(crate) fn publish(self, file_name: &str, mode: PutMode) -> Result<PutOutcome, StoreError> {
+        let (session, collection) = (self.shelf.session.clone(), self.shelf.collection.clone());
         let wanted = ArtifactKey::new(session, collection, file_name).map_err(|error| {
             StoreError::new(StoreErrorKind::UnsafePath, "put", file_name).with_source(error)
         })?;
-        let hash = FileHash::new(self.hasher.finalize().into());
         let key = match self.sink {
-            Sink::Local(upload) => upload.commit(&wanted, mode)?,
+            Sink::Local(draft) => draft
+                .publish(&wanted, mode, &self.hash, self.size)
+                .map_err(|source| StoreError::io("put", &wanted, source))?,
             Sink::Memory(store, bytes) => store.insert(&wanted, mode, bytes)?,
         };
         Ok(PutOutcome {
             key,
             size: self.size,
-            hash,
+            hash: self.hash,
         })
+    }
+
+    /// Makes the bytes durable, gives them a name, and makes that durable.
+    pub(crate) fn commit(self, file_name: &str, mode: PutMode) -> Result<PutOutcome, StoreError> {
+        self.make_durable()?;
+        let shelf = self.shelf.clone();
+        let put = self.publish(file_name, mode)?;
+        shelf.sync_names()?;
+        Ok(put)
     }
 }

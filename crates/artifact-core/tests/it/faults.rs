@@ -52,6 +52,7 @@ async fn fault_13_an_add_that_dies_after_any_step_leaves_nothing_half() {
     fixture.manager.close().await.unwrap();
     let session = fixture.dir.path().join("data/artifacts/s");
     // After the temporary file: no one holds its lock any more.
+    fs::create_dir_all(session.join(".incoming")).unwrap();
     fs::write(session.join(".incoming/dead"), b"half").unwrap();
     // After the name, before the record.
     fs::write(session.join("c/after.log"), b"whole").unwrap();

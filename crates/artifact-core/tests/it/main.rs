@@ -4,6 +4,7 @@
 mod faults;
 mod history;
 mod import;
+mod ingest;
 mod manager;
 mod retention;
 mod retention_faults;

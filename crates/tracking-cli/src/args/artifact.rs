@@ -110,11 +110,14 @@ pub(crate) enum CollectionCommand {
 pub(crate) enum ArtifactCommand {
     /// Add files to a collection
     #[command(after_help = "\
-FILE may be '-' for standard input (with --name), or a quoted glob.
+FILE may be '-' for standard input (with --name), a quoted glob, or a directory, whose regular files are all
+added, those below it too; their places in it are kept as metadata `relative_path`. What cannot be added is
+reported file by file, and the rest is kept.
 
 Examples:
   ekstrack artifact add prod-1.33 nodes kubelet.log --tag node --task drain
   ekstrack artifact add prod-1.33 nodes 'logs/*.log' --type log_file
+  ekstrack artifact add prod-1.33 nodes ./must-gather
   kubectl get nodes -o json | ekstrack artifact add prod-1.33 nodes - --name nodes.json")]
     Add(ArtifactAdd),
     /// Show an artifact
@@ -183,12 +186,15 @@ pub(crate) struct ArtifactAdd {
     pub(crate) session: SessionId,
     /// The collection
     pub(crate) collection: CollectionId,
-    /// Files, globs, or '-' for standard input
+    /// Files, globs, directories, or '-' for standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Type of the artifact, such as log_file or test_result [default: by the file's name]
+    /// Type of the artifact, such as log_file or test_result [default: by name and content]
     #[arg(long = "type", value_name = "TYPE", value_parser = artifact_type())]
     pub(crate) artifact_type: Option<ArtifactType>,
+    /// Take what symbolic links lead to, if that is a regular file
+    #[arg(long)]
+    pub(crate) follow: bool,
     /// Tag; may be given again
     #[arg(long)]
     pub(crate) tag: Vec<String>,

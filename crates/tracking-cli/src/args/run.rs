@@ -12,8 +12,9 @@ use super::value::task_type;
 #[command(after_help = "\
 The task is created if the upgrade has none of this id, started, and started again if it failed before. \
 The command's stdout and stderr pass through unchanged and are kept as the artifacts `stdout.log` and \
-`stderr.log` (where it wrote any). While it runs, heartbeats are sent. Exit status 0 completes the task, \
-any other fails it. If the upgrade is paused or cancelled meanwhile, the command goes on.
+`stderr.log` (where it wrote any); `output-times.jsonl` says when each piece of them came. --artifact GLOB \
+keeps files that the command has left when it ends. While it runs, heartbeats are sent. Exit status 0 \
+completes the task, any other fails it. If the upgrade is paused or cancelled meanwhile, the command goes on.
 
 If tracking itself fails (disk full, journal locked or damaged), the command runs all the same, with a \
 warning.

@@ -2,29 +2,25 @@
 
 mod one;
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 use tracking_facade::{
-    Artifact, ArtifactError, ArtifactId, ArtifactQuery, Clock, CollectionId, NamePattern, NewArtifact,
-    SessionId, SystemClock, TestArtifactsManager,
+    Artifact, ArtifactError, ArtifactId, ArtifactQuery, Clock, NamePattern, SystemClock, VerifyScope,
 };
 
 use super::runtime::block_on;
 use super::session::UnreadableSession;
-use crate::args::{ArtifactAdd, ArtifactCommand, ArtifactRef, KeyValue, SearchArgs};
+use crate::args::{ArtifactCommand, ArtifactRef, SearchArgs};
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
-use crate::files::FilePattern;
-use crate::render::{Table, bytes, time};
-use crate::settings::{Settings, close_artifacts};
+use crate::render::{Palette, Table, bytes, one_line, time};
+use crate::settings::Settings;
 use crate::work::Work;
 
 pub(crate) fn artifact(command: ArtifactCommand, settings: &Settings) -> Result<(), Failure> {
     match command {
-        ArtifactCommand::Add(args) => add(settings, &args),
+        ArtifactCommand::Add(args) => super::artifact_add::add(settings, &args),
         ArtifactCommand::Show(ArtifactRef { id }) => one::show(settings, &id),
         ArtifactCommand::Verify(ArtifactRef { id }) => one::verify(settings, &id),
         ArtifactCommand::Download { artifact, dest } => one::download(settings, &artifact.id, &dest),
@@ -39,142 +35,6 @@ pub(crate) fn artifact(command: ArtifactCommand, settings: &Settings) -> Result<
             force,
         } => one::remove(settings, &artifact.id, reason, force),
     }
-}
-
-/// What `artifact add` added.
-#[derive(Debug, Serialize)]
-struct AddDocument {
-    session_id: SessionId,
-    collection_id: CollectionId,
-    /// The one that was added, if it was one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    artifact_id: Option<ArtifactId>,
-    artifacts: Vec<Arc<Artifact>>,
-}
-
-fn add(settings: &Settings, args: &ArtifactAdd) -> Result<(), Failure> {
-    let sources = sources(args)?;
-    let manager = settings
-        .artifacts()
-        .map_err(cannot(|| attempted(args, &args.files[0])))?;
-    let work = Work::begin("adding", settings.output);
-    let added = block_on(async {
-        let added = add_all(&manager, args, &sources, &work).await;
-        close_artifacts(&manager).await;
-        added
-    });
-    work.end();
-    let artifacts = added??;
-    let document = AddDocument {
-        session_id: args.session.clone(),
-        collection_id: args.collection.clone(),
-        artifact_id: match artifacts.as_slice() {
-            [one] => Some(one.artifact_id.clone()),
-            _ => None,
-        },
-        artifacts,
-    };
-    settings.output.result(&document, |palette| {
-        artifact_table(document.artifacts.iter().map(AsRef::as_ref)).render(palette)
-    })
-}
-
-fn attempted(args: &ArtifactAdd, file: &Path) -> String {
-    format!(
-        "add {} to collection {} of session {}",
-        file.display(),
-        args.collection,
-        args.session
-    )
-}
-
-/// Something to add.
-enum Source {
-    File(std::path::PathBuf),
-    Stdin,
-}
-
-fn sources(args: &ArtifactAdd) -> Result<Vec<Source>, Failure> {
-    let mut sources = Vec::new();
-    for file in &args.files {
-        let usage = |cause: &str| Failure::new(Kind::Usage, attempted(args, file), cause);
-        if file.as_os_str() == "-" {
-            if args.name.is_none() {
-                return Err(usage("standard input has no name").hint("give one with --name"));
-            }
-            sources.push(Source::Stdin);
-            continue;
-        }
-        let pattern = FilePattern::new(file)
-            .map_err(|error| Failure::of(Kind::Usage, attempted(args, file), &error))?;
-        let files = pattern
-            .files()
-            .map_err(|error| Failure::of(Kind::Unavailable, attempted(args, file), &error))?;
-        if files.is_empty() {
-            return Err(Failure::new(
-                Kind::NotFound,
-                attempted(args, file),
-                "no file matches",
-            ));
-        }
-        sources.extend(files.into_iter().map(Source::File));
-    }
-    if sources.len() > 1 && args.name.is_some() {
-        let cause = format!("--name names one artifact, and there are {}", sources.len());
-        return Err(Failure::new(Kind::Usage, attempted(args, &args.files[0]), cause));
-    }
-    Ok(sources)
-}
-
-async fn add_all(
-    manager: &TestArtifactsManager,
-    args: &ArtifactAdd,
-    sources: &[Source],
-    work: &Work,
-) -> Result<Vec<Arc<Artifact>>, Failure> {
-    let described = described(args)?;
-    let mut added = Vec::new();
-    for source in sources {
-        let new = described.clone();
-        let (path, name) = match source {
-            Source::File(path) => (path.as_path(), path.display().to_string()),
-            Source::Stdin => (Path::new("-"), "standard input".to_owned()),
-        };
-        work.say(&format!("{name} ({} of {})", added.len() + 1, sources.len()));
-        let (session, collection) = (&args.session, &args.collection);
-        let outcome = match source {
-            Source::File(path) => manager.add_artifact(session, collection, path, new).await,
-            Source::Stdin => {
-                let stdin = io::stdin();
-                manager.add_reader(session, collection, new, stdin, None).await
-            }
-        };
-        match outcome {
-            Ok(artifact) => added.push(artifact),
-            Err(error) => {
-                let failure = cannot::<ArtifactError>(|| attempted(args, path))(error);
-                return Err(match added.len() {
-                    0 => failure,
-                    count => failure.hint(format!("the {count} before it were added; add the rest again")),
-                });
-            }
-        }
-    }
-    Ok(added)
-}
-
-fn described(args: &ArtifactAdd) -> Result<NewArtifact, Failure> {
-    let mut new = NewArtifact::new()
-        .with_tags(args.tag.iter().map(String::as_str))
-        .with_metadata(KeyValue::details(&args.meta)?);
-    if let Some(name) = &args.name {
-        new = new.with_name(name.as_str());
-    }
-    new.artifact_type = args.artifact_type;
-    new.description = args.description.as_deref().map(Arc::from);
-    new.task_id.clone_from(&args.task);
-    new.step_id = args.step.as_deref().map(Arc::from);
-    Ok(new)
 }
 
 /// Artifacts, one a line.

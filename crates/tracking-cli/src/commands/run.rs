@@ -130,6 +130,9 @@ fn tell_what_was_lost(ended: &Ended) -> bool {
             );
         }
     }
+    if let Some(reason) = &ended.times_not_kept {
+        note("warning", reason);
+    }
     streams
         .iter()
         .any(|(_, pumped)| pumped.not_kept.is_some() || pumped.cut_off)

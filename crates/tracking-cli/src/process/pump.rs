@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use super::times::Times;
+
 const BUFFER: usize = 64 * 1024;
 
 /// Which of our own streams a pipe is passed on to.
@@ -43,7 +45,13 @@ struct Shared<K> {
 }
 
 impl<K: Write + Send + 'static> Pump<K> {
-    pub(crate) fn start(from: impl Read + Send + 'static, to: PassTo, keep: Option<K>) -> Self {
+    /// `name` is what the stream is called in `times`.
+    pub(super) fn start(
+        from: impl Read + Send + 'static,
+        to: PassTo,
+        keep: Option<K>,
+        (name, times): (&'static str, Times<K>),
+    ) -> Self {
         let shared = Arc::new(Mutex::new(Shared {
             pumped: Pumped::default(),
             keep,
@@ -51,7 +59,9 @@ impl<K: Write + Send + 'static> Pump<K> {
         let (ended, done) = mpsc::channel();
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || {
-            pump(from, to, &of_thread);
+            pump(from, to, &of_thread, |offset, length| {
+                times.note(name, offset, length)
+            });
             // Nobody waits any more if the receiver is gone.
             if ended.send(()).is_err() {}
         });
@@ -74,7 +84,7 @@ fn lock<K>(shared: &Mutex<Shared<K>>) -> MutexGuard<'_, Shared<K>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn pump<K: Write>(mut from: impl Read, to: PassTo, shared: &Mutex<Shared<K>>) {
+fn pump<K: Write>(mut from: impl Read, to: PassTo, shared: &Mutex<Shared<K>>, came: impl Fn(u64, u64)) {
     // Started without such a stream, there is nobody to pass the output to; it is kept all the same.
     let mut pass = own_stream(to).ok();
     let mut buffer = vec![0; BUFFER];
@@ -89,6 +99,7 @@ fn pump<K: Write>(mut from: impl Read, to: PassTo, shared: &Mutex<Shared<K>>) {
             }
         };
         let bytes = &buffer[..read];
+        came(lock(shared).pumped.bytes, read as u64);
         // Whoever read our output has gone; the command goes on, and what it writes is still kept.
         pass = pass.filter(|mut stream| stream.write_all(bytes).is_ok());
         let mut shared = lock(shared);

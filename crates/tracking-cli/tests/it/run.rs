@@ -136,7 +136,7 @@ fn a_script_gets_one_document_and_the_artifacts() {
         .iter()
         .filter_map(|one| one["name"].as_str())
         .collect();
-    assert_eq!(names, ["stdout.log", "report.xml"]);
+    assert_eq!(names, ["stdout.log", "output-times.jsonl", "report.xml"]);
 }
 
 #[test]
@@ -268,4 +268,47 @@ fn two_runs_at_once() {
     let shown = ekstrack.json(&["upgrade", "show", "prod"]);
     assert_eq!(shown["completed_tasks"], 4);
     ekstrack.ok(&["verify"]);
+}
+
+/// The logs are the very bytes; when they came, and in which order, stands beside them.
+#[test]
+fn output_is_kept_with_the_times_of_its_pieces() {
+    let ekstrack = Ekstrack::started();
+    let script = "printf a; printf 'b\\377' >&2; mkdir -p out/deep; echo '<testsuite>' >out/deep/r.xml";
+    let arguments = [
+        "run",
+        "prod",
+        "t",
+        "--artifact",
+        "out/**/*.xml",
+        "--artifact",
+        "none/*",
+        "--",
+    ];
+    let output = ekstrack
+        .command(&[&arguments[..], &["sh", "-c", script]].concat())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("no file matches none/*"), "{told}");
+    assert_eq!(logged(&ekstrack, "t", "stdout.log"), b"a");
+    assert_eq!(logged(&ekstrack, "t", "stderr.log"), b"b\xff");
+    assert_eq!(logged(&ekstrack, "t", "r.xml"), b"<testsuite>\n");
+    let times = String::from_utf8(logged(&ekstrack, "t", "output-times.jsonl")).unwrap();
+    let pieces: Vec<serde_json::Value> = times
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let bytes = |stream: &str| -> u64 {
+        let of_stream = pieces.iter().filter(|piece| piece["stream"] == stream);
+        of_stream.map(|piece| piece["length"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((bytes("stdout"), bytes("stderr")), (1, 2));
+    assert!(
+        pieces
+            .iter()
+            .all(|piece| piece["at"].as_str().unwrap().ends_with('Z'))
+    );
+    let found = ekstrack.json(&["search", "--name", "r.xml"]);
+    assert_eq!(found["artifacts"][0]["artifact_type"], "test_result");
 }

@@ -78,7 +78,7 @@ pub(super) fn patterns(args: &RunArgs) -> Result<Vec<FilePattern>, Failure> {
 }
 
 impl Evidence {
-    /// Prepares session, collection and the two logs. Where that fails, a warning is printed, and nothing is kept.
+    /// Prepares session, collection, the two logs and their times. Where that fails, a warning is printed, and nothing is kept.
     pub(super) async fn begin(
         args: &RunArgs,
         settings: &Settings,
@@ -102,11 +102,10 @@ impl Evidence {
                 .with_id(place.collection.clone())
                 .with_task(args.task.clone());
             manager.ensure_collection(&place.session, collection).await?;
-            let stdout = begin_log(&manager, &place, args, "stdout.log").await?;
-            let stderr = begin_log(&manager, &place, args, "stderr.log").await?;
             let keep = Keep {
-                stdout: Some(stdout),
-                stderr: Some(stderr),
+                stdout: Some(begin_log(&manager, &place, args, "stdout.log").await?),
+                stderr: Some(begin_log(&manager, &place, args, "stderr.log").await?),
+                times: Some(begin_times(&manager, &place, args).await?),
             };
             Ok::<_, TrackingError>((Self { manager, place }, keep))
         };
@@ -126,7 +125,8 @@ impl Evidence {
         let mut kept = Vec::new();
         // A command that wrote nothing to stdout has an empty log to show for it; no stderr is the normal case.
         let stderr = logs.stderr.filter(|log| log.size() > 0);
-        for log in [logs.stdout, stderr].into_iter().flatten() {
+        let times = logs.times.filter(|times| times.size() > 0);
+        for log in [logs.stdout, stderr, times].into_iter().flatten() {
             match log.finish().await {
                 Ok(artifact) => kept.push(artifact.into()),
                 Err(error) => warn("the log", &error),
@@ -169,6 +169,22 @@ async fn begin_log(
         .with_description(shortened(&format!("output of {command}")));
     manager
         .begin_artifact(&place.session, &place.collection, log)
+        .await
+}
+
+/// What says when each piece of the two logs came, which themselves are the command's very bytes.
+async fn begin_times(
+    manager: &TestArtifactsManager,
+    place: &Place,
+    args: &RunArgs,
+) -> Result<ArtifactWriter, ArtifactError> {
+    let times = NewArtifact::new()
+        .with_name("output-times.jsonl")
+        .with_type(ArtifactType::MetricsData)
+        .with_task(args.task.clone())
+        .with_description("when each piece of the output came");
+    manager
+        .begin_artifact(&place.session, &place.collection, times)
         .await
 }
 

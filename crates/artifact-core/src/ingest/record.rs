@@ -1,0 +1,174 @@
+//! From bytes that are written to artifacts that are recorded.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use tracking_journal::{JournalError, Receipt};
+use tracking_model::{
+    AddArtifact, Artifact, ArtifactId, ArtifactType, CollectionId, NewArtifact, Session, SessionCommand,
+    SessionEvent, SessionId, StoredFile, stored_file_name,
+};
+
+use super::file::Meter;
+use super::{AddProgress, NewFile};
+use crate::manager::Inner;
+use crate::source::SourceFile;
+use crate::store::{FillError, PutMode, PutOutcome, Sealed, Upload, UploadKind};
+use crate::{ArtifactError, SourceError, StoreErrorKind};
+
+impl Inner {
+    pub(super) fn add_file(
+        self: &Arc<Self>,
+        session_id: &SessionId,
+        collection_id: &CollectionId,
+        mut file: NewFile,
+        progress: &(dyn Fn(AddProgress) + Sync),
+    ) -> Result<Arc<Artifact>, ArtifactError> {
+        file.name_by_path();
+        let mut upload = self.begin(session_id, collection_id, &file.artifact, None, UploadKind::Copy)?;
+        let source = SourceFile::open(&file.path, file.symlinks)?;
+        let meter = Meter::new(progress, 1, source.size());
+        source.copy_to(&mut upload, &|bytes| meter.bytes(bytes))?;
+        let added = self.finish(session_id, collection_id, file.artifact, upload);
+        meter.file();
+        added
+    }
+
+    pub(crate) fn add_reader(
+        self: &Arc<Self>,
+        session_id: &SessionId,
+        collection_id: &CollectionId,
+        artifact: NewArtifact,
+        mut reader: impl Read,
+        max_bytes: Option<u64>,
+    ) -> Result<Arc<Artifact>, ArtifactError> {
+        let mut upload = self.begin(session_id, collection_id, &artifact, max_bytes, UploadKind::Copy)?;
+        match upload.fill_from(&mut reader, &|_| {}) {
+            Ok(()) => {}
+            Err(FillError::Store(error)) if error.kind() == StoreErrorKind::TooLarge => {
+                let limit = max_bytes.unwrap_or(u64::MAX);
+                return Err(SourceError::TooLong { limit }.into());
+            }
+            Err(FillError::Store(error)) => return Err(error.into()),
+            Err(FillError::Read(source)) => {
+                let bytes = upload.size();
+                return Err(SourceError::Stream { bytes, source }.into());
+            }
+        }
+        self.finish(session_id, collection_id, artifact, upload)
+    }
+
+    /// Refuses what would be refused anyway, before any byte is copied.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        session_id: &SessionId,
+        collection_id: &CollectionId,
+        artifact: &NewArtifact,
+        max_bytes: Option<u64>,
+        kind: UploadKind,
+    ) -> Result<Upload, ArtifactError> {
+        self.catalogue
+            .look(session_id, |session| session.check_add(collection_id, artifact))??;
+        self.recover_once(session_id)?;
+        let vault = self.catalogue.vault();
+        Ok(vault.begin(session_id, collection_id, max_bytes, kind)?)
+    }
+
+    /// Records what live writers that died had written, the first time that something is written to a session.
+    pub(crate) fn recover_once(self: &Arc<Self>, session_id: &SessionId) -> Result<(), ArtifactError> {
+        if !self.catalogue.is_first_write(session_id) {
+            return Ok(());
+        }
+        for (collection_id, upload) in self.catalogue.vault().orphans(session_id)? {
+            let artifact = NewArtifact::new()
+                .with_name("interrupted-output.log")
+                .with_description("what a writer had written when it died")
+                .with_tags(["interrupted"]);
+            let recovered = self.finish(session_id, &collection_id, artifact, upload)?;
+            tracing::warn!(session = %session_id, artifact = %recovered.artifact_id, "recovered interrupted output");
+        }
+        Ok(())
+    }
+
+    /// Makes the bytes durable under their name, then records them.
+    pub(crate) fn finish(
+        self: &Arc<Self>,
+        session_id: &SessionId,
+        collection_id: &CollectionId,
+        mut artifact: NewArtifact,
+        upload: Upload,
+    ) -> Result<Arc<Artifact>, ArtifactError> {
+        let sealed = upload.seal();
+        describe(&mut artifact, &sealed);
+        let put = sealed.commit(&file_name(&artifact), PutMode::Numbered)?;
+        let add = command(collection_id, artifact, &put);
+        let entry = self.catalogue.entry(session_id);
+        let receipt = self.catalogue.submit(&entry, add);
+        if receipt.is_ok() {
+            self.snapshot_later(session_id);
+        }
+        self.recorded(&put, receipt)
+    }
+
+    /// What became of the record of bytes that are stored; they are removed if there is none.
+    pub(super) fn recorded(
+        &self,
+        put: &PutOutcome,
+        receipt: Result<Receipt<Session>, ArtifactError>,
+    ) -> Result<Arc<Artifact>, ArtifactError> {
+        match receipt {
+            Ok(receipt) => {
+                let added = receipt.records().iter().find_map(|record| match &record.event {
+                    SessionEvent::ArtifactAdded(artifact) => Some(Arc::clone(artifact)),
+                    _ => None,
+                });
+                Ok(added.expect("adding an artifact causes exactly this record"))
+            }
+            Err(error) => {
+                // After a failed sync nobody knows whether the record is there, so the bytes stay; `verify` reports
+                // them if it is not.
+                let unknown = matches!(
+                    error,
+                    ArtifactError::Journal(JournalError::Poisoned { .. } | JournalError::Closed)
+                );
+                if !unknown {
+                    self.catalogue.vault().remove(&put.key, Some(&put.hash))?;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Guesses the type of what has none.
+pub(super) fn describe(artifact: &mut NewArtifact, sealed: &Sealed) {
+    if artifact.artifact_type.is_none()
+        && let Some(name) = &artifact.name
+    {
+        artifact.artifact_type = Some(ArtifactType::guess_with(&name.text, &sealed.head));
+    }
+}
+
+/// The name that its bytes are to have on disk.
+pub(super) fn file_name(artifact: &NewArtifact) -> String {
+    let name = artifact.name.as_ref().map(|name| stored_file_name(&name.exact()));
+    name.unwrap_or_else(|| "unnamed".to_owned())
+}
+
+/// The command that records bytes that are stored.
+pub(super) fn command(
+    collection_id: &CollectionId,
+    artifact: NewArtifact,
+    put: &PutOutcome,
+) -> SessionCommand {
+    SessionCommand::AddArtifact(Box::new(AddArtifact {
+        artifact_id: ArtifactId::generate(),
+        collection_id: collection_id.clone(),
+        artifact,
+        stored: StoredFile {
+            local_path: put.key.local_path().into(),
+            file_size: put.size,
+            file_hash: put.hash,
+        },
+    }))
+}

@@ -1,0 +1,180 @@
+//! Contents that are stored once, however many artifacts have them.
+//!
+//! `<root>/.content/<sha-256>` is one more hard link to a stored file. It is made after the file's bytes are durable and
+//! after the file has its name, so that whoever finds it may link to it at once, and a crash leaves no link without an
+//! artifact but where one was being removed. A content whose only link is its own is garbage. Nothing depends on a link
+//! that is missing: bytes are then stored once more.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use tracking_model::FileHash;
+
+use super::draft::Shelf;
+use super::{LocalStore, Missing, names_in};
+use crate::store::CHUNK_BYTES;
+
+/// No session is called so, for ids begin with a letter or digit.
+const CONTENT: &str = ".content";
+/// Permissions of stored files. What has others may have been put there by somebody who can still write it.
+const STORED_MODE: u32 = 0o400;
+
+/// What is stored of a content.
+pub(super) enum Found {
+    /// The same bytes.
+    Same(File),
+    /// Nothing.
+    Nothing,
+    /// Something else, though it has the name of this content.
+    Unusable,
+}
+
+/// What is to happen with a file that has a content's name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It stays.
+    Leave,
+    /// It cannot be used, so the new one takes its place.
+    Replace,
+}
+
+/// What no artifact used any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SweptContent {
+    /// Files that were removed.
+    pub(crate) files: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
+impl Shelf {
+    fn content(&self) -> io::Result<&OwnedFd> {
+        if let Some(content) = self.content.get() {
+            return Ok(content);
+        }
+        let opened = self.store.directory(&[CONTENT], Missing::Create)?;
+        Ok(self.content.get_or_init(|| opened))
+    }
+
+    /// Looks for the bytes of `draft`, which hash to `hash`. What is found is compared with them, byte for byte, so that a
+    /// stored file that rotted never stands for good bytes.
+    pub(super) fn find(&self, hash: &FileHash, size: u64, draft: &File) -> Found {
+        // Empty files use no space.
+        if size == 0 || !self.store.abilities.links_open_files() {
+            return Found::Nothing;
+        }
+        let compare = || -> io::Result<Option<File>> {
+            let found = open(self.content()?, hash)?;
+            let is_same = is_ours(&found, size)? && same(&found, draft, size)?;
+            Ok(is_same.then_some(found))
+        };
+        match compare() {
+            Ok(Some(found)) => Found::Same(found),
+            Ok(None) => Found::Unusable,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+            Err(error) => {
+                tracing::debug!(%hash, %error, "cannot use what is stored of this content");
+                Found::Unusable
+            }
+        }
+    }
+
+    /// Lets others use the file `name`, whose bytes are durable. Failing costs only space.
+    pub(super) fn keep(&self, name: &str, hash: &FileHash, taken: Taken) {
+        if let Err(error) = self.link_content(name, hash, taken) {
+            tracing::debug!(%hash, %error, "this content is not shared with others");
+        }
+    }
+
+    fn link_content(&self, name: &str, hash: &FileHash, taken: Taken) -> io::Result<()> {
+        let (content, entry) = (self.content()?, hash.to_string());
+        let link = || rustix::fs::linkat(&self.directory, name, content, entry.as_str(), AtFlags::empty());
+        match (link(), taken) {
+            // Another writer of the same bytes was faster.
+            (Err(rustix::io::Errno::EXIST), Taken::Leave) => Ok(()),
+            (Err(rustix::io::Errno::EXIST), Taken::Replace) => {
+                rustix::fs::unlinkat(content, entry.as_str(), AtFlags::empty())?;
+                Ok(link()?)
+            }
+            (linked, _) => Ok(linked?),
+        }
+    }
+}
+
+impl LocalStore {
+    /// Removes a content if no artifact uses it any more; `file` is what was its last one.
+    pub(super) fn release(&self, hash: &FileHash, file: &Stat) -> io::Result<()> {
+        let content = self.directory(&[CONTENT], Missing::Fail)?;
+        let entry = hash.to_string();
+        let kept = rustix::fs::statat(&content, entry.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+        if (kept.st_dev, kept.st_ino, kept.st_nlink) == (file.st_dev, file.st_ino, 1) {
+            // Whoever links to it at this moment has it open, and keeps its bytes by the link or by a copy.
+            rustix::fs::unlinkat(&content, entry.as_str(), AtFlags::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Removes all contents that no artifact uses: what removals that were interrupted left.
+    pub(in crate::store) fn sweep_content(&self) -> io::Result<SweptContent> {
+        let content = match self.directory(&[CONTENT], Missing::Fail) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SweptContent::default()),
+            content => content?,
+        };
+        let mut swept = SweptContent::default();
+        for name in names_in(&content)? {
+            let stat = match rustix::fs::statat(&content, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(rustix::io::Errno::NOENT) => continue,
+                stat => stat?,
+            };
+            if stat.st_nlink > 1 || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                continue;
+            }
+            match rustix::fs::unlinkat(&content, &name, AtFlags::empty()) {
+                Ok(()) => {
+                    swept.files += 1;
+                    swept.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+                }
+                Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(swept)
+    }
+}
+
+fn open(content: &OwnedFd, hash: &FileHash) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(content, hash.to_string(), flags, Mode::empty())?;
+    Ok(File::from(file))
+}
+
+/// Whether it looks as this store makes files.
+fn is_ours(file: &File, size: u64) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    Ok(metadata.is_file()
+        && metadata.len() == size
+        && metadata.mode() & 0o7777 == STORED_MODE
+        && metadata.uid() == rustix::process::geteuid().as_raw())
+}
+
+fn same(one: &File, other: &File, size: u64) -> io::Result<bool> {
+    let piece = usize::try_from(size).map_or(CHUNK_BYTES, |size| size.clamp(1, CHUNK_BYTES));
+    let (mut left, mut right) = (vec![0; piece], vec![0; piece]);
+    let mut offset = 0;
+    loop {
+        let read = one.read_at(&mut left, offset)?;
+        let left = left.get(..read).unwrap_or_default();
+        let right = right.get_mut(..read).unwrap_or_default();
+        other.read_exact_at(right, offset)?;
+        if left != right {
+            return Ok(false);
+        }
+        if read == 0 {
+            return Ok(true);
+        }
+        offset += read as u64;
+    }
+}

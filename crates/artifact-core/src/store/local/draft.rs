@@ -1,0 +1,326 @@
+//! Files on their way into a collection: written without a name, made durable, then named.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use tracking_model::{CollectionId, FileHash, SessionId};
+
+use super::content::{Found, Taken};
+use super::names::take_numbered;
+use super::{INCOMING, LIVE, LocalStore, Missing, read_pieces};
+use crate::store::{ArtifactKey, PutMode};
+
+/// What becomes of an upload whose writer dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UploadKind {
+    /// The source is still there: it is removed.
+    Copy,
+    /// It exists nowhere else: it is recovered.
+    Live,
+}
+
+/// A collection's directory, opened to add files to it.
+#[derive(Debug)]
+pub(in crate::store) struct Shelf {
+    pub(super) store: LocalStore,
+    session: String,
+    collection: String,
+    pub(super) directory: OwnedFd,
+    /// The directory of contents, opened when it is first needed.
+    pub(super) content: OnceLock<OwnedFd>,
+}
+
+impl Shelf {
+    pub(super) fn open(
+        store: &LocalStore,
+        session: &SessionId,
+        collection: &CollectionId,
+    ) -> io::Result<Arc<Self>> {
+        let (session, collection) = (session.encoded(), collection.encoded());
+        let directory = store.directory(&[&session, &collection], Missing::Create)?;
+        Ok(Arc::new(Self {
+            store: store.clone(),
+            session,
+            collection,
+            directory,
+            content: OnceLock::new(),
+        }))
+    }
+
+    /// An empty file to write.
+    pub(in crate::store) fn draft(self: &Arc<Self>, kind: UploadKind) -> io::Result<Draft> {
+        let unnamed = match kind {
+            UploadKind::Copy => self.unnamed()?,
+            UploadKind::Live => None,
+        };
+        let (file, place) = match unnamed {
+            Some(file) => (file, Place::Unnamed),
+            None => self.incoming(kind)?,
+        };
+        Ok(Draft {
+            shelf: Arc::clone(self),
+            file,
+            place,
+            content: Taken::Leave,
+        })
+    }
+
+    /// A file without a name, which ends with its last handle, also when the process is killed. `None` where the file
+    /// system has none, or nothing could be named through `/proc`.
+    fn unnamed(&self) -> io::Result<Option<File>> {
+        if !self.store.abilities.unnamed() {
+            return Ok(None);
+        }
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.directory, ".", flags, Mode::RUSR) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
+                self.store.abilities.no_unnamed();
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A file in `.incoming`, locked for as long as its writer lives.
+    fn incoming(&self, kind: UploadKind) -> io::Result<(File, Place)> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let prefix = match kind {
+            UploadKind::Copy => String::new(),
+            UploadKind::Live => format!("{LIVE}{}~", self.collection),
+        };
+        loop {
+            let directory = self
+                .store
+                .directory(&[&self.session, INCOMING], Missing::Create)?;
+            let name = format!("{prefix}{}", uuid::Uuid::now_v7());
+            let file = rustix::fs::openat(&directory, name.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
+            let file = File::from(file);
+            // Between its creation and its lock the file looks like a leftover; whoever sweeps may have taken it.
+            let ours = file.try_lock().is_ok() && rustix::fs::fstat(&file)?.st_nlink > 0;
+            if ours {
+                return Ok((file, Place::Incoming(Incoming { directory, name })));
+            }
+        }
+    }
+
+    /// Makes everything durable that was written to this file system since the shelf was opened, or fails if any of it
+    /// could not be written.
+    pub(in crate::store) fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.directory)?)
+    }
+
+    /// Whether [`Self::sync_file_system`] says what could not be written: older kernels keep that to themselves.
+    pub(in crate::store) fn sync_tells_errors(&self) -> bool {
+        let system = rustix::system::uname();
+        let release = system.release().to_string_lossy();
+        let mut numbers = release
+            .split(|c: char| !c.is_ascii_digit())
+            .map_while(|part| part.parse::<u32>().ok());
+        (numbers.next(), numbers.next()) >= (Some(5), Some(8))
+    }
+
+    /// Makes the names of files durable.
+    pub(in crate::store) fn sync_names(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.directory)?)
+    }
+}
+
+/// A file on its way into a collection. Dropped before it has a name, nothing of it stays.
+#[derive(Debug)]
+pub(in crate::store) struct Draft {
+    shelf: Arc<Shelf>,
+    file: File,
+    place: Place,
+    /// What becomes of the stored content of its bytes, if there is one.
+    content: Taken,
+}
+
+/// Where the bytes of a draft are.
+#[derive(Debug)]
+enum Place {
+    /// In a file that has no name yet.
+    Unnamed,
+    /// In a file in `.incoming`.
+    Incoming(Incoming),
+    /// Stored already, for another artifact.
+    Stored,
+}
+
+/// A name in `.incoming`, which is removed at the end.
+#[derive(Debug)]
+struct Incoming {
+    directory: OwnedFd,
+    name: String,
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::fs::unlinkat(&self.directory, self.name.as_str(), AtFlags::empty()) {
+            // It is unlocked with this process, so the next one that opens the session removes it.
+            tracing::debug!(name = self.name, %error, "leaving an unfinished file behind");
+        }
+    }
+}
+
+impl Draft {
+    /// Takes over a locked file in `.incoming` whose writer is dead.
+    pub(super) fn take_over(shelf: Arc<Shelf>, file: File, directory: OwnedFd, name: String) -> Self {
+        let place = Place::Incoming(Incoming { directory, name });
+        Self {
+            shelf,
+            file,
+            place,
+            content: Taken::Leave,
+        }
+    }
+
+    /// Another one with the same bytes, to be named too.
+    pub(in crate::store) fn twin(&self) -> io::Result<Option<Self>> {
+        if !self.shelf.store.abilities.links_open_files() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            shelf: Arc::clone(&self.shelf),
+            file: self.file.try_clone()?,
+            place: Place::Stored,
+            content: Taken::Leave,
+        }))
+    }
+
+    pub(in crate::store) const fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
+    }
+
+    pub(in crate::store) const fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(in crate::store) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// Reads what was written so far, piece by piece, from its beginning.
+    pub(in crate::store) fn read_back(&self, piece: impl FnMut(&[u8])) -> io::Result<()> {
+        read_pieces(&self.file, piece)
+    }
+
+    /// Becomes a copy of `source` that shares its blocks until either is written. `false`, with nothing done, where the
+    /// file system cannot do that.
+    pub(in crate::store) fn clone_blocks(&mut self, source: &File) -> bool {
+        let abilities = &self.shelf.store.abilities;
+        if !abilities.reflink() {
+            return false;
+        }
+        match rustix::fs::ioctl_ficlone(&self.file, source) {
+            Ok(()) => true,
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOTTY) => {
+                abilities.no_reflink();
+                false
+            }
+            // The source is on another file system, or its blocks are of a kind that cannot be shared.
+            Err(error) => {
+                tracing::trace!(%error, "copying byte by byte");
+                false
+            }
+        }
+    }
+
+    /// Uses bytes that are stored already, where there are the same. Tells whether that is so.
+    pub(in crate::store) fn share(&mut self, hash: &FileHash, size: u64) -> bool {
+        match self.shelf.find(hash, size, &self.file) {
+            Found::Same(file) => {
+                self.file = file;
+                self.place = Place::Stored;
+                true
+            }
+            Found::Nothing => false,
+            Found::Unusable => {
+                self.content = Taken::Replace;
+                false
+            }
+        }
+    }
+
+    /// Makes the bytes durable.
+    pub(in crate::store) fn sync(&self) -> io::Result<()> {
+        match self.place {
+            // What has a name is durable.
+            Place::Stored => Ok(()),
+            Place::Unnamed => self.file.sync_all(),
+            Place::Incoming(_) => {
+                rustix::fs::fchmod(&self.file, Mode::RUSR)?;
+                self.file.sync_all()
+            }
+        }
+    }
+
+    /// Gives the bytes, which must be durable, their name; the name is durable after [`Shelf::sync_names`].
+    pub(in crate::store) fn publish(
+        self,
+        wanted: &ArtifactKey,
+        mode: PutMode,
+        hash: &FileHash,
+        size: u64,
+    ) -> io::Result<ArtifactKey> {
+        let (draft, name) = match self.name(wanted, mode) {
+            // All who shared these bytes were removed meanwhile, or they are as many as the file system can count.
+            Err(error)
+                if matches!(self.place, Place::Stored) && error.kind() != io::ErrorKind::AlreadyExists =>
+            {
+                let copy = self.copied()?;
+                let name = copy.name(wanted, mode)?;
+                (copy, name)
+            }
+            named => (self, named?),
+        };
+        if !matches!(draft.place, Place::Stored) && size > 0 {
+            draft.shelf.keep(&name, hash, draft.content);
+        }
+        Ok(wanted.with_file_name(name))
+    }
+
+    fn name(&self, wanted: &ArtifactKey, mode: PutMode) -> io::Result<String> {
+        let wanted = wanted.file_name();
+        match mode {
+            PutMode::Create => self.link(wanted).map(|()| wanted.to_owned()),
+            PutMode::Numbered => take_numbered(&self.shelf.directory, wanted, |name| self.link(name)),
+        }
+    }
+
+    fn link(&self, name: &str) -> io::Result<()> {
+        let directory = &self.shelf.directory;
+        match &self.place {
+            Place::Incoming(incoming) => rustix::fs::linkat(
+                &incoming.directory,
+                incoming.name.as_str(),
+                directory,
+                name,
+                AtFlags::empty(),
+            )?,
+            Place::Unnamed | Place::Stored => {
+                let file = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                rustix::fs::linkat(CWD, file, directory, name, AtFlags::SYMLINK_FOLLOW)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same bytes in a file of their own, durable.
+    fn copied(&self) -> io::Result<Self> {
+        let mut copy = self.shelf.draft(UploadKind::Copy)?;
+        let mut written = Ok(());
+        self.read_back(|bytes| {
+            if written.is_ok() {
+                written = copy.write(bytes);
+            }
+        })?;
+        written?;
+        copy.sync()?;
+        copy.content = Taken::Replace;
+        Ok(copy)
+    }
+}
