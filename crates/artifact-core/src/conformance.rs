@@ -8,7 +8,7 @@ use tracking_journal::Committed;
 use tracking_model::{Artifact, RecordMeta, SessionEvent, SessionId, StreamEvent, Timestamp};
 
 use crate::{
-    ArtifactIndex, ArtifactKey, ArtifactQuery, ArtifactStore, Chunks, IndexBatch, KeyPrefix, PutBody,
+    ArtifactIndex, ArtifactKey, ArtifactQuery, ArtifactStore, Chunks, IndexBatch, KeyPrefix, NoTexts, PutBody,
     PutMode, PutOptions, Sort, StoreErrorKind,
 };
 
@@ -174,7 +174,7 @@ pub fn index(index: &dyn ArtifactIndex) {
     let session = SessionId::new("i1").expect("a valid id");
     let batch = records(&session);
     for _ in 0..2 {
-        index.apply(&batch).expect("records can be taken, also again");
+        index.apply(&batch, &NoTexts).expect("records can be taken, also again");
     }
     let names = |query: ArtifactQuery| -> Vec<String> {
         let found = index.query(&query).expect("a query is answered");
@@ -202,7 +202,7 @@ pub fn index(index: &dyn ArtifactIndex) {
     index.forget(&session).expect("a session can be forgotten");
     assert!(names(ArtifactQuery::new()).is_empty());
     assert_eq!(artifact(index, "a"), None);
-    index.apply(&batch).expect("a forgotten session can come back");
+    index.apply(&batch, &NoTexts).expect("a forgotten session can come back");
     assert_eq!(names(ArtifactQuery::new()).len(), 2);
 }
 

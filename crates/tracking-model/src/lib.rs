@@ -55,7 +55,7 @@ pub use session_event::{
     ArtifactChange, ArtifactChangeKind, CollectionCreated, SessionCompleted, SessionCreated, SessionEvent,
     SessionImported, SessionPinned,
 };
-pub use session_snapshot::SessionSnapshot;
+pub use session_snapshot::{SessionSnapshot, SnapshotArtifacts};
 pub use session_summary::{ArtifactTypeCounts, SessionSummary};
 pub use snapshot::{EventHistory, Snapshot};
 pub use status::{Status, Subject, TaskType, TransitionError, UnknownName};
