@@ -226,14 +226,19 @@ impl Inner {
         })
     }
 
-    /// Passes every artifact that `query` matches to `each`, whatever the query's limit, as far as the index was fed. They
-    /// are read in pages, so that memory stays bounded.
+    /// Passes every artifact that `query` matches to `each`, whatever the query's limit; what was added before this call is
+    /// among them. They are read in pages, so that memory stays bounded. Sessions that cannot be read are passed over,
+    /// unless the query names one.
     pub(crate) fn each_artifact(
         &self,
         query: ArtifactQuery,
         mut each: impl FnMut(Arc<Artifact>) -> Result<(), ArtifactError>,
     ) -> Result<(), ArtifactError> {
         let mut query = query.with_limit(PAGE);
+        for unreadable in self.refresh_for(&query)? {
+            let error: &dyn std::error::Error = &unreadable.error;
+            tracing::warn!(session = %unreadable.session_id, error, "passing over a session that cannot be read");
+        }
         loop {
             let found = self.catalogue.index().query(&query)?;
             found.artifacts.into_iter().try_for_each(&mut each)?;

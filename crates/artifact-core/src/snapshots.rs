@@ -139,7 +139,6 @@ impl Inner {
             .and_then(|lock| lock.lock().map(|()| lock))
             .map_err(|error| ArtifactError::io("lock", &lock_path, error))?;
         let session = self.catalogue.session(id)?;
-        self.catalogue.refresh(id)?;
         let artifacts = OfSession { inner: self, id };
         let data_dir = home.path().to_string_lossy();
         let snapshot = SessionSnapshot::new(&session, &artifacts, &data_dir);

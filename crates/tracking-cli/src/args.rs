@@ -2,6 +2,7 @@
 
 mod artifact;
 mod run;
+mod search;
 mod store;
 mod task;
 mod upgrade;
@@ -14,9 +15,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use artifact::{ArtifactAdd, ArtifactCommand, ArtifactRef, CollectionCommand, SessionCommand};
 pub(crate) use run::RunArgs;
-pub(crate) use store::{
-    ExportArgs, ImportArgs, JournalCommand, SearchArgs, SinksArgs, SinksCommand, VerifyArgs,
-};
+pub(crate) use search::{CriteriaArgs, SearchArgs, StatsArgs};
+pub(crate) use store::{ExportArgs, ImportArgs, JournalCommand, SinksArgs, SinksCommand, VerifyArgs};
 pub(crate) use task::{TaskAddArgs, TaskCommand, TaskName};
 pub(crate) use upgrade::UpgradeCommand;
 pub(crate) use value::{Deadline, KeyValue, PlainSteps};
@@ -131,8 +131,11 @@ Examples:
     #[command(subcommand)]
     Artifact(ArtifactCommand),
 
-    /// Find artifacts by name and tag
+    /// Find artifacts by words, also of their texts, and by what they are
     Search(SearchArgs),
+
+    /// Count artifacts and their bytes
+    Stats(StatsArgs),
 
     /// Check the hash chain of journals and the digest of every artifact
     Verify(VerifyArgs),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tracking_facade::{
-    Archive, DataDir, JournalOptions, ManagerOptions, ProgressError, ProgressTracker, ProgressTrackerOptions,
-    TestArtifactsManager, TrackingError, UpgradeId,
+    Archive, DataDir, JournalOptions, ProgressError, ProgressTracker, ProgressTrackerOptions,
+    TestArtifactsManager, TrackingError, UpgradeId, open_artifacts,
 };
 use tracking_model::check_name;
 
@@ -138,10 +138,7 @@ impl Settings {
         let journal = JournalOptions::default()
             .with_actor(Arc::clone(&self.actor))
             .with_lock_timeout(self.lock_timeout);
-        Ok(TestArtifactsManager::new(
-            dir,
-            ManagerOptions::default().with_journal(journal),
-        ))
+        Ok(open_artifacts(dir, journal))
     }
 
     /// For a command or two.

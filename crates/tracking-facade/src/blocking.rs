@@ -21,8 +21,8 @@ use tracking_model::{
 };
 
 use crate::{
-    Archive, ArtifactError, ArtifactQuery, SearchResults, Sessions, ShutdownReport, TrackingError,
-    VerifyProgress, VerifyReport, VerifyScope,
+    Archive, ArtifactError, ArtifactQuery, SearchResults, Sessions, ShutdownReport, StatisticsResults,
+    TrackingError, VerifyProgress, VerifyReport, VerifyScope,
 };
 
 /// Configures a blocking [`Tracking`], as [`crate::TrackingBuilder`] does an async one.
@@ -292,6 +292,8 @@ blocking! { TestArtifactsManager, artifacts, ArtifactError,
     download_artifact(id: &ArtifactId, destination: impl Into<PathBuf>) -> PathBuf;
     /// The artifacts that a query matches.
     search_artifacts(query: ArtifactQuery) -> SearchResults;
+    /// Counts the artifacts that a query matches.
+    artifact_statistics(query: ArtifactQuery) -> StatisticsResults;
     /// Reads artifacts and compares them with their records.
     verify_artifacts(scope: VerifyScope, progress: impl Fn(VerifyProgress) + Send + Sync + 'static) -> VerifyReport;
 }

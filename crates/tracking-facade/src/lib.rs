@@ -19,6 +19,7 @@
 mod front_page {}
 
 mod archive;
+mod artifacts;
 pub mod blocking;
 mod builder;
 mod error;
@@ -28,6 +29,7 @@ mod tracking;
 mod verify;
 
 pub use archive::{Archive, UpgradeView};
+pub use artifacts::open_artifacts;
 pub use builder::{Problem, TrackingBuilder};
 pub use error::{ErrorKind, TrackingError};
 pub use import::{ArchiveImport, ImportSources};
@@ -37,9 +39,10 @@ pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 
 pub use artifact_core::ImportReport as SessionImport;
 pub use artifact_core::{
-    ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, Finding, ManagerOptions, NamePattern,
-    SearchResults, Sessions, Sort, SourceError, TestArtifactsManager, Unreadable, VerifyProgress,
-    VerifyReport, VerifyScope,
+    Amount, ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, Day, Finding, IndexError,
+    IndexErrorKind, IndexProgress, ManagerOptions, NamePattern, PageCursor, PageCursorError, PatternError,
+    SearchResults, Sessions, Snippet, Sort, SourceError, Statistics, StatisticsResults, TestArtifactsManager,
+    TextQuery, TextQueryError, Unreadable, VerifyProgress, VerifyReport, VerifyScope,
 };
 pub use progress_core::{
     Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, History, ImportReport,

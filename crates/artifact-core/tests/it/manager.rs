@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use artifact_core::{ArtifactError, ArtifactQuery, Problem, Sort, SourceError, VerifyScope};
+use artifact_core::{ArtifactError, ArtifactQuery, Problem, Sort, SourceError, TextQuery, VerifyScope};
 use tracking_model::{
     ArtifactId, ArtifactStatus, ArtifactType, CollectionId, NewArtifact, NewCollection, NewSession,
     SessionCommandError, SessionId, SessionOutcome, TaskId, UpgradeId,
@@ -264,7 +264,7 @@ async fn artifacts_are_found_by_name_tag_and_the_rest() {
     };
     let query = ArtifactQuery::new;
     assert_eq!(names(query()).await, ["grafana.png", "node-2.log", "node-1.log"]);
-    assert_eq!(names(query().with_text("NODE cordon")).await, ["node-1.log"]);
+    assert_eq!(names(query().with_text(TextQuery::new("NODE cordon").unwrap())).await, ["node-1.log"]);
     assert_eq!(
         names(query().with_tag("node")).await,
         ["node-2.log", "node-1.log"]

@@ -1,4 +1,4 @@
-//! `ekstrack artifact` and `ekstrack search`.
+//! `ekstrack artifact`.
 
 use std::io;
 use std::path::Path;
@@ -7,13 +7,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 use tracking_facade::{
-    Artifact, ArtifactError, ArtifactId, ArtifactQuery, Clock, CollectionId, NamePattern, NewArtifact,
-    SessionId, SystemClock, TestArtifactsManager, VerifyScope,
+    Artifact, ArtifactError, ArtifactId, CollectionId, NewArtifact, SessionId, TestArtifactsManager,
+    VerifyScope,
 };
 
 use super::runtime::block_on;
-use super::session::UnreadableSession;
-use crate::args::{ArtifactAdd, ArtifactCommand, ArtifactRef, KeyValue, SearchArgs};
+use crate::args::{ArtifactAdd, ArtifactCommand, ArtifactRef, KeyValue};
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
 use crate::files::FilePattern;
@@ -265,70 +264,4 @@ fn download(settings: &Settings, id: &ArtifactId, dest: &Path) -> Result<(), Fai
     settings
         .output
         .result(&document, |_| format!("{}\n", path.display()))
-}
-
-/// What `search` found.
-#[derive(Debug, Serialize)]
-struct SearchDocument {
-    artifacts: Vec<Arc<Artifact>>,
-    /// Whether there are more than the limit.
-    more: bool,
-    unreadable: Vec<UnreadableSession>,
-}
-
-pub(crate) fn search(args: SearchArgs, settings: &Settings) -> Result<(), Failure> {
-    let attempted = || "search for artifacts".to_owned();
-    let limit = args.limit;
-    let query = query(args).map_err(cannot::<ArtifactError>(attempted))?;
-    let manager = settings.artifacts().map_err(cannot(attempted))?;
-    let work = Work::begin("searching", settings.output);
-    let found = block_on(manager.search_artifacts(query));
-    work.end();
-    let found = found?.map_err(cannot(attempted))?;
-    let document = SearchDocument {
-        artifacts: found.artifacts,
-        more: found.more,
-        unreadable: UnreadableSession::all(&found.unreadable),
-    };
-    settings.output.result(&document, |palette| {
-        let table = artifact_table(document.artifacts.iter().map(AsRef::as_ref));
-        let mut text = if table.is_empty() {
-            "nothing found\n".to_owned()
-        } else {
-            table.render(palette)
-        };
-        if document.more {
-            text.push_str(&palette.dim(&format!("there are more than {limit}: raise --limit\n")));
-        }
-        text.extend(
-            document
-                .unreadable
-                .iter()
-                .map(|unreadable| unreadable.line(palette)),
-        );
-        text
-    })
-}
-
-fn query(args: SearchArgs) -> Result<ArtifactQuery, ArtifactError> {
-    let now = SystemClock.now();
-    let mut query = ArtifactQuery::new();
-    query.text = args.text;
-    query.name = args.name.map(NamePattern::new).transpose()?;
-    query.all_tags = args.tag.iter().map(|tag| Arc::from(tag.as_str())).collect();
-    query.types = args.artifact_type;
-    query.statuses = args.status;
-    query.upgrade_id = args.upgrade;
-    query.cluster_name = args.cluster.map(Arc::from);
-    query.session_id = args.session;
-    query.collection_id = args.collection;
-    query.task_id = args.task;
-    query.step_id = args.step.map(Arc::from);
-    query.min_size = args.min_size;
-    query.max_size = args.max_size;
-    query.since = args.since.map(|since| since.at(now));
-    query.until = args.until.map(|until| until.at(now));
-    query.sort = args.sort;
-    query.limit = args.limit;
-    Ok(query)
 }
