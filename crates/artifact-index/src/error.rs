@@ -30,7 +30,11 @@ impl Cause {
         match self {
             Self::Sqlite(error) => match error {
                 rusqlite::Error::SqliteFailure(failure, _) => {
-                    matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                    // `Unknown` is SQL that does not fit the tables: ours does, so they are not ours any more.
+                    matches!(
+                        failure.code,
+                        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown
+                    )
                 }
                 // What we wrote has the types that we wrote.
                 rusqlite::Error::FromSqlConversionFailure(..)

@@ -28,7 +28,7 @@ const TIMES: [i64; 7] = [-5, 0, 1, 2, 3, 1_700_000_000_000_000, 1_700_000_000_00
 /// What happens to the indexes.
 #[derive(Debug, Clone)]
 enum Step {
-    Added { session: &'static str, id: &'static str, artifact: Value },
+    Added { session: &'static str, artifact: Value },
     Changed { session: &'static str, id: &'static str, status: ArtifactStatus, tags: Option<Vec<&'static str>> },
     Forgotten(&'static str),
 }
@@ -65,7 +65,7 @@ fn added() -> impl Strategy<Value = Step> {
                 artifact[key] = value;
             }
         }
-        Step::Added { session, id, artifact }
+        Step::Added { session, artifact }
     })
 }
 
@@ -174,7 +174,7 @@ impl Feeder<'_> {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Added { session, id: _, artifact } => self.push(session, "artifact.added", &artifact),
+            Step::Added { session, artifact } => self.push(session, "artifact.added", &artifact),
             Step::Changed { session, id, status, tags } => {
                 let mut change = json!({
                     "artifact_id": id, "session_id": session, "collection_id": "c", "upgrade_id": "u1", "name": "n",
@@ -263,5 +263,5 @@ proptest! {
 /// More where more was asked for.
 #[expect(clippy::disallowed_methods, reason = "the task that runs long tests says so in the environment")]
 fn cases() -> u32 {
-    if std::env::var_os("EKSTRACK_FAULTS_LONG").is_some() { 5_000 } else { 150 }
+    if std::env::var_os("EKSTRACK_FAULTS_LONG").is_some() { 5_000 } else { 100 }
 }
