@@ -8,10 +8,15 @@ use tracking_model::{Artifact, ArtifactId, SessionId, Timestamp, percent_decode,
 
 use crate::{ArtifactQuery, Sort};
 
-/// A text that is no page cursor.
+/// A text that is no page cursor, or one of another query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no page cursor; give `next` of the page before as it is")]
-pub struct PageCursorError(pub String);
+#[error("{text:?} {reason}")]
+pub struct PageCursorError {
+    /// The text.
+    pub text: String,
+    /// What is wrong with it, and what to give instead.
+    pub reason: &'static str,
+}
 
 /// What artifacts are sorted by first, in a given order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +153,10 @@ impl fmt::Display for PageCursor {
 impl FromStr for PageCursor {
     type Err = PageCursorError;
     fn from_str(text: &str) -> Result<Self, PageCursorError> {
-        parse(text).ok_or_else(|| PageCursorError(text.to_owned()))
+        parse(text).ok_or_else(|| PageCursorError {
+            text: text.to_owned(),
+            reason: "is no page cursor; give `next` of the page before as it is",
+        })
     }
 }
 

@@ -203,7 +203,11 @@ impl Inner {
 
     pub(crate) fn search(&self, query: &ArtifactQuery) -> Result<SearchResults, ArtifactError> {
         if let Some(after) = query.after.as_ref().filter(|after| after.sort() != query.sort) {
-            return Err(PageCursorError(after.to_string()).into());
+            let error = PageCursorError {
+                text: after.to_string(),
+                reason: "is the page cursor of a search in another order; sort as that one did",
+            };
+            return Err(error.into());
         }
         let unreadable = self.refresh_for(query)?;
         let found = self.catalogue.index().query(query)?;

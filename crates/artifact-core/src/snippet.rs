@@ -31,6 +31,11 @@ impl Snippet {
         let first = words(text).find(found)?;
         let mut before: Vec<usize> = text.get(..first.start)?.char_indices().map(|(at, _)| at).rev().take(BEFORE).collect();
         let start = before.pop().unwrap_or(first.start);
+        // Nor does it begin within a word.
+        let start = match text.get(start..first.start)?.find(char::is_whitespace) {
+            Some(space) if start > 0 => start + space + 1,
+            _ => start,
+        };
         let rest = text.get(start..)?;
         let end = rest.char_indices().nth(LENGTH).map_or(text.len(), |(at, _)| start + at);
         // A word that the end cuts in two is shown whole, so that it is marked or not as it was found.
