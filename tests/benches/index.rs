@@ -6,7 +6,10 @@
     clippy::print_stdout,
     reason = "a benchmark prints its results and fails by panicking"
 )]
-#![expect(clippy::cast_precision_loss, reason = "counts of artifacts are far below 2^52")]
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "counts of artifacts are far below 2^52"
+)]
 
 mod index {
     pub(crate) mod dataset;
@@ -25,6 +28,12 @@ fn main() {
         && child == "--child"
     {
         measure::child(std::path::Path::new(dir));
+        return;
+    }
+    if let [create, dir, count] = arguments.as_slice()
+        && create == "--create"
+    {
+        index::dataset::create(std::path::Path::new(dir), count.parse().unwrap());
         return;
     }
     let all: [(&str, fn()); 2] = [("small", measure::small), ("large", measure::large)];

@@ -43,8 +43,12 @@ fn data_directory() -> tempfile::TempDir {
                 .map(|number| Arc::new(serde_json::from_value(artifact(number)).unwrap()))
                 .collect(),
         };
-        let journal = Journal::<Session>::open(&dir, StreamId::Session(id), JournalOptions::default()).unwrap();
-        journal.submit(SessionCommand::Import(Box::new(import))).wait().unwrap();
+        let journal =
+            Journal::<Session>::open(&dir, StreamId::Session(id), JournalOptions::default()).unwrap();
+        journal
+            .submit(SessionCommand::Import(Box::new(import)))
+            .wait()
+            .unwrap();
         journal.close_blocking();
     }
     data
@@ -63,7 +67,11 @@ fn indexer(data_dir: &Path) -> Child {
 fn finish(child: Child) -> usize {
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{told} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{told} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     told.lines()
         .find_map(|line| line.strip_prefix("found ")?.parse().ok())
         .unwrap()
@@ -78,7 +86,9 @@ fn fault_11_an_index_that_is_killed_while_it_is_built_is_completed() {
         // From nothing, or from where the one before was killed.
         if round % 2 == 0 {
             for suffix in ["", "-wal", "-shm"] {
-                drop(std::fs::remove_file(data.path().join(format!("index.sqlite{suffix}"))));
+                drop(std::fs::remove_file(
+                    data.path().join(format!("index.sqlite{suffix}")),
+                ));
             }
         }
         let mut child = indexer(data.path());
@@ -96,7 +106,10 @@ fn fault_11_an_index_that_is_killed_while_it_is_built_is_completed() {
             lost += SESSIONS * ARTIFACTS - finish(indexer(data.path()));
         }
     }
-    println!("FAULT row=11 name=killed_while_indexing kills={kills} artifacts={} lost={lost}", SESSIONS * ARTIFACTS);
+    println!(
+        "FAULT row=11 name=killed_while_indexing kills={kills} artifacts={} lost={lost}",
+        SESSIONS * ARTIFACTS
+    );
     assert_eq!(lost, 0);
 }
 
@@ -105,8 +118,14 @@ fn fault_15_several_processes_build_one_index() {
     let data = data_directory();
     let children: Vec<Child> = (0..4).map(|_| indexer(data.path())).collect();
     let found: Vec<usize> = children.into_iter().map(finish).collect();
-    let differing = found.iter().filter(|found| **found != SESSIONS * ARTIFACTS).count();
-    println!("FAULT row=15 name=several_indexers processes={} differing={differing}", found.len());
+    let differing = found
+        .iter()
+        .filter(|found| **found != SESSIONS * ARTIFACTS)
+        .count();
+    println!(
+        "FAULT row=15 name=several_indexers processes={} differing={differing}",
+        found.len()
+    );
     assert_eq!(differing, 0, "{found:?}");
 }
 
@@ -141,6 +160,9 @@ fn fault_11_disk_full_while_indexing_is_said_and_made_up_for() {
         .unwrap_or(0);
     println!("FAULT row=11 name=disk_full_while_indexing refused={refused} found_afterwards={found}");
     assert_eq!(refused, 2, "{told}\n{errors}");
-    assert!(told.contains("first 1") && told.contains("second 1") && told.contains("third 0"), "{told}\n{errors}");
+    assert!(
+        told.contains("first 1") && told.contains("second 1") && told.contains("third 0"),
+        "{told}\n{errors}"
+    );
     assert_eq!(found, SESSIONS * ARTIFACTS);
 }

@@ -82,11 +82,7 @@ impl SessionEntry {
 }
 
 impl Catalogue {
-    pub(crate) fn new(
-        home: Option<DataDir>,
-        vault: Vault,
-        options: &ManagerOptions,
-    ) -> Self {
+    pub(crate) fn new(home: Option<DataDir>, vault: Vault, options: &ManagerOptions) -> Self {
         Self {
             home,
             texts: VaultTexts::new(vault.clone(), options.text_bytes),

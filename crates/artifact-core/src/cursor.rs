@@ -103,8 +103,17 @@ impl PageCursor {
     }
 
     fn newest_first(&self, other: &Self) -> Ordering {
-        let by = |cursor: &Self| (cursor.created_at, cursor.artifact_id.clone(), cursor.session_id.clone());
-        other.created_at.cmp(&self.created_at).then_with(|| by(other).cmp(&by(self)))
+        let by = |cursor: &Self| {
+            (
+                cursor.created_at,
+                cursor.artifact_id.clone(),
+                cursor.session_id.clone(),
+            )
+        };
+        other
+            .created_at
+            .cmp(&self.created_at)
+            .then_with(|| by(other).cmp(&by(self)))
     }
 }
 
@@ -198,7 +207,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<PageCursor>().unwrap().to_string(), text);
         }
-        for text in ["", "newest", "newest~1~a", "newest~1~a~s~", "size~x~1~a~s", "newest~1~../a~s"] {
+        for text in [
+            "",
+            "newest",
+            "newest~1~a",
+            "newest~1~a~s~",
+            "size~x~1~a~s",
+            "newest~1~../a~s",
+        ] {
             assert!(text.parse::<PageCursor>().is_err(), "{text}");
         }
     }

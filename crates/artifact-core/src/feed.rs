@@ -30,14 +30,14 @@ pub struct IndexProgress {
 
 impl Catalogue {
     /// Brings the index up to date; names the sessions that cannot be read. `told` is called after each batch.
-    pub(crate) fn refresh_all(
-        &self,
-        told: &dyn Fn(IndexProgress),
-    ) -> Result<Vec<Unreadable>, ArtifactError> {
+    pub(crate) fn refresh_all(&self, told: &dyn Fn(IndexProgress)) -> Result<Vec<Unreadable>, ArtifactError> {
         let ids = self.ids()?;
         let length = |id: &SessionId| {
-            let path = self.home().map(|home| home.journal_path(&StreamId::Session(id.clone())));
-            path.and_then(|path| fs::metadata(path).ok()).map_or(0, |metadata| metadata.len())
+            let path = self
+                .home()
+                .map(|home| home.journal_path(&StreamId::Session(id.clone())));
+            path.and_then(|path| fs::metadata(path).ok())
+                .map_or(0, |metadata| metadata.len())
         };
         let total_bytes = ids.iter().map(length).sum();
         let done = Cell::new(0);
@@ -84,7 +84,9 @@ impl Catalogue {
     fn refresh_with(&self, id: &SessionId, told: &dyn Fn(u64)) -> Result<u64, ArtifactError> {
         let entry = self.existing(id)?;
         // In memory no one else writes, so nothing can have changed since the caller looked.
-        let Some(home) = self.home() else { return Ok(u64::MAX) };
+        let Some(home) = self.home() else {
+            return Ok(u64::MAX);
+        };
         let path = home.journal_path(&entry.stream());
         let mut fed = entry.fed();
         let length = match fs::metadata(&path) {
@@ -146,7 +148,9 @@ impl Catalogue {
                 let reading = scope.spawn(move || read_ahead(entry, &mut reader, &sender));
                 let applied = batches.iter().try_for_each(&mut apply);
                 drop(batches);
-                let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let read = reading
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 applied.and(read)
             })?;
         }
@@ -171,7 +175,9 @@ fn read_ahead(
 fn next_batch(entry: &SessionEntry, reader: &mut JournalReader) -> Result<Option<IndexBatch>, ArtifactError> {
     let mut records: Vec<Committed<SessionEvent>> = Vec::new();
     while records.len() < BATCH {
-        let Some(record) = reader.next_record()? else { break };
+        let Some(record) = reader.next_record()? else {
+            break;
+        };
         let event = decode(entry, &record)?;
         records.push(Committed {
             meta: record.meta(),

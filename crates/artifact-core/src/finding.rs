@@ -64,7 +64,10 @@ impl TestArtifactsManager {
     ///
     /// # Errors
     /// As [`Self::search_artifacts`].
-    pub async fn artifact_statistics(&self, query: ArtifactQuery) -> Result<StatisticsResults, ArtifactError> {
+    pub async fn artifact_statistics(
+        &self,
+        query: ArtifactQuery,
+    ) -> Result<StatisticsResults, ArtifactError> {
         self.run(move |inner| {
             inner.with_index(|| {
                 let unreadable = inner.refresh_for(&query)?;

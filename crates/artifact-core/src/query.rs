@@ -322,7 +322,8 @@ impl ArtifactQuery {
     /// Whether an artifact of an upgrade of this cluster, with these words, is what is looked for.
     #[must_use]
     pub fn matches(&self, artifact: &Artifact, cluster_name: &str, words: &Words) -> bool {
-        self.matches_record(artifact, cluster_name) && self.text.as_ref().is_none_or(|text| text.matches(words))
+        self.matches_record(artifact, cluster_name)
+            && self.text.as_ref().is_none_or(|text| text.matches(words))
     }
 
     /// Whether its record is what is looked for, whatever its text.

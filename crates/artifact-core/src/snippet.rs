@@ -22,14 +22,26 @@ impl Snippet {
     /// The part of `text` around the first word that `query` looks for; `None` if it has none of them.
     #[must_use]
     pub fn of(query: &TextQuery, text: &str) -> Option<Self> {
-        let is_wanted = |word: &str| query.wanted_words().any(|(term, index)| term.is_word(index, word));
+        let is_wanted = |word: &str| {
+            query
+                .wanted_words()
+                .any(|(term, index)| term.is_word(index, word))
+        };
         let found = |range: &Range<usize>| {
             let mut wanted = false;
-            each_word(text.get(range.clone()).unwrap_or_default(), |word| wanted |= is_wanted(word));
+            each_word(text.get(range.clone()).unwrap_or_default(), |word| {
+                wanted |= is_wanted(word)
+            });
             wanted
         };
         let first = words(text).find(found)?;
-        let mut before: Vec<usize> = text.get(..first.start)?.char_indices().map(|(at, _)| at).rev().take(BEFORE).collect();
+        let mut before: Vec<usize> = text
+            .get(..first.start)?
+            .char_indices()
+            .map(|(at, _)| at)
+            .rev()
+            .take(BEFORE)
+            .collect();
         let start = before.pop().unwrap_or(first.start);
         // Nor does it begin within a word.
         let start = match text.get(start..first.start)?.find(char::is_whitespace) {
@@ -37,7 +49,10 @@ impl Snippet {
             _ => start,
         };
         let rest = text.get(start..)?;
-        let end = rest.char_indices().nth(LENGTH).map_or(text.len(), |(at, _)| start + at);
+        let end = rest
+            .char_indices()
+            .nth(LENGTH)
+            .map_or(text.len(), |(at, _)| start + at);
         // A word that the end cuts in two is shown whole, so that it is marked or not as it was found.
         let end = words(text.get(start..)?)
             .map(|word| start + word.start..start + word.end)
@@ -112,6 +127,9 @@ mod tests {
         assert_eq!(marked("absent", "node is ready"), None);
         let long = format!("{}needle{}", "äb ".repeat(50), " cd".repeat(100));
         let shown = marked("needle", &long).unwrap();
-        assert!(shown.starts_with("…") && shown.ends_with('…') && shown.contains("[needle]"), "{shown}");
+        assert!(
+            shown.starts_with("…") && shown.ends_with('…') && shown.contains("[needle]"),
+            "{shown}"
+        );
     }
 }

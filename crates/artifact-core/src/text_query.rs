@@ -63,7 +63,9 @@ impl TextTerm {
         let mut rest = words.iter();
         loop {
             let mut candidate = rest.clone();
-            if (0..self.words.len()).all(|index| candidate.next().is_some_and(|word| self.is_word(index, word))) {
+            if (0..self.words.len())
+                .all(|index| candidate.next().is_some_and(|word| self.is_word(index, word)))
+            {
                 return true;
             }
             if rest.next().is_none() {
@@ -231,7 +233,10 @@ impl Parser {
             return Err((start, "this quote is not closed; end the phrase with another"));
         }
         if let Some(star) = text.chars().position(|c| c == '*') {
-            return Err((start + 1 + star, "a star has no meaning within quotes; take it away"));
+            return Err((
+                start + 1 + star,
+                "a star has no meaning within quotes; take it away",
+            ));
         }
         self.at += 1;
         if self.peek().is_some_and(|c| !c.is_whitespace()) {
@@ -251,7 +256,10 @@ impl Parser {
             text.pop();
         }
         if let Some(star) = text.chars().position(|c| c == '*') {
-            return Err((start + star, "a star is for the end of a word; for parts of names use a name pattern"));
+            return Err((
+                start + star,
+                "a star is for the end of a word; for parts of names use a name pattern",
+            ));
         }
         if prefix && !text.ends_with(char::is_alphanumeric) {
             return Err((self.at - 1, "a star must follow a letter or digit"));

@@ -4,9 +4,9 @@ use std::io::Read;
 
 use tracking_model::{Artifact, ArtifactStatus, ArtifactType};
 
+use crate::ArtifactKey;
 use crate::index::ArtifactTexts;
 use crate::store::Vault;
-use crate::ArtifactKey;
 
 /// One of so many characters may be no valid UTF-8 in what still counts as text.
 const MOST_INVALID: usize = 20;
@@ -75,7 +75,10 @@ fn text_of(bytes: Vec<u8>) -> Option<String> {
     String::from_utf8(bytes).map_or_else(
         |error| {
             let bytes = error.into_bytes();
-            let invalid = bytes.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty()).count();
+            let invalid = bytes
+                .utf8_chunks()
+                .filter(|chunk| !chunk.invalid().is_empty())
+                .count();
             let most = bytes.len() / MOST_INVALID + 1;
             (invalid <= most).then(|| String::from_utf8_lossy(&bytes).into_owned())
         },
@@ -90,7 +93,10 @@ mod tests {
     #[test]
     fn text_is_told_from_other_bytes() {
         assert_eq!(text_of(b"ready".to_vec()).unwrap(), "ready");
-        assert_eq!(text_of("läuft \u{e4}".as_bytes().split_last().unwrap().1.to_vec()).unwrap(), "läuft \u{FFFD}");
+        assert_eq!(
+            text_of("läuft \u{e4}".as_bytes().split_last().unwrap().1.to_vec()).unwrap(),
+            "läuft \u{FFFD}"
+        );
         assert_eq!(text_of(b"a\0b".to_vec()), None);
         assert_eq!(text_of(vec![0xff; 100]), None);
     }

@@ -135,7 +135,10 @@ mod tests {
     #[test]
     fn words_are_runs_of_letters_and_digits() {
         assert_eq!(words_of("Node-7.log: OK"), ["node", "7", "log", "ok"]);
-        assert_eq!(words_of("Größe ÄPFEL 日本語 ٣"), ["größe", "äpfel", "日本語", "٣"]);
+        assert_eq!(
+            words_of("Größe ÄPFEL 日本語 ٣"),
+            ["größe", "äpfel", "日本語", "٣"]
+        );
         assert!(words_of("\u{E000} .-\0").is_empty());
         assert_eq!(words_of(&"a".repeat(1000)), ["a".repeat(128)]);
     }

@@ -12,7 +12,7 @@ use tracking_model::{Artifact, ArtifactChange, ArtifactStatus, SessionEvent, Ses
 
 use crate::error::Cause;
 use crate::expression::{DELETED, LIVE};
-use crate::facets::{facets_of, hashed, Kind, quoted};
+use crate::facets::{Kind, facets_of, hashed, quoted};
 use crate::record::{decode, stored_size};
 
 /// From so many records on, one thread makes ready what another writes.
@@ -24,7 +24,9 @@ const HANDFUL: usize = 64;
 pub(crate) fn apply(at: &Connection, batch: &IndexBatch, texts: &dyn ArtifactTexts) -> Result<(), Cause> {
     let session = Session::of(at, &batch.session_id)?;
     // Another process may have taken up the same records meanwhile.
-    let first = batch.records.partition_point(|record| record.meta.seq <= session.seq);
+    let first = batch
+        .records
+        .partition_point(|record| record.meta.seq <= session.seq);
     let new = batch.records.get(first..).unwrap_or_default();
     let mut writer = Writer::new(at, session.id)?;
     let mut preparation = Preparation {
@@ -50,9 +52,14 @@ pub(crate) fn apply(at: &Connection, batch: &IndexBatch, texts: &dyn ArtifactTex
                 }
                 Ok::<(), Cause>(())
             });
-            let written = handfuls.iter().flatten().try_for_each(|ready| writer.take(ready, texts));
+            let written = handfuls
+                .iter()
+                .flatten()
+                .try_for_each(|ready| writer.take(ready, texts));
             drop(handfuls);
-            let prepared = preparing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let prepared = preparing
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             written.and(prepared)
         })?;
     }
@@ -233,7 +240,9 @@ impl<'c> Writer<'c> {
             at,
             session,
             counts: HashMap::new(),
-            latest: at.prepare_cached("SELECT late FROM latest")?.query_row([], |row| row.get(0))?,
+            latest: at
+                .prepare_cached("SELECT late FROM latest")?
+                .query_row([], |row| row.get(0))?,
             last: (i64::MIN, 0),
         })
     }
@@ -260,7 +269,9 @@ impl<'c> Writer<'c> {
         let found = self
             .at
             .prepare_cached("SELECT id, record FROM artifact WHERE artifact_id = ?1 AND session = ?2")?
-            .query_row(params![artifact_id, self.session], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params![artifact_id, self.session], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .optional()?;
         Ok(found)
     }
@@ -272,7 +283,11 @@ impl<'c> Writer<'c> {
             remove(self.at, id)?;
         }
         let created = artifact.created_at.as_micros();
-        let mut id = if self.last.0 == created { self.last.1 + 1 } else { created };
+        let mut id = if self.last.0 == created {
+            self.last.1 + 1
+        } else {
+            created
+        };
         let mut step = 1;
         // Most rows have their microsecond for themselves. Where many have the same, a free place is looked for in larger
         // and larger steps, and the next go on from there.
@@ -335,11 +350,18 @@ impl<'c> Writer<'c> {
         self.count(&artifact, 1);
         self.at
             .prepare_cached("UPDATE artifact SET status = ?2, record = ?3 WHERE id = ?1")?
-            .execute(params![id, artifact.status as i64, serde_json::to_string(&artifact)?])?;
+            .execute(params![
+                id,
+                artifact.status as i64,
+                serde_json::to_string(&artifact)?
+            ])?;
         self.at
             .prepare_cached("DELETE FROM facets WHERE rowid = ?1")?
             .execute([id])?;
-        self.insert_facets(id, &facets_of(&artifact, cluster_name, &artifact.name.to_lowercase()))?;
+        self.insert_facets(
+            id,
+            &facets_of(&artifact, cluster_name, &artifact.name.to_lowercase()),
+        )?;
         if change.tags.is_some() || change.status == ArtifactStatus::Deleted {
             self.at
                 .prepare_cached("DELETE FROM words WHERE rowid = ?1")?

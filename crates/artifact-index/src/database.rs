@@ -219,7 +219,10 @@ fn connect(path: &Path, cache_kib: i64) -> Result<Connection, Cause> {
 /// Makes the tables in a new file, and makes sure that an old one has them.
 fn prepare(connection: &Connection, is_new: bool) -> Result<(), Cause> {
     // A process that died in between leaves a file without tables, which is as good as new.
-    let is_new = is_new || connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))? == 0;
+    let is_new = is_new
+        || connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+            row.get::<_, i64>(0)
+        })? == 0;
     if !is_new {
         let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
         if number("application_id")? != schema::APPLICATION {

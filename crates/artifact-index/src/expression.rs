@@ -20,7 +20,11 @@ pub(crate) fn expression(at: &Connection, query: &ArtifactQuery) -> Result<Optio
     let Some(text) = &query.text else { return Ok(None) };
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     for term in text.terms() {
-        let list = if term.is_excluded() { &mut unwanted } else { &mut wanted };
+        let list = if term.is_excluded() {
+            &mut unwanted
+        } else {
+            &mut wanted
+        };
         list.push(term_expression(at, term)?);
     }
     if wanted.is_empty() {
@@ -43,7 +47,14 @@ fn term_expression(at: &Connection, term: &TextTerm) -> Result<String, Cause> {
         _ if !term.is_prefix() => Ok(phrase),
         [beginning] => Ok(match words_with(at, beginning)? {
             Some(words) if words.is_empty() => phrase,
-            Some(words) => format!("({})", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" OR ")),
+            Some(words) => format!(
+                "({})",
+                words
+                    .iter()
+                    .map(|word| quoted(word))
+                    .collect::<Vec<_>>()
+                    .join(" OR ")
+            ),
             None => format!("{phrase} *"),
         }),
         _ => Ok(format!("{phrase} *")),
@@ -76,8 +87,13 @@ pub(crate) fn places(text: &TextQuery, kinds: &[crate::facets::Kind]) -> Vec<Vec
     wanted
         .map(|(term, index)| {
             let word = term.words().get(index).map_or("", String::as_str);
-            let star = if term.is_prefix() && index + 1 == term.words().len() { " *" } else { "" };
-            let facet = |kind: &crate::facets::Kind| format!("{}{star}", quoted(&crate::facets::plain(*kind, word)));
+            let star = if term.is_prefix() && index + 1 == term.words().len() {
+                " *"
+            } else {
+                ""
+            };
+            let facet =
+                |kind: &crate::facets::Kind| format!("{}{star}", quoted(&crate::facets::plain(*kind, word)));
             kinds.iter().map(facet).collect()
         })
         .collect()

@@ -112,7 +112,10 @@ pub(crate) fn expression(query: &ArtifactQuery) -> Option<String> {
         needed.extend(value.map(|value| quoted(&hashed(kind, value))));
     };
     one(Kind::Session, query.session_id.as_ref().map(|id| id.as_str()));
-    one(Kind::Collection, query.collection_id.as_ref().map(|id| id.as_str()));
+    one(
+        Kind::Collection,
+        query.collection_id.as_ref().map(|id| id.as_str()),
+    );
     one(Kind::Upgrade, query.upgrade_id.as_ref().map(|id| id.as_str()));
     one(Kind::Cluster, query.cluster_name.as_deref());
     one(Kind::Task, query.task_id.as_ref().map(|id| id.as_str()));
@@ -120,12 +123,18 @@ pub(crate) fn expression(query: &ArtifactQuery) -> Option<String> {
     for tag in &query.all_tags {
         one(Kind::Tag, Some(tag));
     }
-    let types = query.types.iter().map(|one| plain(Kind::Type, &(*one as u8).to_string()));
+    let types = query
+        .types
+        .iter()
+        .map(|one| plain(Kind::Type, &(*one as u8).to_string()));
     needed.extend(any(types));
     needed.extend(any(query.any_tags.iter().map(|tag| hashed(Kind::Tag, tag))));
     needed.extend(any(sizes(query)));
     let live_ones = query.statuses.is_empty();
-    let statuses = query.statuses.iter().map(|one| plain(Kind::Status, &(*one as u8).to_string()));
+    let statuses = query
+        .statuses
+        .iter()
+        .map(|one| plain(Kind::Status, &(*one as u8).to_string()));
     // All statuses are no criterion.
     if query.statuses.len() < ArtifactStatus::ALL.len() {
         needed.extend(any(statuses));
@@ -149,9 +158,8 @@ pub(crate) fn expression(query: &ArtifactQuery) -> Option<String> {
 
 /// The magnitudes that sizes in the wanted range have.
 fn sizes(query: &ArtifactQuery) -> impl Iterator<Item = String> {
-    let range = (query.min_size.is_some() || query.max_size.is_some()).then(|| {
-        magnitude(query.min_size.unwrap_or(0))..=magnitude(query.max_size.unwrap_or(u64::MAX))
-    });
+    let range = (query.min_size.is_some() || query.max_size.is_some())
+        .then(|| magnitude(query.min_size.unwrap_or(0))..=magnitude(query.max_size.unwrap_or(u64::MAX)));
     let sizes = range.into_iter().flatten();
     sizes.map(|size| plain(Kind::Size, &size.to_string()))
 }

@@ -40,7 +40,9 @@ pub(crate) struct Search<'a> {
 
 impl<'a> Search<'a> {
     pub(crate) fn new(at: &'a Connection, query: &'a ArtifactQuery) -> Result<Self, Cause> {
-        let latest: i64 = at.prepare_cached("SELECT late FROM latest")?.query_row([], |row| row.get(0))?;
+        let latest: i64 = at
+            .prepare_cached("SELECT late FROM latest")?
+            .query_row([], |row| row.get(0))?;
         let low = query.since.map_or(i64::MIN, |since| since.as_micros());
         let until = query.until.map(|until| until.as_micros().saturating_sub(1));
         Ok(Self {
@@ -56,7 +58,10 @@ impl<'a> Search<'a> {
 
     /// Whether nothing can match.
     fn is_empty(&self) -> bool {
-        let (least, most) = (self.query.min_size.unwrap_or(0), self.query.max_size.unwrap_or(u64::MAX));
+        let (least, most) = (
+            self.query.min_size.unwrap_or(0),
+            self.query.max_size.unwrap_or(u64::MAX),
+        );
         self.low > self.high || least > most
     }
 
@@ -74,7 +79,13 @@ impl<'a> Search<'a> {
         let mut streams = Vec::new();
         for (table, expression) in [(Table::Words, &self.words), (Table::Facets, &self.facets)] {
             if let Some(expression) = expression {
-                streams.push(Stream::new(self.at, table, expression.clone(), bounds, direction)?);
+                streams.push(Stream::new(
+                    self.at,
+                    table,
+                    expression.clone(),
+                    bounds,
+                    direction,
+                )?);
             }
         }
         Ok((!streams.is_empty()).then(|| Common::new(streams, direction)))
@@ -91,7 +102,9 @@ impl<'a> Search<'a> {
         }
         let mut clusters = Clusters::new(self);
         if let Some(mut candidates) = self.candidates(direction)? {
-            let mut fetch = self.at.prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
+            let mut fetch = self
+                .at
+                .prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
             while let Some(id) = candidates.next()? {
                 let mut rows = fetch.query([id])?;
                 let Some(row) = rows.next()? else {
@@ -106,8 +119,12 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let sql = match direction {
-            Direction::Newest => "SELECT id, session, record FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC",
-            Direction::Oldest => "SELECT id, session, record FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+            Direction::Newest => {
+                "SELECT id, session, record FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC"
+            }
+            Direction::Oldest => {
+                "SELECT id, session, record FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+            }
         };
         let mut statement = self.at.prepare_cached(sql)?;
         let mut rows = statement.query([self.low, self.high])?;
@@ -173,7 +190,9 @@ impl<'a> Search<'a> {
         keyed.sort_unstable_by(|(key, id), (other_key, other_id)| {
             key.cmp(other_key).then_with(|| other_id.cmp(id))
         });
-        let mut fetch = self.at.prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
+        let mut fetch = self
+            .at
+            .prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
         let mut clusters = Clusters::new(self);
         let mut page = Page::new(self.query);
         for (key, id) in keyed {
@@ -198,7 +217,8 @@ impl<'a> Search<'a> {
     fn scanned(&self) -> Result<Matches, Cause> {
         let mut has_words = match &self.words {
             Some(expression) => Some((
-                self.at.prepare_cached("SELECT 1 FROM words WHERE words MATCH ?1 AND rowid = ?2")?,
+                self.at
+                    .prepare_cached("SELECT 1 FROM words WHERE words MATCH ?1 AND rowid = ?2")?,
                 expression,
             )),
             None => None,
@@ -240,7 +260,10 @@ impl<'a> Search<'a> {
             )];
         }
         let least = self.query.min_size.map_or(0, stored_size);
-        let most = after.and_then(PageCursor::size).or(self.query.max_size).map_or(i64::MAX, stored_size);
+        let most = after
+            .and_then(PageCursor::size)
+            .or(self.query.max_size)
+            .map_or(i64::MAX, stored_size);
         let mut scans = Vec::new();
         if after.is_none_or(|after| after.size().is_some()) {
             scans.push((
@@ -260,7 +283,10 @@ impl<'a> Search<'a> {
     }
 
     fn is_before_cursor(&self, key: &Key) -> bool {
-        self.query.after.as_ref().is_some_and(|after| *key < Key::of_cursor(after))
+        self.query
+            .after
+            .as_ref()
+            .is_some_and(|after| *key < Key::of_cursor(after))
     }
 
     /// Whether whatever comes after a row in the order of keys, then of rows, is past the page.
@@ -378,7 +404,13 @@ impl<'q> Page<'q> {
 
 /// The newest matches, as many as are ranked.
 pub(crate) fn newest(search: &Search<'_>) -> Result<Vec<Arc<Artifact>>, Cause> {
-    let mut query = search.query.clone().with_sort(Sort::Newest).with_limit(MAX_RANKED);
+    let mut query = search
+        .query
+        .clone()
+        .with_sort(Sort::Newest)
+        .with_limit(MAX_RANKED);
     query.after = None;
-    Ok(Search::new(search.at, &query)?.by_time(Direction::Newest)?.artifacts)
+    Ok(Search::new(search.at, &query)?
+        .by_time(Direction::Newest)?
+        .artifacts)
 }

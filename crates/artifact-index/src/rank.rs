@@ -22,7 +22,9 @@ pub(crate) fn ranked(search: &Search<'_>) -> Result<Matches, Cause> {
     match &search.query.text {
         Some(text) if search.is_exact() => by_lists(search, text, &mut page)?,
         // Each match has to be looked at to know whether it is one.
-        _ => newest(search)?.into_iter().for_each(|artifact| page.offer(artifact)),
+        _ => newest(search)?
+            .into_iter()
+            .for_each(|artifact| page.offer(artifact)),
     }
     Ok(page.into_matches())
 }
@@ -49,7 +51,10 @@ fn by_lists(search: &Search<'_>, text: &TextQuery, page: &mut Page<'_>) -> Resul
             let mut having = Common::new(vec![stream], Direction::Newest);
             let mut at = 0;
             while let Some(id) = having.next()? {
-                at += matches.get(at..).unwrap_or_default().partition_point(|one| *one > id);
+                at += matches
+                    .get(at..)
+                    .unwrap_or_default()
+                    .partition_point(|one| *one > id);
                 if let (Some(one), Some(best)) = (matches.get(at), best.get_mut(at))
                     && *one == id
                 {
@@ -63,7 +68,9 @@ fn by_lists(search: &Search<'_>, text: &TextQuery, page: &mut Page<'_>) -> Resul
     }
     let mut order: Vec<(u32, i64)> = scores.into_iter().zip(matches).collect();
     order.sort_unstable_by(|one, other| other.cmp(one));
-    let mut fetch = search.at.prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
+    let mut fetch = search
+        .at
+        .prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
     for (score, id) in order {
         let after = search.query.after.as_ref();
         // No two rows share a time here, so score and time tell all of the order.

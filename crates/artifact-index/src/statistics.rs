@@ -52,8 +52,12 @@ fn add_counts(at: &Connection, query: &ArtifactQuery, statistics: &mut Statistic
         let group = Group {
             session_id: SessionId::new(row.get::<_, String>(0)?).map_err(|_| impossible())?,
             upgrade_id: UpgradeId::new(row.get::<_, String>(2)?).map_err(|_| impossible())?,
-            artifact_type: *ArtifactType::ALL.get(row.get::<_, usize>(3)?).ok_or_else(impossible)?,
-            status: *ArtifactStatus::ALL.get(row.get::<_, usize>(4)?).ok_or_else(impossible)?,
+            artifact_type: *ArtifactType::ALL
+                .get(row.get::<_, usize>(3)?)
+                .ok_or_else(impossible)?,
+            status: *ArtifactStatus::ALL
+                .get(row.get::<_, usize>(4)?)
+                .ok_or_else(impossible)?,
             day: Day::new(row.get(5)?),
         };
         let cluster = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
@@ -76,6 +80,9 @@ fn is_wanted(query: &ArtifactQuery, group: &Group, cluster_name: &str) -> bool {
     status
         && query.session_id.as_ref().is_none_or(|id| *id == group.session_id)
         && query.upgrade_id.as_ref().is_none_or(|id| *id == group.upgrade_id)
-        && query.cluster_name.as_deref().is_none_or(|name| name == cluster_name)
+        && query
+            .cluster_name
+            .as_deref()
+            .is_none_or(|name| name == cluster_name)
         && (query.types.is_empty() || query.types.contains(&group.artifact_type))
 }

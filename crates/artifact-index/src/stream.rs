@@ -131,11 +131,15 @@ impl<'c> Common<'c> {
 
     /// The next row number that all have.
     pub(crate) fn next(&mut self) -> Result<Option<i64>, Cause> {
-        let Some(mut wanted) = self.from else { return Ok(None) };
+        let Some(mut wanted) = self.from else {
+            return Ok(None);
+        };
         let mut agreed = 0;
         // Each that has not the wanted one names the next that it has; until all agree.
         for turn in (0..self.streams.len()).cycle() {
-            let Some(stream) = self.streams.get_mut(turn) else { break };
+            let Some(stream) = self.streams.get_mut(turn) else {
+                break;
+            };
             let Some(found) = stream.seek(wanted)? else {
                 self.from = None;
                 return Ok(None);

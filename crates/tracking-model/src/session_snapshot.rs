@@ -137,13 +137,13 @@ impl Serialize for Artifacts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_seq(None)?;
         let mut failed = None;
-        let visited = self.0.artifacts.each(self.1, &mut |artifact| {
-            match out.serialize_element(&ArtifactOut(self.0, artifact)) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
+        let visited = self.0.artifacts.each(self.1, &mut |artifact| match out
+            .serialize_element(&ArtifactOut(self.0, artifact))
+        {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
             }
         });
         match failed {

@@ -51,7 +51,12 @@ const SYLLABLES: [&str; 16] = [
 /// One of 4,000 words; those with small numbers are common.
 pub(crate) fn word(number: u64) -> String {
     let syllable = |at: u64| SYLLABLES.get(usize::try_from(at % 16).unwrap()).copied().unwrap();
-    format!("{}{}{}", syllable(number), syllable(number / 16), syllable(number / 256 + 3))
+    format!(
+        "{}{}{}",
+        syllable(number),
+        syllable(number / 16),
+        syllable(number / 256 + 3)
+    )
 }
 
 /// Lines of a log: times, addresses and numbers of their own, and words.
@@ -72,7 +77,13 @@ pub(crate) fn text(number: usize) -> String {
             text.push(' ');
             text.push_str(&word(numbers.word(4000)));
         }
-        writeln!(text, " node ip-10-0-{}-{} is ready", numbers.below(256), numbers.below(256)).unwrap();
+        writeln!(
+            text,
+            " node ip-10-0-{}-{} is ready",
+            numbers.below(256),
+            numbers.below(256)
+        )
+        .unwrap();
     }
     text.truncate(TEXT_BYTES);
     text
@@ -85,7 +96,14 @@ pub(crate) fn session_id(number: usize) -> SessionId {
 fn artifact(number: usize) -> Artifact {
     let mut numbers = Numbers::new(number as u64 + 7);
     let session = number % SESSIONS;
-    let kinds = ["log_file", "test_result", "configuration", "metrics_data", "report", "diagnostic"];
+    let kinds = [
+        "log_file",
+        "test_result",
+        "configuration",
+        "metrics_data",
+        "report",
+        "diagnostic",
+    ];
     let kind = kinds[usize::try_from(numbers.word(6)).unwrap()];
     let (upgrade, node) = (session / 2, numbers.below(5_000));
     let magnitude = numbers.below(30);
@@ -118,7 +136,14 @@ pub(crate) fn create(data_dir: &Path, count: usize) -> DataDir {
         for number in (session..count.min(FILES)).step_by(SESSIONS) {
             fs::write(texts.join(format!("{number}.log")), text(number)).unwrap();
         }
-        import(&dir, session, (session..count).step_by(SESSIONS).map(|number| Arc::new(artifact(number))).collect());
+        import(
+            &dir,
+            session,
+            (session..count)
+                .step_by(SESSIONS)
+                .map(|number| Arc::new(artifact(number)))
+                .collect(),
+        );
     }
     dir
 }
@@ -141,6 +166,9 @@ fn import(dir: &DataDir, session: usize, artifacts: Vec<Arc<Artifact>>) {
     };
     let options = JournalOptions::default().with_actor("bench");
     let journal = Journal::<Session>::open(dir, StreamId::Session(id), options).unwrap();
-    journal.submit(SessionCommand::Import(Box::new(import))).wait().unwrap();
+    journal
+        .submit(SessionCommand::Import(Box::new(import)))
+        .wait()
+        .unwrap();
     journal.close_blocking();
 }

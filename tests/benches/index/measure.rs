@@ -53,10 +53,16 @@ fn build(data_dir: &Path, count: usize) {
         .arg(data_dir)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let took = begin.elapsed().as_secs_f64();
     let answer = String::from_utf8(output.stdout).unwrap();
-    let mut numbers = answer.split_whitespace().map(|number| number.parse::<f64>().unwrap());
+    let mut numbers = answer
+        .split_whitespace()
+        .map(|number| number.parse::<f64>().unwrap());
     let (building, kib) = (numbers.next().unwrap(), numbers.next().unwrap());
     let megabytes = std::fs::metadata(index_path(data_dir)).unwrap().len() / 1_000_000;
     print(
@@ -78,18 +84,28 @@ pub(crate) fn child(data_dir: &Path) {
     let dir = DataDir::existing(data_dir).unwrap();
     let index = SqliteIndex::new(index_path(data_dir));
     let manager = TestArtifactsManager::new(dir, ManagerOptions::default().with_index(Arc::new(index)));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let begin = Instant::now();
     let unreadable = runtime.block_on(manager.update_index(|_| {})).unwrap();
     assert!(unreadable.is_empty());
     let building = begin.elapsed().as_secs_f64();
     let mut numbers = Numbers::new(1);
     for (_, kind) in KINDS {
-        runtime.block_on(manager.search_artifacts(kind(&mut numbers))).unwrap();
+        runtime
+            .block_on(manager.search_artifacts(kind(&mut numbers)))
+            .unwrap();
     }
-    runtime.block_on(manager.artifact_statistics(ArtifactQuery::new())).unwrap();
+    runtime
+        .block_on(manager.artifact_statistics(ArtifactQuery::new()))
+        .unwrap();
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     println!("{building} {}", line.trim().trim_end_matches("kB").trim());
 }
 
@@ -149,17 +165,34 @@ fn command(data_dir: &Path) {
         .status()
         .unwrap();
     assert!(built.success(), "the command builds");
-    let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("ekstrack");
+    let program = std::env::current_exe()
+        .unwrap()
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("ekstrack");
     let seconds = (0..15)
         .map(|_| {
             let mut command = Command::new(&program);
-            command.arg("--data-dir").arg(data_dir).args(["search", "ready", "node"]);
+            command
+                .arg("--data-dir")
+                .arg(data_dir)
+                .args(["search", "ready", "node"]);
             let begin = Instant::now();
             let output = command.output().unwrap();
             let took = begin.elapsed().as_secs_f64();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             took
         })
         .collect();
-    print("ekstrack search, ms", median(seconds) * 1e3, "< 100", "100,000 artifacts");
+    print(
+        "ekstrack search, ms",
+        median(seconds) * 1e3,
+        "< 100",
+        "100,000 artifacts",
+    );
 }

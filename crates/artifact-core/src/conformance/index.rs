@@ -70,7 +70,9 @@ fn artifact(index: &dyn ArtifactIndex, id: &str) -> Option<Arc<Artifact>> {
 }
 
 fn apply(index: &dyn ArtifactIndex, batch: &IndexBatch) {
-    index.apply(batch, &Texts::default()).expect("records can be taken");
+    index
+        .apply(batch, &Texts::default())
+        .expect("records can be taken");
 }
 
 /// Artifacts `a` to `d`, of which `b` is deleted.
@@ -137,12 +139,18 @@ fn taking_records(index: &dyn ArtifactIndex) {
         apply(index, &batch(&session, 1, &all));
         assert_eq!(names(index, &ArtifactQuery::new()), "D.yaml c.png a.log");
     }
-    apply(index, &batch(&session, 2, all.get(1..3).expect("there are as many")));
+    apply(
+        index,
+        &batch(&session, 2, all.get(1..3).expect("there are as many")),
+    );
     assert_eq!(names(index, &ArtifactQuery::new()), "D.yaml c.png a.log");
     let deleted = artifact(index, "b").expect("a deleted artifact is still known");
     assert_eq!(deleted.status, ArtifactStatus::Deleted);
     let uploaded = artifact(index, "c").expect("an artifact is known");
-    assert_eq!((uploaded.status, uploaded.uploaded_at), (ArtifactStatus::Uploaded, Some(Timestamp::EPOCH)));
+    assert_eq!(
+        (uploaded.status, uploaded.uploaded_at),
+        (ArtifactStatus::Uploaded, Some(Timestamp::EPOCH))
+    );
     assert_eq!(artifact(index, "none"), None);
 }
 
@@ -151,9 +159,13 @@ fn texts_are_asked_for(index: &dyn ArtifactIndex) {
     let session = session("i2");
     let texts = Texts::default();
     let all = records(&session);
-    index.apply(&batch(&session, 1, &all), &texts).expect("records can be taken");
+    index
+        .apply(&batch(&session, 1, &all), &texts)
+        .expect("records can be taken");
     assert_eq!(texts.asked(), "a b c d a");
-    index.apply(&batch(&session, 1, &all), &texts).expect("records can be taken");
+    index
+        .apply(&batch(&session, 1, &all), &texts)
+        .expect("records can be taken");
     assert_eq!(texts.asked(), "");
     index.forget(&session).expect("a session can be forgotten");
 }
@@ -169,7 +181,9 @@ fn positions_and_sessions(index: &dyn ArtifactIndex) {
     let all = records(&id);
     let mut with_position = batch(&id, 1, all.get(..1).expect("there are as many"));
     with_position.position = Some(position);
-    index.apply(&with_position, &NoTexts).expect("records can be taken");
+    index
+        .apply(&with_position, &NoTexts)
+        .expect("records can be taken");
     assert_eq!(known(&id), Some(position));
     let sessions = index.sessions().expect("sessions are told");
     assert_eq!(sessions, [id.clone(), session("i1")]);
@@ -182,14 +196,32 @@ fn criteria(index: &dyn ArtifactIndex) {
     type Change = fn(&mut ArtifactQuery);
     let cases: [(Change, &str); 22] = [
         (|query| query.all_tags = vec!["kept".into()], "c.png a.log"),
-        (|query| query.all_tags = vec!["kept".into(), "screen shot".into()], "c.png"),
-        (|query| query.any_tags = vec!["screen shot".into(), "none".into()], "c.png"),
+        (
+            |query| query.all_tags = vec!["kept".into(), "screen shot".into()],
+            "c.png",
+        ),
+        (
+            |query| query.any_tags = vec!["screen shot".into(), "none".into()],
+            "c.png",
+        ),
         (|query| query.no_tags = vec!["screen shot".into()], "D.yaml a.log"),
-        (|query| query.types = vec![ArtifactType::LogFile], "D.yaml c.png a.log"),
-        (|query| query.types = vec![ArtifactType::Backup, ArtifactType::Report], ""),
+        (
+            |query| query.types = vec![ArtifactType::LogFile],
+            "D.yaml c.png a.log",
+        ),
+        (
+            |query| query.types = vec![ArtifactType::Backup, ArtifactType::Report],
+            "",
+        ),
         (|query| query.statuses = vec![ArtifactStatus::Deleted], "b.log"),
-        (|query| query.statuses = ArtifactStatus::ALL.to_vec(), "D.yaml c.png b.log a.log"),
-        (|query| query.cluster_name = Some("prod".into()), "D.yaml c.png a.log"),
+        (
+            |query| query.statuses = ArtifactStatus::ALL.to_vec(),
+            "D.yaml c.png b.log a.log",
+        ),
+        (
+            |query| query.cluster_name = Some("prod".into()),
+            "D.yaml c.png a.log",
+        ),
         (|query| query.cluster_name = Some("other".into()), ""),
         (|query| query.step_id = Some("1".into()), "D.yaml c.png a.log"),
         (|query| query.step_id = Some("2".into()), ""),
@@ -199,10 +231,19 @@ fn criteria(index: &dyn ArtifactIndex) {
         (|query| query.upgrade_id = "other".parse().ok(), ""),
         (|query| query.min_size = Some(11), "c.png"),
         (|query| query.max_size = Some(19), "a.log"),
-        (|query| query.since = Timestamp::parse("2025-01-31T05:03:00Z").ok(), "D.yaml c.png"),
-        (|query| query.until = Timestamp::parse("2025-01-31T05:03:00Z").ok(), "a.log"),
+        (
+            |query| query.since = Timestamp::parse("2025-01-31T05:03:00Z").ok(),
+            "D.yaml c.png",
+        ),
+        (
+            |query| query.until = Timestamp::parse("2025-01-31T05:03:00Z").ok(),
+            "a.log",
+        ),
         (|query| query.name = NamePattern::new("d.Y").ok(), "D.yaml"),
-        (|query| query.name = NamePattern::new("[ac].*").ok(), "c.png a.log"),
+        (
+            |query| query.name = NamePattern::new("[ac].*").ok(),
+            "c.png a.log",
+        ),
     ];
     for (number, (change, expected)) in cases.into_iter().enumerate() {
         let mut query = ArtifactQuery::new();
@@ -229,7 +270,10 @@ fn every_page_of_every_order(index: &dyn ArtifactIndex) {
                 assert_eq!(page.more, page.next.is_some());
                 found.extend(page.artifacts.iter().map(|artifact| artifact.name.to_string()));
                 let Some(next) = page.next else { break };
-                let last = page.artifacts.last().expect("a page that is not the last has artifacts");
+                let last = page
+                    .artifacts
+                    .last()
+                    .expect("a page that is not the last has artifacts");
                 assert_eq!(next, PageCursor::of(&query, last));
                 query.after = Some(next);
             }
@@ -278,7 +322,11 @@ fn statistics(index: &dyn ArtifactIndex) {
     let growth: Vec<_> = statistics.growth().collect();
     let day = Day::of(Timestamp::parse("2025-01-31T00:00:00Z").expect("a valid time"));
     assert_eq!(growth, [(day, statistics.total)]);
-    let largest: Vec<&str> = statistics.largest.iter().map(|artifact| &*artifact.name).collect();
+    let largest: Vec<&str> = statistics
+        .largest
+        .iter()
+        .map(|artifact| &*artifact.name)
+        .collect();
     assert_eq!(largest, ["c.png", "a.log", "D.yaml"]);
     let some = index.statistics(&text("ready")).expect("counts are told");
     assert_eq!((some.total.artifacts, some.total.bytes), (1, 10));
@@ -289,10 +337,16 @@ fn repeated_ids(index: &dyn ArtifactIndex) {
     let other = session("i0");
     let all = records(&other);
     apply(index, &batch(&other, 1, &all));
-    assert_eq!(names(index, &ArtifactQuery::new()), "D.yaml D.yaml c.png c.png a.log a.log");
+    assert_eq!(
+        names(index, &ArtifactQuery::new()),
+        "D.yaml D.yaml c.png c.png a.log a.log"
+    );
     let found = artifact(index, "a").map(|artifact| artifact.session_id.clone());
     assert_eq!(found, Some(other.clone()));
-    assert_eq!(names(index, &ArtifactQuery::new().in_session(other.clone())), "D.yaml c.png a.log");
+    assert_eq!(
+        names(index, &ArtifactQuery::new().in_session(other.clone())),
+        "D.yaml c.png a.log"
+    );
     index.forget(&other).expect("a session can be forgotten");
 }
 

