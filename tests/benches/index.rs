@@ -30,12 +30,6 @@ fn main() {
         measure::child(std::path::Path::new(dir));
         return;
     }
-    if let [create, dir, count] = arguments.as_slice()
-        && create == "--create"
-    {
-        index::dataset::create(std::path::Path::new(dir), count.parse().unwrap());
-        return;
-    }
     let all: [(&str, fn()); 2] = [("small", measure::small), ("large", measure::large)];
     for (name, run) in all {
         if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {

@@ -108,13 +108,15 @@ mod tests {
     fn marked(query: &str, text: &str) -> Option<String> {
         let snippet = Snippet::of(&TextQuery::new(query).unwrap(), text)?;
         let mut shown = String::new();
-        let mut at = 0;
-        for mark in snippet.marks {
-            shown.push_str(&snippet.text[at..mark.start]);
-            shown.push_str(&format!("[{}]", &snippet.text[mark.clone()]));
-            at = mark.end;
+        for (at, c) in snippet.text.char_indices() {
+            if snippet.marks.iter().any(|mark| mark.start == at) {
+                shown.push('[');
+            }
+            shown.push(c);
+            if snippet.marks.iter().any(|mark| mark.end == at + c.len_utf8()) {
+                shown.push(']');
+            }
         }
-        shown.push_str(&snippet.text[at..]);
         Some(shown)
     }
 

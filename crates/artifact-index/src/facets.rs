@@ -11,6 +11,9 @@ use artifact_core::words::each_word;
 use artifact_core::{ArtifactQuery, NamePattern};
 use tracking_model::{Artifact, ArtifactStatus};
 
+/// Most parts of a name that are looked for.
+const MOST_NAME_PARTS: usize = 4;
+
 /// What kind of facet a word is: its first letter.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
@@ -164,15 +167,22 @@ fn sizes(query: &ArtifactQuery) -> impl Iterator<Item = String> {
     sizes.map(|size| plain(Kind::Size, &size.to_string()))
 }
 
-/// The parts that a name must have to match.
+/// Some of the parts that a name must have to match: each costs a list, and few of them leave few candidates. Digits and
+/// signs are rarer than letters, and parts that do not overlap say more.
 fn parts_of(pattern: &NamePattern) -> Vec<String> {
     let mut parts = Vec::new();
     for literal in pattern.literals() {
-        name_parts(&literal, |part| parts.push(part.to_owned()));
+        let mut at = 0;
+        name_parts(&literal, |part| {
+            let letters = part.chars().skip(1).filter(char::is_ascii_lowercase).count();
+            parts.push((letters, at % 3, part.to_owned()));
+            at += 1;
+        });
     }
     parts.sort_unstable();
     parts.dedup();
-    parts
+    parts.truncate(MOST_NAME_PARTS);
+    parts.into_iter().map(|(_, _, part)| part).collect()
 }
 
 /// An expression for one of several words; `None` if there are none.

@@ -49,6 +49,6 @@ CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, instance);
 
 /// Larger pieces in memory before they are written, and fewer merges of them: twice as fast to build.
 pub(crate) const SETTINGS: &str = "
-INSERT INTO words(words, rank) VALUES ('hashsize', 16777216);
-INSERT INTO facets(facets, rank) VALUES ('hashsize', 8388608);
+INSERT INTO words(words, rank) VALUES ('hashsize', 4194304);
+INSERT INTO facets(facets, rank) VALUES ('hashsize', 4194304);
 ";
