@@ -5,4 +5,5 @@
 mod conformance;
 mod equal;
 mod faults;
+mod manager;
 mod support;
