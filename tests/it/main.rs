@@ -3,6 +3,7 @@
 
 mod adding;
 mod disk_full;
+mod indexing;
 mod kill;
 mod reference_tests;
 mod writers;

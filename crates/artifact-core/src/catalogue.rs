@@ -9,21 +9,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracking_journal::{
-    Committed, DataDir, Journal, JournalError, JournalOptions, JournalReader, Position, Receipt,
+    DataDir, Journal, JournalError, JournalOptions, JournalReader, Position, Receipt, Record,
 };
 use tracking_model::{Fold, Session, SessionCommand, SessionEvent, SessionId, StreamId};
 
 use crate::store::Vault;
-use crate::{ArtifactError, ArtifactIndex, IndexBatch};
-
-/// Records that go to the index at a time.
-const INDEX_BATCH: usize = 4096;
+use crate::texts::VaultTexts;
+use crate::{ArtifactError, ArtifactIndex, IndexBatch, ManagerOptions};
 
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     home: Option<DataDir>,
     vault: Vault,
     index: Arc<dyn ArtifactIndex>,
+    pub(crate) texts: VaultTexts,
     journal_options: JournalOptions,
     sessions: Mutex<HashMap<SessionId, Arc<SessionEntry>>>,
 }
@@ -35,6 +34,8 @@ pub(crate) struct SessionEntry {
     journal: Mutex<Option<Journal<Session>>>,
     written: AtomicBool,
     view: Mutex<View>,
+    /// Up to where this process knows the index to be.
+    fed: Mutex<Option<Position>>,
 }
 
 #[derive(Debug)]
@@ -43,22 +44,36 @@ struct View {
     position: Option<Position>,
 }
 
+impl View {
+    fn empty(stream: StreamId) -> Self {
+        Self {
+            session: Session::empty(&stream),
+            position: None,
+        }
+    }
+}
+
 impl SessionEntry {
     fn new(id: SessionId) -> Arc<Self> {
-        let session = Session::empty(&StreamId::Session(id.clone()));
         Arc::new(Self {
-            id,
             journal: Mutex::new(None),
             written: AtomicBool::new(false),
-            view: Mutex::new(View {
-                session,
-                position: None,
-            }),
+            view: Mutex::new(View::empty(StreamId::Session(id.clone()))),
+            fed: Mutex::new(None),
+            id,
         })
     }
 
-    fn stream(&self) -> StreamId {
+    pub(crate) const fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    pub(crate) fn stream(&self) -> StreamId {
         StreamId::Session(self.id.clone())
+    }
+
+    pub(crate) fn fed(&self) -> MutexGuard<'_, Option<Position>> {
+        self.fed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn view(&self) -> MutexGuard<'_, View> {
@@ -67,17 +82,13 @@ impl SessionEntry {
 }
 
 impl Catalogue {
-    pub(crate) fn new(
-        home: Option<DataDir>,
-        vault: Vault,
-        index: Arc<dyn ArtifactIndex>,
-        journal_options: JournalOptions,
-    ) -> Self {
+    pub(crate) fn new(home: Option<DataDir>, vault: Vault, options: &ManagerOptions) -> Self {
         Self {
             home,
+            texts: VaultTexts::new(vault.clone(), options.text_bytes),
             vault,
-            index,
-            journal_options,
+            index: Arc::clone(&options.index),
+            journal_options: options.journal.clone(),
             sessions: Mutex::new(HashMap::new()),
         }
     }
@@ -99,6 +110,14 @@ impl Catalogue {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The index is empty again, whatever it was known to have.
+    pub(crate) fn feed_anew(&self) {
+        let entries: Vec<_> = self.lock().values().cloned().collect();
+        for entry in entries {
+            *entry.fed() = None;
+        }
+    }
+
     /// A session that may be new.
     pub(crate) fn entry(&self, id: &SessionId) -> Arc<SessionEntry> {
         let mut sessions = self.lock();
@@ -109,7 +128,7 @@ impl Catalogue {
     }
 
     /// A session that exists.
-    fn existing(&self, id: &SessionId) -> Result<Arc<SessionEntry>, ArtifactError> {
+    pub(crate) fn existing(&self, id: &SessionId) -> Result<Arc<SessionEntry>, ArtifactError> {
         if let Some(entry) = self.lock().get(id) {
             return Ok(Arc::clone(entry));
         }
@@ -161,15 +180,6 @@ impl Catalogue {
         Ok(look(&view.session))
     }
 
-    /// Brings the index up to date with one session; tells the last sequence that it then knows.
-    pub(crate) fn refresh(&self, id: &SessionId) -> Result<u64, ArtifactError> {
-        let entry = self.existing(id)?;
-        let mut view = entry.view();
-        self.catch_up(&entry, &mut view)?;
-        // In memory no one else writes, so nothing can have changed since the caller looked.
-        Ok(view.position.map_or(u64::MAX, |position| position.head.seq))
-    }
-
     /// Brings a view up to date with what is durable, whoever wrote it.
     fn catch_up(&self, entry: &SessionEntry, view: &mut View) -> Result<(), ArtifactError> {
         let Some(home) = &self.home else { return Ok(()) };
@@ -177,76 +187,23 @@ impl Catalogue {
         match (fs::metadata(&path), view.position) {
             (Ok(metadata), Some(position)) if metadata.len() == position.offset => return Ok(()),
             (Ok(_), _) => {}
-            (Err(error), None) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            (Err(error), Some(_)) if error.kind() == io::ErrorKind::NotFound => {
-                return self.reset(entry, view);
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
+                *view = View::empty(entry.stream());
+                return Ok(());
             }
             (Err(error), _) => return Err(ArtifactError::io("look at", path, error)),
         }
-        match self.read_on(home, entry, view) {
-            // A journal that was replaced, by a repair or by hand, does not go on where the old one ended.
-            Err(ArtifactError::Journal(JournalError::Damaged(_))) if view.position.is_some() => {
-                self.reset(entry, view)?;
-                self.read_on(home, entry, view)
-            }
-            read => read,
+        match view.position {
+            None => load(home, entry, view),
+            Some(position) => match read_on(home, entry, view, position) {
+                // A journal that was replaced, by a repair or by hand, does not go on where the old one ended.
+                Err(ArtifactError::Journal(error)) if is_another(&error) => {
+                    *view = View::empty(entry.stream());
+                    load(home, entry, view)
+                }
+                read => read,
+            },
         }
-    }
-
-    fn reset(&self, entry: &SessionEntry, view: &mut View) -> Result<(), ArtifactError> {
-        self.index.forget(&entry.id)?;
-        view.session = Session::empty(&entry.stream());
-        view.position = None;
-        Ok(())
-    }
-
-    fn read_on(&self, home: &DataDir, entry: &SessionEntry, view: &mut View) -> Result<(), ArtifactError> {
-        let mut reader = match view.position {
-            Some(position) => JournalReader::resume(home, &entry.stream(), position)?,
-            None => JournalReader::open(home, &entry.stream())?,
-        };
-        loop {
-            let mut records = Vec::new();
-            while records.len() < INDEX_BATCH {
-                let Some(record) = reader.next_record()? else {
-                    break;
-                };
-                let event = record.decode().map_err(|source| ArtifactError::Undecodable {
-                    session_id: entry.id.clone(),
-                    seq: record.seq,
-                    source,
-                })?;
-                records.push(Committed {
-                    meta: record.meta(),
-                    event,
-                });
-            }
-            if records.is_empty() {
-                return Ok(());
-            }
-            self.take(entry, view, records, Some(reader.position()))?;
-        }
-    }
-
-    /// Adds records to the index and to the header, in this order: an index that fails is fed again.
-    fn take(
-        &self,
-        entry: &SessionEntry,
-        view: &mut View,
-        records: Vec<Committed<SessionEvent>>,
-        position: Option<Position>,
-    ) -> Result<(), ArtifactError> {
-        let batch = IndexBatch {
-            session_id: entry.id.clone(),
-            records,
-            position,
-        };
-        self.index.apply(&batch)?;
-        for record in &batch.records {
-            view.session.apply(&record.meta, &record.event);
-        }
-        view.position = position;
-        Ok(())
     }
 
     /// Has a command committed: durable when this returns.
@@ -262,7 +219,15 @@ impl Catalogue {
         // Without a file to read again from, records must reach the view in order: one command at a time.
         let mut view = entry.view();
         let receipt = journal.submit_blocking(command)?;
-        self.take(entry, &mut view, receipt.records().to_vec(), None)?;
+        let batch = IndexBatch {
+            session_id: entry.id.clone(),
+            records: receipt.records().to_vec(),
+            position: None,
+        };
+        self.index.apply(&batch, &self.texts)?;
+        for record in &batch.records {
+            view.session.apply(&record.meta, &record.event);
+        }
         Ok(receipt)
     }
 
@@ -335,4 +300,51 @@ fn journal_exists(path: &Path) -> Result<bool, ArtifactError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(ArtifactError::io("look at", path, error)),
     }
+}
+
+/// Reads a session's header from its journal's checkpoint on.
+fn load(home: &DataDir, entry: &SessionEntry, view: &mut View) -> Result<(), ArtifactError> {
+    match tracking_journal::load::<Session>(home, &entry.stream()) {
+        Ok(loaded) => {
+            view.session = loaded.state;
+            view.position = Some(loaded.position);
+            Ok(())
+        }
+        Err(JournalError::NoSuchStream { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_on(
+    home: &DataDir,
+    entry: &SessionEntry,
+    view: &mut View,
+    position: Position,
+) -> Result<(), ArtifactError> {
+    let mut reader = JournalReader::resume(home, &entry.stream(), position)?;
+    while let Some(record) = reader.next_record()? {
+        let event = decode(entry, &record)?;
+        view.session.apply(&record.meta(), &event);
+        view.position = Some(reader.position());
+    }
+    Ok(())
+}
+
+pub(crate) fn decode(entry: &SessionEntry, record: &Record) -> Result<SessionEvent, ArtifactError> {
+    record.decode().map_err(|source| ArtifactError::Undecodable {
+        session_id: entry.id.clone(),
+        seq: record.seq,
+        source,
+    })
+}
+
+/// Whether a journal that was read before is not the one that is there now.
+pub(crate) const fn is_another(error: &JournalError) -> bool {
+    matches!(
+        error,
+        JournalError::Damaged(_)
+            | JournalError::Replaced { .. }
+            | JournalError::Removed { .. }
+            | JournalError::NoSuchStream { .. }
+    )
 }

@@ -1,16 +1,10 @@
 //! What every store and every index must do, one check for each sentence of the documentation of [`ArtifactStore`] and
-//! [`ArtifactIndex`]. Each panics where the implementation differs.
+//! [`ArtifactIndex`](crate::ArtifactIndex). Each panics where the implementation differs.
 
-use std::sync::Arc;
+mod index;
 
-use serde_json::json;
-use tracking_journal::Committed;
-use tracking_model::{Artifact, RecordMeta, SessionEvent, SessionId, StreamEvent, Timestamp};
-
-use crate::{
-    ArtifactIndex, ArtifactKey, ArtifactQuery, ArtifactStore, Chunks, IndexBatch, KeyPrefix, PutBody,
-    PutMode, PutOptions, Sort, StoreErrorKind,
-};
+use crate::{ArtifactKey, ArtifactStore, Chunks, KeyPrefix, PutBody, PutMode, PutOptions, StoreErrorKind};
+pub use index::index;
 
 /// Runs all checks against an empty store.
 ///
@@ -163,95 +157,4 @@ async fn delete_is_idempotent(store: &dyn ArtifactStore) {
         missing.err().map(|error| error.kind()),
         Some(StoreErrorKind::NotFound)
     );
-}
-
-/// Runs all checks against an empty index.
-///
-/// # Panics
-/// Where the index differs from the documentation.
-pub fn index(index: &dyn ArtifactIndex) {
-    assert!(!index.name().is_empty());
-    let session = SessionId::new("i1").expect("a valid id");
-    let batch = records(&session);
-    for _ in 0..2 {
-        index.apply(&batch).expect("records can be taken, also again");
-    }
-    let names = |query: ArtifactQuery| -> Vec<String> {
-        let found = index.query(&query).expect("a query is answered");
-        found
-            .artifacts
-            .iter()
-            .map(|artifact| artifact.name.to_string())
-            .collect()
-    };
-    assert_eq!(names(ArtifactQuery::new()), ["c.png", "a.log"]);
-    assert_eq!(
-        names(ArtifactQuery::new().with_sort(Sort::Name)),
-        ["a.log", "c.png"]
-    );
-    assert_eq!(names(ArtifactQuery::new().with_tag("kept")), ["a.log"]);
-    let mut of_cluster = ArtifactQuery::new();
-    of_cluster.cluster_name = Some("other".into());
-    assert!(names(of_cluster).is_empty());
-    let limited = index
-        .query(&ArtifactQuery::new().with_limit(1))
-        .expect("a query is answered");
-    assert_eq!((limited.artifacts.len(), limited.more), (1, true));
-    let deleted = artifact(index, "b").expect("a deleted artifact is still known");
-    assert_eq!(deleted.status.as_str(), "deleted");
-    index.forget(&session).expect("a session can be forgotten");
-    assert!(names(ArtifactQuery::new()).is_empty());
-    assert_eq!(artifact(index, "a"), None);
-    index.apply(&batch).expect("a forgotten session can come back");
-    assert_eq!(names(ArtifactQuery::new()).len(), 2);
-}
-
-fn artifact(index: &dyn ArtifactIndex, id: &str) -> Option<Arc<Artifact>> {
-    index
-        .artifact(&id.parse().expect("a valid id"))
-        .expect("a look-up is answered")
-}
-
-/// A session with three artifacts, of which the second is deleted.
-fn records(session: &SessionId) -> IndexBatch {
-    let added = |id: &str, name: &str, minute: u32, tags: &[&str]| {
-        json!({
-            "artifact_id": id, "session_id": session, "collection_id": "c", "upgrade_id": "up", "name": name,
-            "artifact_type": "log_file", "created_at": format!("2025-01-31T05:{minute:02}:00Z"), "status": "created",
-            "tags": tags
-        })
-    };
-    let events = [
-        (
-            "session.created",
-            json!({
-                "session_id": session, "name": "n", "upgrade_id": "up", "cluster_name": "prod",
-                "started_at": "2025-01-31T05:00:00Z", "retention_days": 30
-            }),
-        ),
-        ("artifact.added", added("a", "a.log", 1, &["kept"])),
-        ("artifact.added", added("b", "b.log", 2, &[])),
-        ("artifact.added", added("c", "c.png", 3, &[])),
-        (
-            "artifact.deleted",
-            json!({
-                "artifact_id": "b", "session_id": session, "collection_id": "c", "upgrade_id": "up", "name": "b.log",
-                "artifact_type": "log_file", "from": "created", "status": "deleted"
-            }),
-        ),
-    ];
-    let records = events.iter().zip(1..).map(|((kind, data), seq)| Committed {
-        meta: RecordMeta {
-            seq,
-            id: uuid::Uuid::nil(),
-            at: Timestamp::EPOCH,
-            actor: Arc::from("conformance"),
-        },
-        event: SessionEvent::decode(kind, &data.to_string()).expect("records of this suite are valid"),
-    });
-    IndexBatch {
-        session_id: session.clone(),
-        records: records.collect(),
-        position: None,
-    }
 }

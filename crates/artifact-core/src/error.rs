@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracking_journal::{DataDirError, JournalError, SubmitError};
 use tracking_model::{ArtifactId, CollectionId, DecodeError, FileHash, SessionCommandError, SessionId};
 
-use crate::{IndexError, KeyError, PatternError, SourceError, StoreError};
+use crate::{IndexError, KeyError, PageCursorError, PatternError, SourceError, StoreError, TextQueryError};
 
 /// Why a manager did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,12 @@ pub enum ArtifactError {
     /// A name pattern cannot be read.
     #[error(transparent)]
     Pattern(#[from] PatternError),
+    /// A text query cannot be read.
+    #[error(transparent)]
+    Text(#[from] TextQueryError),
+    /// A page cursor cannot be read, or belongs to a query of another order.
+    #[error(transparent)]
+    Cursor(#[from] PageCursorError),
     /// A record points to where no artifact can be; nothing was read from there.
     #[error(
         "the record of artifact {artifact_id} points outside its session; it was tampered with or is damaged"

@@ -9,7 +9,13 @@ use tracking_model::{
 };
 
 use crate::manager::Inner;
-use crate::{ArtifactError, ArtifactQuery, NamePattern, TestArtifactsManager, Unreadable};
+use crate::{
+    ArtifactError, ArtifactQuery, ArtifactTexts, IndexErrorKind, IndexProgress, NamePattern, PageCursor,
+    PageCursorError, Snippet, Statistics, TestArtifactsManager, Unreadable,
+};
+
+/// Artifacts that are read at a time where all are visited.
+const PAGE: usize = 1000;
 
 /// What a search found.
 #[derive(Debug, Default)]
@@ -18,12 +24,63 @@ pub struct SearchResults {
     pub artifacts: Vec<Arc<Artifact>>,
     /// Whether there are more than the query's limit.
     pub more: bool,
+    /// Where to go on: give it to the same query as [`ArtifactQuery::after`]. `None` if there are no more.
+    pub next: Option<PageCursor>,
+    /// For each artifact what of its text matches, if the query asked for that: `None` where it was found by its name,
+    /// tags or description, and where its text is not here any more.
+    pub snippets: Vec<Option<Snippet>>,
     /// Sessions that could not be read, so that nothing of them was found.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// What there is, counted.
+#[derive(Debug, Default)]
+pub struct StatisticsResults {
+    /// The counts.
+    pub statistics: Statistics,
+    /// Sessions that could not be read, so that nothing of them was counted.
     pub unreadable: Vec<Unreadable>,
 }
 
 /// Finding artifacts.
 impl TestArtifactsManager {
+    /// Brings the index up to date with what was added since it was last used, by whatever process. Searching does so by
+    /// itself; this tells how far it is, after every few thousand records, for it may take a while.
+    ///
+    /// # Errors
+    /// If the data directory cannot be listed, or the index fails.
+    ///
+    /// # Cancellation
+    /// It goes on when the future is dropped.
+    pub async fn update_index(
+        &self,
+        progress: impl Fn(IndexProgress) + Send + Sync + 'static,
+    ) -> Result<Vec<Unreadable>, ArtifactError> {
+        self.run(move |inner| inner.with_index(|| inner.catalogue.refresh_all(&progress)))
+            .await
+    }
+
+    /// Counts the artifacts that a query matches, whatever its order and limit.
+    ///
+    /// # Errors
+    /// As [`Self::search_artifacts`].
+    pub async fn artifact_statistics(
+        &self,
+        query: ArtifactQuery,
+    ) -> Result<StatisticsResults, ArtifactError> {
+        self.run(move |inner| {
+            inner.with_index(|| {
+                let unreadable = inner.refresh_for(&query)?;
+                let statistics = inner.catalogue.index().statistics(&query)?;
+                Ok(StatisticsResults {
+                    statistics,
+                    unreadable,
+                })
+            })
+        })
+        .await
+    }
+
     /// One artifact's record, deleted ones included.
     ///
     /// # Errors
@@ -36,9 +93,11 @@ impl TestArtifactsManager {
     /// The artifacts that a query matches; whatever was added before this call is among them.
     ///
     /// # Errors
-    /// If the data directory cannot be listed, or the index fails. Sessions that cannot be read are named in the answer.
+    /// If the data directory cannot be listed, or the index fails; [`ArtifactError::Cursor`] for a cursor of another order.
+    /// Sessions that cannot be read are named in the answer.
     pub async fn search_artifacts(&self, query: ArtifactQuery) -> Result<SearchResults, ArtifactError> {
-        self.run(move |inner| inner.search(&query)).await
+        self.run(move |inner| inner.with_index(|| inner.search(&query)))
+            .await
     }
 
     /// The artifacts whose names match a pattern (a part of the name, or a glob), the newest first.
@@ -99,28 +158,35 @@ impl TestArtifactsManager {
 }
 
 impl Inner {
-    /// Brings the index up to date; names the sessions that cannot be read.
-    fn refresh_all(&self) -> Result<Vec<Unreadable>, ArtifactError> {
-        let mut unreadable = Vec::new();
-        for session_id in self.catalogue.ids()? {
-            match self.catalogue.refresh(&session_id) {
-                Ok(_) | Err(ArtifactError::UnknownSession(_)) => {}
-                Err(error @ ArtifactError::Index(_)) => return Err(error),
-                Err(error) => unreadable.push(Unreadable { session_id, error }),
+    /// Asks the index, once more if it was found to be useless and is empty now.
+    fn with_index<T>(&self, ask: impl Fn() -> Result<T, ArtifactError>) -> Result<T, ArtifactError> {
+        match ask() {
+            Err(ArtifactError::Index(error)) if error.kind == IndexErrorKind::Reset => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "building the search index anew");
+                self.catalogue.feed_anew();
+                ask()
             }
+            answer => answer,
         }
-        Ok(unreadable)
     }
 
     pub(crate) fn artifact(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
+        self.with_index(|| self.look_up(id))
+    }
+
+    fn look_up(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
         // What is known already needs only its own session brought up to date.
         if let Some(artifact) = self.catalogue.index().artifact(id)? {
-            self.catalogue.refresh(&artifact.session_id)?;
+            match self.catalogue.refresh(&artifact.session_id) {
+                Ok(_) | Err(ArtifactError::UnknownSession(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         if let Some(artifact) = self.catalogue.index().artifact(id)? {
             return Ok(artifact);
         }
-        let mut unreadable = self.refresh_all()?;
+        let mut unreadable = self.catalogue.refresh_all(&|_| {})?;
         match (self.catalogue.index().artifact(id)?, unreadable.pop()) {
             (Some(artifact), _) => Ok(artifact),
             (None, Some(unreadable)) => Err(unreadable.error),
@@ -128,31 +194,66 @@ impl Inner {
         }
     }
 
-    pub(crate) fn search(&self, query: &ArtifactQuery) -> Result<SearchResults, ArtifactError> {
-        let unreadable = match &query.session_id {
-            Some(id) => {
-                self.catalogue.look(id, |_| ())?;
-                Vec::new()
-            }
-            None => self.refresh_all()?,
+    /// Brings the index up to date as far as a query looks.
+    fn refresh_for(&self, query: &ArtifactQuery) -> Result<Vec<Unreadable>, ArtifactError> {
+        let Some(id) = &query.session_id else {
+            return self.catalogue.refresh_all(&|_| {});
         };
+        self.catalogue.look(id, |_| ())?;
+        self.catalogue.refresh(id)?;
+        Ok(Vec::new())
+    }
+
+    pub(crate) fn search(&self, query: &ArtifactQuery) -> Result<SearchResults, ArtifactError> {
+        if let Some(after) = query.after.as_ref().filter(|after| after.sort() != query.sort) {
+            let error = PageCursorError {
+                text: after.to_string(),
+                reason: "is the page cursor of a search in another order; sort as that one did",
+            };
+            return Err(error.into());
+        }
+        let unreadable = self.refresh_for(query)?;
         let found = self.catalogue.index().query(query)?;
+        let snippets = match &query.text {
+            Some(text) if query.snippets => {
+                let snippet = |artifact: &Arc<Artifact>| {
+                    let searched = self.catalogue.texts.text(artifact)?;
+                    Snippet::of(text, &searched)
+                };
+                found.artifacts.iter().map(snippet).collect()
+            }
+            _ => Vec::new(),
+        };
         Ok(SearchResults {
             artifacts: found.artifacts,
             more: found.more,
+            next: found.next,
+            snippets,
             unreadable,
         })
     }
 
-    /// Passes every artifact that `query` matches to `each`, whatever the query's limit, as far as the index was fed.
+    /// Passes every artifact that `query` matches to `each`, whatever the query's limit; what was added before this call is
+    /// among them. They are read in pages, so that memory stays bounded. Sessions that cannot be read are passed over,
+    /// unless the query names one.
     pub(crate) fn each_artifact(
         &self,
         query: ArtifactQuery,
-        each: impl FnMut(Arc<Artifact>) -> Result<(), ArtifactError>,
+        mut each: impl FnMut(Arc<Artifact>) -> Result<(), ArtifactError>,
     ) -> Result<(), ArtifactError> {
-        let query = query.with_limit(usize::MAX);
-        let found = self.catalogue.index().query(&query)?;
-        found.artifacts.into_iter().try_for_each(each)
+        let mut query = query.with_limit(PAGE);
+        for unreadable in self.refresh_for(&query)? {
+            let error: &dyn std::error::Error = &unreadable.error;
+            tracing::warn!(session = %unreadable.session_id, error, "passing over a session that cannot be read");
+        }
+        loop {
+            let found = self.catalogue.index().query(&query)?;
+            found.artifacts.into_iter().try_for_each(&mut each)?;
+            match found.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Changes an artifact as its record is now; looks again where someone else changed it meanwhile.

@@ -5,9 +5,11 @@ mod cleanup;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod copy_out;
+mod cursor;
 mod deletion;
 mod error;
 mod executor;
+mod feed;
 mod finding;
 mod history;
 mod import;
@@ -21,9 +23,14 @@ mod recorded;
 mod retention;
 mod sessions;
 mod snapshots;
+mod snippet;
 mod source;
+mod statistics;
 mod store;
+mod text_query;
+mod texts;
 mod verify;
+pub mod words;
 mod writer;
 
 pub use cleanup::{
@@ -31,28 +38,35 @@ pub use cleanup::{
     SparedMeanwhile,
 };
 pub use copy_out::{Download, DownloadRecord};
+pub use cursor::{PageCursor, PageCursorError};
 pub use deletion::{DeleteOptions, DeletedBytes, Deletion};
 pub use error::ArtifactError;
-pub use finding::SearchResults;
+pub use feed::IndexProgress;
+pub use finding::{SearchResults, StatisticsResults};
 pub use import::{ImportError, ImportFailure, ImportOptions, ImportReport, ImportedSession};
 #[cfg(any(test, feature = "test-util"))]
 pub use index::MockArtifactIndex;
-pub use index::{ArtifactIndex, IndexBatch, IndexError, Matches, MemoryIndex};
+pub use index::{
+    ArtifactIndex, ArtifactTexts, IndexBatch, IndexError, IndexErrorKind, Matches, MemoryIndex, NoTexts,
+};
 pub use ingest::{AddProgress, NewFile};
 pub use manager::{TestArtifactsManager, Unreadable};
 pub use options::ManagerOptions;
-pub use query::{ArtifactQuery, DEFAULT_LIMIT, NamePattern, PatternError, Sort};
+pub use query::{ArtifactQuery, DEFAULT_LIMIT, MAX_RANKED, NamePattern, PatternError, Sort};
 pub use retention::{
     DEFAULT_FAILED_FACTOR, Held, PlannedSession, RetentionPlan, RetentionPolicy, RetentionRule, SessionMeta,
     SpareReason, SparedSession,
 };
 pub use sessions::Sessions;
+pub use snippet::Snippet;
 pub use source::{FileKind, SourceError, Symlinks};
+pub use statistics::{Amount, Day, Group, LARGEST, Statistics};
 #[cfg(any(test, feature = "test-util"))]
 pub use store::MockArtifactStore;
 pub use store::{
     ArtifactKey, ArtifactStore, ChunkSender, Chunks, KeyError, KeyPrefix, LocalStore, MemoryStore, Object,
     ObjectMeta, PutBody, PutMode, PutOptions, PutOutcome, ReceiverGone, Retry, StoreError, StoreErrorKind,
 };
+pub use text_query::{TextQuery, TextQueryError, TextTerm};
 pub use verify::{Finding, Problem, VerifyProgress, VerifyReport, VerifyScope};
 pub use writer::{ArtifactReader, ArtifactWriter};

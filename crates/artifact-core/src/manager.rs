@@ -54,8 +54,7 @@ impl TestArtifactsManager {
     }
 
     fn over(home: Option<DataDir>, vault: Vault, options: ManagerOptions) -> Self {
-        let (index, journal) = (Arc::clone(&options.index), options.journal.clone());
-        let catalogue = Catalogue::new(home, vault, index, journal);
+        let catalogue = Catalogue::new(home, vault, &options);
         Self {
             inner: Arc::new(Inner {
                 catalogue,

@@ -10,6 +10,9 @@ use crate::{ArtifactIndex, MemoryIndex};
 /// Where artifacts go in a bucket unless told otherwise.
 const DEFAULT_S3_PREFIX: &str = "eks-upgrade-agent/artifacts";
 
+/// Bytes of each log-like artifact that are searched as text unless told otherwise.
+const DEFAULT_TEXT_BYTES: u64 = 64 << 10;
+
 /// How a manager works.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -18,6 +21,9 @@ pub struct ManagerOptions {
     pub journal: JournalOptions,
     /// Where artifacts are looked up.
     pub index: Arc<dyn ArtifactIndex>,
+    /// How many bytes from the beginning of a log-like artifact are searched as text; 0 for none. What was indexed before
+    /// stays as it is.
+    pub text_bytes: u64,
     /// The bucket that new sessions name.
     pub s3_bucket: Option<Arc<str>>,
     /// The prefix that new sessions' prefixes begin with; their id is added.
@@ -31,6 +37,7 @@ impl Default for ManagerOptions {
         Self {
             journal: JournalOptions::default(),
             index: Arc::new(MemoryIndex::new()),
+            text_bytes: DEFAULT_TEXT_BYTES,
             s3_bucket: None,
             s3_prefix: DEFAULT_S3_PREFIX.into(),
             retention_days: DEFAULT_RETENTION_DAYS,
@@ -50,6 +57,13 @@ impl ManagerOptions {
     #[must_use]
     pub fn with_index(mut self, index: Arc<dyn ArtifactIndex>) -> Self {
         self.index = index;
+        self
+    }
+
+    /// Sets how many bytes from the beginning of a log-like artifact are searched as text.
+    #[must_use]
+    pub const fn with_text_bytes(mut self, bytes: u64) -> Self {
+        self.text_bytes = bytes;
         self
     }
 

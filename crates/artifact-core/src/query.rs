@@ -8,8 +8,14 @@ use tracking_model::{
     Artifact, ArtifactStatus, ArtifactType, CollectionId, SessionId, TaskId, Timestamp, UpgradeId,
 };
 
+use crate::words::Words;
+use crate::{PageCursor, TextQuery};
+
 /// Most artifacts that a query returns unless it says otherwise.
 pub const DEFAULT_LIMIT: usize = 100;
+
+/// Most matches that [`Sort::Rank`] ranks: the newest of them.
+pub const MAX_RANKED: usize = 10_000;
 
 /// A name pattern that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +41,9 @@ impl NamePattern {
     /// [`PatternError`] for a glob that has no meaning, such as `[a`.
     pub fn new(pattern: impl Into<String>) -> Result<Self, PatternError> {
         let pattern = pattern.into();
+        let text = pattern.to_lowercase();
         let glob = if pattern.contains(['*', '?', '[', '{']) {
-            let glob = GlobBuilder::new(&pattern).case_insensitive(true).build();
+            let glob = GlobBuilder::new(&text).build();
             let glob = glob.map_err(|error| PatternError {
                 pattern: pattern.clone(),
                 reason: error.kind().to_string(),
@@ -45,7 +52,6 @@ impl NamePattern {
         } else {
             None
         };
-        let text = pattern.to_lowercase();
         Ok(Self { text, glob })
     }
 
@@ -64,10 +70,44 @@ impl NamePattern {
     /// Whether it matches `name`.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
         match &self.glob {
             Some(glob) => glob.is_match(name),
-            None => name.to_lowercase().contains(&self.text),
+            None => name.contains(&self.text),
         }
+    }
+
+    /// Texts that each name in lower case has in it that matches; none if there is nothing that all of them have.
+    #[must_use]
+    pub fn literals(&self) -> Vec<String> {
+        if !self.is_glob() {
+            return vec![self.text.clone()];
+        }
+        let mut literals = vec![String::new()];
+        let mut chars = self.text.chars();
+        // What stands within brackets and braces is a choice.
+        let mut depth = 0_usize;
+        while let Some(c) = chars.next() {
+            match c {
+                '[' | '{' => depth += 1,
+                ']' | '}' => depth = depth.saturating_sub(1),
+                '*' | '?' => {}
+                _ if depth > 0 => continue,
+                '\\' => {}
+                c => {
+                    if let Some(literal) = literals.last_mut() {
+                        literal.push(c);
+                    }
+                    continue;
+                }
+            }
+            if c == '\\' {
+                chars.next();
+            }
+            literals.push(String::new());
+        }
+        literals.retain(|literal| !literal.is_empty());
+        literals
     }
 }
 
@@ -77,14 +117,21 @@ impl fmt::Debug for NamePattern {
     }
 }
 
-/// In which order artifacts are returned.
+/// In which order artifacts are returned. Those that are equal in it come newest first, at last by their ids, so that the
+/// order is the same each time.
+///
+/// An order that an index does not know must not compile, so this may be matched exhaustively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub enum Sort {
     /// Those added last first.
     #[default]
     Newest,
-    /// The largest first.
+    /// Those added first first.
+    Oldest,
+    /// Those first in which the words of the text stand in the name, then in tags, then in the description
+    /// ([`TextQuery::score`]). Ranks the newest [`MAX_RANKED`] matches; older ones are not found.
+    Rank,
+    /// The largest first, those of unknown size last.
     Size,
     /// By name, without regard to case.
     Name,
@@ -94,8 +141,8 @@ pub enum Sort {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ArtifactQuery {
-    /// Words, without regard to case, that must all occur in the name, the description or the tags.
-    pub text: Option<String>,
+    /// What must be in the name, the description, the tags or the text of a log, and what must not.
+    pub text: Option<TextQuery>,
     /// What the name must match.
     pub name: Option<NamePattern>,
     /// The types of which it must be one; any if empty.
@@ -132,6 +179,11 @@ pub struct ArtifactQuery {
     pub sort: Sort,
     /// At most so many.
     pub limit: usize,
+    /// Only what comes after this place: [`Matches::next`](crate::Matches) of a query that was the same but for its
+    /// limit.
+    pub after: Option<PageCursor>,
+    /// Whether results are to show where their texts match: [`SearchResults::snippets`](crate::SearchResults).
+    pub snippets: bool,
 }
 
 impl Default for ArtifactQuery {
@@ -156,6 +208,8 @@ impl Default for ArtifactQuery {
             until: None,
             sort: Sort::default(),
             limit: DEFAULT_LIMIT,
+            after: None,
+            snippets: false,
         }
     }
 }
@@ -167,10 +221,10 @@ impl ArtifactQuery {
         Self::default()
     }
 
-    /// Looks for words in names, descriptions and tags.
+    /// Looks for words in names, descriptions, tags and the texts of logs.
     #[must_use]
-    pub fn with_text(mut self, text: impl Into<String>) -> Self {
-        self.text = Some(text.into());
+    pub fn with_text(mut self, text: TextQuery) -> Self {
+        self.text = Some(text);
         self
     }
 
@@ -251,14 +305,34 @@ impl ArtifactQuery {
         self
     }
 
-    /// Whether an artifact of an upgrade of this cluster is what is looked for.
+    /// Goes on after a page.
     #[must_use]
-    pub fn matches(&self, artifact: &Artifact, cluster_name: &str) -> bool {
+    pub fn with_after(mut self, after: PageCursor) -> Self {
+        self.after = Some(after);
+        self
+    }
+
+    /// Shows where texts match.
+    #[must_use]
+    pub const fn with_snippets(mut self) -> Self {
+        self.snippets = true;
+        self
+    }
+
+    /// Whether an artifact of an upgrade of this cluster, with these words, is what is looked for.
+    #[must_use]
+    pub fn matches(&self, artifact: &Artifact, cluster_name: &str, words: &Words) -> bool {
+        self.matches_record(artifact, cluster_name)
+            && self.text.as_ref().is_none_or(|text| text.matches(words))
+    }
+
+    /// Whether its record is what is looked for, whatever its text.
+    #[must_use]
+    pub fn matches_record(&self, artifact: &Artifact, cluster_name: &str) -> bool {
         self.matches_place(artifact, cluster_name)
             && self.matches_kind(artifact)
             && self.matches_range(artifact)
             && self.name.as_ref().is_none_or(|name| name.matches(&artifact.name))
-            && self.text.as_ref().is_none_or(|text| has_words(artifact, text))
     }
 
     fn matches_place(&self, artifact: &Artifact, cluster_name: &str) -> bool {
@@ -300,15 +374,6 @@ fn is_or_any<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
     wanted.is_none_or(|wanted| wanted == found)
 }
 
-fn has_words(artifact: &Artifact, text: &str) -> bool {
-    let name = artifact.name.to_lowercase();
-    let description = artifact.description.as_deref().unwrap_or_default().to_lowercase();
-    let tags: Vec<String> = artifact.tags.iter().map(|tag| tag.to_lowercase()).collect();
-    text.to_lowercase().split_whitespace().all(|word| {
-        name.contains(word) || description.contains(word) || tags.iter().any(|tag| tag.contains(word))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,6 +385,9 @@ mod tests {
         assert!(matches("*.log", "Build.LOG"));
         assert!(!matches("*.log", "build.log.gz"));
         assert!(matches("node-[12].*", "node-2.yaml"));
+        let literals = |pattern: &str| NamePattern::new(pattern).unwrap().literals().join("|");
+        assert_eq!(literals("Node*7?b[ab]c{d,e{f,g}}h\\*i"), "node|7|b|c|h|i");
+        assert_eq!(literals("Ä.log"), "ä.log");
         let error = NamePattern::new("[a").unwrap_err();
         assert!(error.to_string().contains("\"[a\""), "{error}");
     }

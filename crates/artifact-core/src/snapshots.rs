@@ -2,18 +2,22 @@
 //! worth, and exact when the manager is closed.
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
-use tracking_model::{ArtifactStatus, SessionId, SessionSnapshot, StreamId};
+use tracking_model::{
+    Artifact, ArtifactStatus, Collection, SessionId, SessionSnapshot, SnapshotArtifacts, StreamId,
+};
 
 use crate::manager::Inner;
-use crate::{ArtifactError, ArtifactQuery};
+use crate::{ArtifactError, ArtifactQuery, Sort};
 
 /// A snapshot is never younger than this when it is replaced…
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -143,10 +147,7 @@ impl Inner {
             .and_then(|lock| lock.lock().map(|()| lock))
             .map_err(|error| ArtifactError::io("lock", &lock_path, error))?;
         let session = self.catalogue.session(id)?;
-        let mut query = ArtifactQuery::new().in_session(id.clone()).with_limit(usize::MAX);
-        query.statuses = ArtifactStatus::ALL.to_vec();
-        let mut artifacts = self.catalogue.index().query(&query)?.artifacts;
-        artifacts.reverse();
+        let artifacts = OfSession { inner: self, id };
         let data_dir = home.path().to_string_lossy();
         let snapshot = SessionSnapshot::new(&session, &artifacts, &data_dir);
         replace(&path, |out| snapshot.write_to(out))
@@ -158,6 +159,38 @@ impl Inner {
             .not_before
             .insert(id.clone(), Instant::now() + interval);
         Ok(())
+    }
+}
+
+/// The artifacts of a session, read from the index in pages.
+#[derive(Debug)]
+struct OfSession<'a> {
+    inner: &'a Inner,
+    id: &'a SessionId,
+}
+
+impl SnapshotArtifacts for OfSession<'_> {
+    fn each(
+        &self,
+        collection: &Collection,
+        visit: &mut dyn FnMut(&Artifact) -> ControlFlow<()>,
+    ) -> Result<(), String> {
+        let mut query = ArtifactQuery::new()
+            .in_session(self.id.clone())
+            .in_collection(collection.collection_id.clone())
+            .with_sort(Sort::Oldest);
+        query.statuses = ArtifactStatus::ALL.to_vec();
+        let mut going_on = ControlFlow::Continue(());
+        let read = self.inner.each_artifact(query, |artifact| {
+            if going_on.is_continue() {
+                going_on = visit(&artifact);
+            }
+            Ok(())
+        });
+        read.map_err(|error| match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod artifact;
 mod gc;
 mod run;
+mod search;
 mod store;
 mod task;
 mod upgrade;
@@ -16,9 +17,8 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use artifact::{ArtifactAdd, ArtifactCommand, ArtifactRef, CollectionCommand, SessionCommand};
 pub(crate) use gc::GcArgs;
 pub(crate) use run::RunArgs;
-pub(crate) use store::{
-    ExportArgs, ImportArgs, JournalCommand, SearchArgs, SinksArgs, SinksCommand, VerifyArgs,
-};
+pub(crate) use search::{CriteriaArgs, SearchArgs, StatsArgs};
+pub(crate) use store::{ExportArgs, ImportArgs, JournalCommand, SinksArgs, SinksCommand, VerifyArgs};
 pub(crate) use task::{TaskAddArgs, TaskCommand, TaskName};
 pub(crate) use upgrade::UpgradeCommand;
 pub(crate) use value::{Deadline, KeyValue, PlainSteps};
@@ -133,8 +133,11 @@ Examples:
     #[command(subcommand)]
     Artifact(ArtifactCommand),
 
-    /// Find artifacts by name and tag
+    /// Find artifacts by words, also of their texts, and by what they are
     Search(SearchArgs),
+
+    /// Count artifacts and their bytes
+    Stats(StatsArgs),
 
     /// Delete what was kept for long enough
     Gc(GcArgs),

@@ -7,6 +7,7 @@ mod gc;
 mod journal;
 pub(crate) mod run;
 pub(crate) mod runtime;
+mod search;
 mod session;
 mod show;
 mod sinks;
@@ -40,7 +41,8 @@ pub(crate) fn dispatch(command: Command, settings: &Settings) -> Result<u8, Fail
         Command::Session(command) => session::session(command, settings),
         Command::Collection(command) => session::collection(command, settings),
         Command::Artifact(command) => artifact::artifact(command, settings),
-        Command::Search(args) => artifact::search(args, settings),
+        Command::Search(args) => search::search(args, settings),
+        Command::Stats(args) => search::stats(args, settings),
         Command::Completions { shell } => completions(shell, settings),
     };
     done.map(|()| 0)

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 
 use serde_json::json;
 
-use crate::render::Palette;
+use crate::render::{Palette, one_line};
 
 /// Why a command did not do what it was asked; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub(crate) struct Report {
     attempted: String,
     causes: Vec<String>,
     hint: Option<String>,
+    /// A text that cannot be read, and the character at which it stops making sense.
+    place: Option<(String, usize)>,
 }
 
 impl Failure {
@@ -72,6 +74,7 @@ impl Failure {
             attempted: attempted.into(),
             causes: vec![cause.into()],
             hint: None,
+            place: None,
         })
     }
 
@@ -82,6 +85,7 @@ impl Failure {
             attempted: attempted.into(),
             causes: chain(error),
             hint: None,
+            place: None,
         })
     }
 
@@ -98,6 +102,14 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         if let Self::Told(report) = &mut self {
             report.hint = Some(hint.into());
+        }
+        self
+    }
+
+    /// Shows where in a text the cause is.
+    pub(crate) fn at(mut self, text: impl Into<String>, character: usize) -> Self {
+        if let Self::Told(report) = &mut self {
+            report.place = Some((text.into(), character));
         }
         self
     }
@@ -136,6 +148,12 @@ impl Report {
         };
         line(&error, &format!("cannot {}", self.attempted));
         line(&cause, &self.causes.join(": "));
+        if let Some((excerpt, character)) = &self.place {
+            let before: String = excerpt.chars().take(*character).collect();
+            let indent = " ".repeat(console::measure_text_width(&one_line(&before)));
+            line("      ", &one_line(excerpt));
+            line("      ", &format!("{indent}{}", palette.error("^")));
+        }
         if let Some(advice) = &self.hint {
             line(&format!(" {hint}"), advice);
         }
@@ -143,13 +161,16 @@ impl Report {
     }
 
     fn to_json(&self, code: u8) -> String {
-        let error = json!({"error": {
+        let mut error = json!({"error": {
             "kind": self.kind.as_str(),
             "exit_code": code,
             "attempted": self.attempted,
             "causes": self.causes,
             "hint": self.hint,
         }});
+        if let Some((_, character)) = &self.place {
+            error["error"]["character"] = json!(character);
+        }
         format!("{error}\n")
     }
 }

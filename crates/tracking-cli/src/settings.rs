@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tracking_facade::{
-    Archive, ArtifactError, DataDir, JournalOptions, ManagerOptions, ProgressError, ProgressTracker,
-    ProgressTrackerOptions, TestArtifactsManager, TrackingError, UpgradeId, session_outcome,
+    Archive, ArtifactError, DataDir, JournalOptions, ProgressError, ProgressTracker, ProgressTrackerOptions,
+    TestArtifactsManager, TrackingError, UpgradeId, open_artifacts, session_outcome,
 };
 use tracking_model::check_name;
 
@@ -143,7 +143,7 @@ impl Settings {
         let journal = JournalOptions::default()
             .with_actor(Arc::clone(&self.actor))
             .with_lock_timeout(self.lock_timeout);
-        TestArtifactsManager::new(dir, ManagerOptions::default().with_journal(journal))
+        open_artifacts(dir, journal)
     }
 
     /// Notes in the session that is named as the upgrade how that ended, if it has. The upgrade's own record is there

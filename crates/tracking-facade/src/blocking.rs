@@ -25,7 +25,7 @@ use tracking_model::{
 use crate::{
     Archive, ArtifactError, ArtifactQuery, CleanupOptions, CleanupProgress, CleanupReport, DeleteOptions,
     Deletion, Download, RetentionPlan, RetentionPolicy, SearchResults, Sessions, ShutdownReport,
-    TrackingError, VerifyProgress, VerifyReport, VerifyScope,
+    StatisticsResults, TrackingError, VerifyProgress, VerifyReport, VerifyScope,
 };
 
 /// Configures a blocking [`Tracking`], as [`crate::TrackingBuilder`] does an async one.
@@ -313,6 +313,8 @@ blocking! { TestArtifactsManager, artifacts, ArtifactError,
     recent_artifacts(hours: u32, session_id: Option<SessionId>) -> SearchResults;
     /// The artifacts that a query matches.
     search_artifacts(query: ArtifactQuery) -> SearchResults;
+    /// Counts the artifacts that a query matches.
+    artifact_statistics(query: ArtifactQuery) -> StatisticsResults;
     /// What retention would delete now, and what not and why.
     plan_retention(policy: RetentionPolicy) -> RetentionPlan;
     /// Deletes what a policy says may go.

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifact_core::{ManagerOptions, TestArtifactsManager};
 use progress_core::{NewUpgrade, ProgressTracker, ProgressTrackerOptions};
 use serde_json::{Map, Value};
 use tracking_journal::{Clock, DataDir, EventSink, JournalOptions, SinkName, SystemClock};
 use tracking_model::{IdError, PlanId, TextError, UpgradeId, check_name};
 
+use crate::artifacts::open_artifacts;
 use crate::relays::Relays;
 use crate::tracking::{Parts, Tracking};
 use crate::{Archive, TrackingError};
@@ -237,8 +237,7 @@ impl TrackingBuilder {
             .with_actor(self.actor.as_str())
             .with_lock_timeout(self.lock_timeout)
             .with_clock(Arc::clone(&self.clock));
-        let artifacts =
-            TestArtifactsManager::new(dir.clone(), ManagerOptions::default().with_journal(journal));
+        let artifacts = open_artifacts(dir.clone(), journal);
         let archive = Archive::new(dir, self.clock);
         Ok(Parts {
             progress,

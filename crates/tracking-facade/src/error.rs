@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use artifact_core::{ArtifactError, SourceError, StoreErrorKind};
+use artifact_core::{ArtifactError, IndexErrorKind, SourceError, StoreErrorKind};
 use progress_core::ProgressError;
 use tracking_journal::{CursorError, DataDirError, JournalError};
 use tracking_model::{CommandError, SessionCommandError};
@@ -139,7 +139,11 @@ fn artifact_kind(error: &ArtifactError) -> ErrorKind {
         ArtifactError::Store(error) if error.kind() == StoreErrorKind::NotFound => ErrorKind::NotFound,
         ArtifactError::NoHistory(_) => ErrorKind::Refused,
         ArtifactError::Store(_) | ArtifactError::Io { .. } => ErrorKind::Unavailable,
-        ArtifactError::Pattern(_) => ErrorKind::Invalid,
+        ArtifactError::Pattern(_) | ArtifactError::Text(_) | ArtifactError::Cursor(_) => ErrorKind::Invalid,
+        ArtifactError::Index(error) => match error.kind {
+            IndexErrorKind::Full | IndexErrorKind::Unavailable => ErrorKind::Unavailable,
+            _ => ErrorKind::Failed,
+        },
         ArtifactError::Undecodable { .. }
         | ArtifactError::UnsafePath { .. }
         | ArtifactError::Altered { .. } => ErrorKind::Refused,

@@ -25,6 +25,7 @@
 mod front_page {}
 
 mod archive;
+mod artifacts;
 pub mod blocking;
 mod builder;
 mod error;
@@ -35,6 +36,7 @@ mod tracking;
 mod verify;
 
 pub use archive::{Archive, LatestUpgrade, UpgradeView};
+pub use artifacts::open_artifacts;
 pub use builder::{Problem, TrackingBuilder};
 pub use error::{ErrorKind, TrackingError};
 pub use import::{ArchiveImport, ImportSources};
@@ -45,12 +47,14 @@ pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 
 pub use artifact_core::ImportReport as SessionImport;
 pub use artifact_core::{
-    AddProgress, ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, CleanupFailure, CleanupMode,
-    CleanupOptions, CleanupProgress, CleanupReport, DEFAULT_FAILED_FACTOR, DeleteOptions, DeletedBytes,
-    Deletion, Download, DownloadRecord, Finding, Held, ImportError, ManagerOptions, NamePattern, NewFile,
-    OrphanFile, OrphanMode, PlannedSession, RetentionPlan, RetentionPolicy, RetentionRule, SearchResults,
-    SessionMeta, Sessions, Sort, SourceError, SpareReason, SparedMeanwhile, SparedSession, Symlinks,
-    TestArtifactsManager, Unreadable, VerifyProgress, VerifyReport, VerifyScope,
+    AddProgress, Amount, ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, CleanupFailure,
+    CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, DEFAULT_FAILED_FACTOR, Day, DeleteOptions,
+    DeletedBytes, Deletion, Download, DownloadRecord, Finding, Held, ImportError, IndexError, IndexErrorKind,
+    IndexProgress, ManagerOptions, NamePattern, NewFile, OrphanFile, OrphanMode, PageCursor, PageCursorError,
+    PatternError, PlannedSession, RetentionPlan, RetentionPolicy, RetentionRule, SearchResults, SessionMeta,
+    Sessions, Snippet, Sort, SourceError, SpareReason, SparedMeanwhile, SparedSession, Statistics,
+    StatisticsResults, Symlinks, TestArtifactsManager, TextQuery, TextQueryError, Unreadable, VerifyProgress,
+    VerifyReport, VerifyScope,
 };
 pub use progress_core::{
     Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, History, ImportReport,

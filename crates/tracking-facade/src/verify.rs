@@ -115,7 +115,9 @@ impl Archive {
         if scopes.is_empty() {
             return Ok(total);
         }
-        let manager = TestArtifactsManager::new(self.data_dir().clone(), ManagerOptions::default());
+        // Records are read from the journals: an index could have been altered along with the bytes.
+        let options = ManagerOptions::default().with_text_bytes(0);
+        let manager = TestArtifactsManager::new(self.data_dir().clone(), options);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(TrackingError::Runtime)?;

@@ -13,7 +13,7 @@ use crate::place::Place;
 use crate::reader::{open_journal, read_steadily, same_file};
 use crate::recovery::State;
 use crate::watch::watch;
-use crate::{Commit, DataDir, Head, JournalError, RecoveryReport};
+use crate::{Commit, DataDir, Head, JournalError, Position, RecoveryReport};
 
 /// How often a follower looks where nothing tells it, as on network file systems.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -26,6 +26,8 @@ pub struct Loaded<F> {
     pub state: F,
     /// Where it stands.
     pub head: Head,
+    /// The same, with the place in the file from which reading goes on.
+    pub position: Position,
     /// What reading found.
     pub recovery: RecoveryReport,
 }
@@ -41,6 +43,10 @@ pub fn load<F: Fold>(dir: &DataDir, stream: &StreamId) -> Result<Loaded<F>, Jour
     Ok(Loaded {
         state: fold,
         head: chain.head,
+        position: Position {
+            head: chain.head,
+            offset: chain.offset,
+        },
         recovery: report,
     })
 }

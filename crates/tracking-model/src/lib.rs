@@ -61,7 +61,7 @@ pub use session_event::{
     SessionCreated, SessionEvent, SessionImported, SessionOutcomeSet, SessionPinned,
 };
 pub use session_refusal::SessionCommandError;
-pub use session_snapshot::SessionSnapshot;
+pub use session_snapshot::{SessionSnapshot, SnapshotArtifacts};
 pub use session_summary::{ArtifactTypeCounts, SessionSummary};
 pub use snapshot::{EventHistory, Snapshot};
 pub use status::{Status, Subject, TaskType, TransitionError, UnknownName};

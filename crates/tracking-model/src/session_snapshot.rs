@@ -1,9 +1,11 @@
 //! A session as the JSON file that people and the reference's tools read.
 
+use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use serde::ser::{SerializeMap, SerializeStruct};
+use serde::ser::{Error as _, SerializeMap, SerializeSeq, SerializeStruct};
 use serde::{Serialize, Serializer};
 
 use crate::{Artifact, Collection, Session};
@@ -16,14 +18,44 @@ use crate::{Artifact, Collection, Session};
 #[derive(Debug)]
 pub struct SessionSnapshot<'a> {
     session: &'a Session,
-    artifacts: &'a [Arc<Artifact>],
+    artifacts: &'a dyn SnapshotArtifacts,
     data_dir: &'a str,
+}
+
+/// Where a snapshot gets its artifacts, so that it need not hold all of them.
+pub trait SnapshotArtifacts: fmt::Debug {
+    /// Passes those of a collection to `visit`, in the order in which they were added, until it fails. What it fails with
+    /// is its own to keep.
+    ///
+    /// # Errors
+    /// If they cannot be read, in words.
+    fn each(
+        &self,
+        collection: &Collection,
+        visit: &mut dyn FnMut(&Artifact) -> ControlFlow<()>,
+    ) -> Result<(), String>;
+}
+
+impl SnapshotArtifacts for Vec<Arc<Artifact>> {
+    fn each(
+        &self,
+        collection: &Collection,
+        visit: &mut dyn FnMut(&Artifact) -> ControlFlow<()>,
+    ) -> Result<(), String> {
+        let mut held = self
+            .iter()
+            .filter(|artifact| artifact.collection_id == collection.collection_id);
+        // Whoever visits keeps why it stopped.
+        match held.try_for_each(|artifact| visit(artifact)) {
+            ControlFlow::Continue(()) | ControlFlow::Break(()) => Ok(()),
+        }
+    }
 }
 
 impl<'a> SessionSnapshot<'a> {
     /// The snapshot of a session in `data_dir` with all its artifacts, in the order in which they were added.
     #[must_use]
-    pub const fn new(session: &'a Session, artifacts: &'a [Arc<Artifact>], data_dir: &'a str) -> Self {
+    pub const fn new(session: &'a Session, artifacts: &'a dyn SnapshotArtifacts, data_dir: &'a str) -> Self {
         Self {
             session,
             artifacts,
@@ -103,12 +135,21 @@ struct Artifacts<'a>(&'a SessionSnapshot<'a>, &'a Collection);
 
 impl Serialize for Artifacts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let of_collection = self
-            .0
-            .artifacts
-            .iter()
-            .filter(|artifact| artifact.collection_id == self.1.collection_id);
-        serializer.collect_seq(of_collection.map(|artifact| ArtifactOut(self.0, artifact)))
+        let mut out = serializer.serialize_seq(None)?;
+        let mut failed = None;
+        let visited = self.0.artifacts.each(self.1, &mut |artifact| match out
+            .serialize_element(&ArtifactOut(self.0, artifact))
+        {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        });
+        match failed {
+            Some(error) => Err(error),
+            None => visited.map_err(S::Error::custom).and_then(|()| out.end()),
+        }
     }
 }
 

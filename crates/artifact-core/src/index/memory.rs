@@ -1,16 +1,17 @@
 //! An index in memory: holds every record and looks at each for a query.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tracking_journal::Position;
-use tracking_model::{Artifact, ArtifactId, SessionEvent, SessionId};
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus, RecordMeta, SessionEvent, SessionId};
 
-use super::{ArtifactIndex, IndexBatch, IndexError, Matches};
-use crate::{ArtifactQuery, Sort};
+use super::{ArtifactIndex, ArtifactTexts, IndexBatch, IndexError, Matches};
+use crate::statistics::LARGEST;
+use crate::words::Words;
+use crate::{ArtifactQuery, MAX_RANKED, PageCursor, Sort, Statistics};
 
-/// Keeps artifact records in memory; the cost of a query grows with their number.
+/// Keeps artifact records and their words in memory; the cost of a query grows with their number.
 #[derive(Debug, Default)]
 pub struct MemoryIndex {
     state: RwLock<State>,
@@ -18,9 +19,9 @@ pub struct MemoryIndex {
 
 #[derive(Debug, Default)]
 struct State {
-    sessions: HashMap<SessionId, Indexed>,
+    sessions: BTreeMap<SessionId, Indexed>,
     /// Ids of sessions taken over may repeat, so an id leads to one record for each session that has it.
-    artifacts: BTreeMap<ArtifactId, Vec<Arc<Artifact>>>,
+    artifacts: BTreeMap<ArtifactId, BTreeMap<SessionId, Entry>>,
 }
 
 #[derive(Debug)]
@@ -40,6 +41,28 @@ impl Default for Indexed {
     }
 }
 
+#[derive(Debug)]
+struct Entry {
+    artifact: Arc<Artifact>,
+    words: Words,
+}
+
+impl Entry {
+    fn new(artifact: Arc<Artifact>, texts: &dyn ArtifactTexts) -> Self {
+        let words = words(&artifact, texts);
+        Self { artifact, words }
+    }
+}
+
+/// The words of an artifact as it is now.
+fn words(artifact: &Artifact, texts: &dyn ArtifactTexts) -> Words {
+    let text = match artifact.status {
+        ArtifactStatus::Deleted => None,
+        _ => texts.text(artifact),
+    };
+    Words::of(artifact, text.as_deref())
+}
+
 impl MemoryIndex {
     /// An empty index.
     #[must_use]
@@ -57,7 +80,7 @@ impl MemoryIndex {
 }
 
 impl State {
-    fn take(&mut self, batch: &IndexBatch) {
+    fn take(&mut self, batch: &IndexBatch, texts: &dyn ArtifactTexts) {
         let session = self.sessions.entry(batch.session_id.clone()).or_default();
         for record in &batch.records {
             if record.meta.seq <= session.seq {
@@ -71,34 +94,107 @@ impl State {
                 }
                 SessionEvent::ArtifactAdded(artifact) => {
                     let records = self.artifacts.entry(artifact.artifact_id.clone()).or_default();
-                    records.retain(|record| record.session_id != batch.session_id);
-                    records.push(Arc::clone(artifact));
+                    records.insert(batch.session_id.clone(), Entry::new(Arc::clone(artifact), texts));
                 }
                 SessionEvent::Artifact(_, change) => {
-                    let records = self.artifacts.get_mut(&change.artifact_id).into_iter().flatten();
-                    for artifact in records.filter(|artifact| artifact.session_id == batch.session_id) {
-                        change.apply(Arc::make_mut(artifact), record.meta.at);
+                    let records = self.artifacts.get_mut(&change.artifact_id);
+                    if let Some(entry) = records.and_then(|records| records.get_mut(&batch.session_id)) {
+                        change_entry(entry, change, &record.meta, texts);
                     }
                 }
                 _ => {}
             }
         }
-        if batch.position.is_some() {
-            session.position = batch.position;
+        if let Some(position) = batch.position
+            && position.head.seq >= session.seq
+        {
+            session.position = Some(position);
         }
     }
 
-    fn find(&self, query: &ArtifactQuery) -> Vec<Arc<Artifact>> {
-        self.artifacts
-            .values()
-            .flatten()
-            .filter(|artifact| {
-                let session = self.sessions.get(&artifact.session_id);
+    fn matching<'a>(&'a self, query: &'a ArtifactQuery) -> impl Iterator<Item = &'a Arc<Artifact>> {
+        let entries = self.artifacts.values().flat_map(BTreeMap::iter);
+        entries
+            .filter(|(session_id, entry)| {
+                let session = self.sessions.get(*session_id);
                 let cluster_name = session.map_or("", |session| &session.cluster_name);
-                query.matches(artifact, cluster_name)
+                query.matches(&entry.artifact, cluster_name, &entry.words)
             })
-            .cloned()
-            .collect()
+            .map(|(_, entry)| &entry.artifact)
+    }
+
+    fn find(&self, query: &ArtifactQuery) -> Matches {
+        let matching = self.matching(query);
+        let mut found: BTreeSet<_> = matching.map(|artifact| Found::new(query, artifact)).collect();
+        if query.sort == Sort::Rank && found.len() > MAX_RANKED {
+            let newest = ArtifactQuery::new();
+            let mut by_age: Vec<_> = found
+                .iter()
+                .map(|one| PageCursor::of(&newest, &one.artifact))
+                .collect();
+            by_age.sort_unstable();
+            let last = by_age.swap_remove(MAX_RANKED - 1);
+            found.retain(|one| PageCursor::of(&newest, &one.artifact) <= last);
+        }
+        let after = query.after.as_ref();
+        let mut found = found
+            .into_iter()
+            .skip_while(|one| after.is_some_and(|after| one.place <= *after));
+        let page: Vec<Found> = found.by_ref().take(query.limit).collect();
+        let more = found.next().is_some();
+        Matches {
+            next: page.last().filter(|_| more).map(|one| one.place.clone()),
+            artifacts: page.into_iter().map(|one| one.artifact).collect(),
+            more,
+        }
+    }
+}
+
+fn change_entry(
+    entry: &mut Entry,
+    change: &tracking_model::ArtifactChange,
+    meta: &RecordMeta,
+    texts: &dyn ArtifactTexts,
+) {
+    change.apply(Arc::make_mut(&mut entry.artifact), meta.at);
+    if change.tags.is_some() || change.status == ArtifactStatus::Deleted {
+        entry.words = words(&entry.artifact, texts);
+    }
+}
+
+/// A match and its place in the order.
+#[derive(Debug)]
+struct Found {
+    place: PageCursor,
+    artifact: Arc<Artifact>,
+}
+
+impl Found {
+    fn new(query: &ArtifactQuery, artifact: &Arc<Artifact>) -> Self {
+        Self {
+            place: PageCursor::of(query, artifact),
+            artifact: Arc::clone(artifact),
+        }
+    }
+}
+
+impl PartialEq for Found {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for Found {}
+
+impl Ord for Found {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.place.cmp(&other.place)
+    }
+}
+
+impl PartialOrd for Found {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -115,8 +211,12 @@ impl ArtifactIndex for MemoryIndex {
             .and_then(|session| session.position))
     }
 
-    fn apply(&self, batch: &IndexBatch) -> Result<(), IndexError> {
-        self.write().take(batch);
+    fn sessions(&self) -> Result<Vec<SessionId>, IndexError> {
+        Ok(self.read().sessions.keys().cloned().collect())
+    }
+
+    fn apply(&self, batch: &IndexBatch, texts: &dyn ArtifactTexts) -> Result<(), IndexError> {
+        self.write().take(batch, texts);
         Ok(())
     }
 
@@ -124,7 +224,7 @@ impl ArtifactIndex for MemoryIndex {
         let mut state = self.write();
         state.sessions.remove(session_id);
         state.artifacts.retain(|_, records| {
-            records.retain(|record| record.session_id != *session_id);
+            records.remove(session_id);
             !records.is_empty()
         });
         Ok(())
@@ -133,27 +233,23 @@ impl ArtifactIndex for MemoryIndex {
     fn artifact(&self, artifact_id: &ArtifactId) -> Result<Option<Arc<Artifact>>, IndexError> {
         let state = self.read();
         let records = state.artifacts.get(artifact_id);
-        Ok(records.and_then(|records| records.first()).map(Arc::clone))
+        let first = records.and_then(BTreeMap::first_key_value);
+        Ok(first.map(|(_, entry)| Arc::clone(&entry.artifact)))
     }
 
     fn query(&self, query: &ArtifactQuery) -> Result<Matches, IndexError> {
-        let mut artifacts = self.read().find(query);
-        // Ids break ties; those of one process are in the order of creation.
-        match query.sort {
-            Sort::Newest => {
-                artifacts.sort_by_cached_key(|a| Reverse((a.created_at, a.artifact_id.clone())));
-            }
-            Sort::Size => {
-                artifacts.sort_by_cached_key(|a| {
-                    (Reverse(a.file_size), Reverse(a.created_at), a.artifact_id.clone())
-                });
-            }
-            Sort::Name => {
-                artifacts.sort_by_cached_key(|a| (a.name.to_lowercase(), a.artifact_id.clone()));
-            }
-        }
-        let more = artifacts.len() > query.limit;
-        artifacts.truncate(query.limit);
-        Ok(Matches { artifacts, more })
+        Ok(self.read().find(query))
+    }
+
+    fn statistics(&self, query: &ArtifactQuery) -> Result<Statistics, IndexError> {
+        let state = self.read();
+        let mut statistics = Statistics::default();
+        state
+            .matching(query)
+            .for_each(|artifact| statistics.add(artifact));
+        let mut largest = query.clone().with_sort(Sort::Size).with_limit(LARGEST);
+        largest.after = None;
+        statistics.largest = state.find(&largest).artifacts;
+        Ok(statistics)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tracking_journal::{Committed, Position};
 use tracking_model::{Artifact, ArtifactId, SessionEvent, SessionId};
 
-use crate::ArtifactQuery;
+use crate::{ArtifactQuery, PageCursor, Statistics};
 pub use memory::MemoryIndex;
 
 /// Records of one session for an index, in order.
@@ -30,19 +30,63 @@ pub struct Matches {
     pub artifacts: Vec<Arc<Artifact>>,
     /// Whether there are more than the query's limit.
     pub more: bool,
+    /// Where to go on: the place of the last of them. `None` if there are no more.
+    pub next: Option<PageCursor>,
 }
 
-/// Why an index did not do what was asked. What is in an index can always be made again from the journals.
+/// Where an index gets the texts that it makes searchable.
+pub trait ArtifactTexts: Sync {
+    /// The text of an artifact, as far as it is searched: `None` where it is none, was deleted, or cannot be read now.
+    /// The same each time as long as the bytes are here.
+    fn text(&self, artifact: &Artifact) -> Option<String>;
+}
+
+/// No texts: names, descriptions and tags are all that is searched.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTexts;
+
+impl ArtifactTexts for NoTexts {
+    fn text(&self, _: &Artifact) -> Option<String> {
+        None
+    }
+}
+
+/// What an index that failed is good for after that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IndexErrorKind {
+    /// There is no space. What was indexed before is there; it goes on once there is space.
+    Full,
+    /// It is in use by another process, or cannot be written.
+    Unavailable,
+    /// It was damaged, foreign or of another version, and is empty now: fed from the journals again, it answers.
+    Reset,
+    /// Anything else.
+    Failed,
+}
+
+/// Why an index did not do what was asked. The journals have all that is in an index: nothing is lost.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} the {index} index; delete it to have it built again")]
+#[error("cannot {operation} the {index} index; {}", advice(*kind))]
 pub struct IndexError {
     /// The index.
     pub index: &'static str,
     /// What was attempted: `update`, `query`.
     pub operation: &'static str,
+    /// What it is good for after that.
+    pub kind: IndexErrorKind,
     /// What caused it.
     #[source]
     pub source: Box<dyn Error + Send + Sync>,
+}
+
+const fn advice(kind: IndexErrorKind) -> &'static str {
+    match kind {
+        IndexErrorKind::Full => "free some space and search again",
+        IndexErrorKind::Unavailable => "search again when nothing else writes it",
+        IndexErrorKind::Reset => "search again to have it built anew",
+        IndexErrorKind::Failed => "delete it to have it built again",
+    }
 }
 
 /// Finds artifacts. Fed from the journals of sessions, in order for each session, and derived from them: it may be
@@ -52,18 +96,28 @@ pub trait ArtifactIndex: Debug + Send + Sync + 'static {
     /// What the index is called in messages.
     fn name(&self) -> &'static str;
 
-    /// How far a session was fed, `None` if not at all. An index that does not outlive the process needs none.
+    /// How far a session was fed: the position of the last batch that had one, `None` if there was none. It is as durable
+    /// as the records that it speaks of.
     fn position(&self, session_id: &SessionId) -> Result<Option<Position>, IndexError>;
 
-    /// Takes records; all of them are seen by every call once this returns. Taking the same ones again changes nothing.
-    fn apply(&self, batch: &IndexBatch) -> Result<(), IndexError>;
+    /// The sessions that were fed and not forgotten, in the order of ids.
+    fn sessions(&self) -> Result<Vec<SessionId>, IndexError>;
+
+    /// Takes records; all of them are seen by every call once this returns, or none if it fails. Records that it has
+    /// taken already change nothing. It asks for the text of each artifact that it takes up, and again when its tags
+    /// change; a deleted one is found by its record alone.
+    fn apply(&self, batch: &IndexBatch, texts: &dyn ArtifactTexts) -> Result<(), IndexError>;
 
     /// Forgets a session: its journal is gone or was replaced.
     fn forget(&self, session_id: &SessionId) -> Result<(), IndexError>;
 
-    /// One artifact's record, deleted ones included; `None` if it is unknown.
+    /// One artifact's record, deleted ones included; `None` if it is unknown. Of several with this id, which only
+    /// sessions taken over can have, that of the first session in the order of ids.
     fn artifact(&self, artifact_id: &ArtifactId) -> Result<Option<Arc<Artifact>>, IndexError>;
 
-    /// The artifacts that match.
+    /// The artifacts that match, in the order of [`PageCursor`]s, from after [`ArtifactQuery::after`] on.
     fn query(&self, query: &ArtifactQuery) -> Result<Matches, IndexError>;
+
+    /// Counts all artifacts that match, whatever the query's order, limit and cursor.
+    fn statistics(&self, query: &ArtifactQuery) -> Result<Statistics, IndexError>;
 }

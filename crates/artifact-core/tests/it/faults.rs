@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use artifact_core::{
-    ArtifactError, ArtifactIndex, FileKind, ImportOptions, IndexBatch, MemoryIndex, Problem, SourceError,
-    StoreErrorKind, TestArtifactsManager, VerifyScope,
+    ArtifactError, ArtifactIndex, FileKind, ImportOptions, IndexBatch, MemoryIndex, NoTexts, Problem,
+    SourceError, StoreErrorKind, TestArtifactsManager, VerifyScope,
 };
 use rustix::fs::{CWD, FileType, Mode};
 use tracking_journal::{Committed, DataDir};
@@ -368,7 +368,7 @@ async fn fault_36_a_tampered_record_reads_nothing_outside() {
             records: vec![Committed { meta, event }],
             position: None,
         };
-        index.apply(&batch).unwrap();
+        index.apply(&batch, &NoTexts).unwrap();
         let data = DataDir::open(fixture.dir.path().join("data")).unwrap();
         let manager = TestArtifactsManager::new(data, options().with_index(index));
         let id = tracking_model::ArtifactId::new("a1").unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use artifact_core::{
     ArtifactError, ArtifactQuery, DeleteOptions, DownloadRecord, MockArtifactIndex, Problem, Sort,
-    SourceError, TestArtifactsManager, VerifyScope,
+    SourceError, TestArtifactsManager, TextQuery, VerifyScope,
 };
 use tracking_model::{
     ArtifactId, ArtifactStatus, ArtifactType, CollectionId, NewArtifact, NewCollection, NewSession,
@@ -267,7 +267,10 @@ async fn artifacts_are_found_by_name_tag_and_the_rest() {
     };
     let query = ArtifactQuery::new;
     assert_eq!(names(query()).await, ["grafana.png", "node-2.log", "node-1.log"]);
-    assert_eq!(names(query().with_text("NODE cordon")).await, ["node-1.log"]);
+    assert_eq!(
+        names(query().with_text(TextQuery::new("NODE cordon").unwrap())).await,
+        ["node-1.log"]
+    );
     assert_eq!(
         names(query().with_tag("node")).await,
         ["node-2.log", "node-1.log"]

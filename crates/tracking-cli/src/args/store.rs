@@ -1,73 +1,10 @@
-//! Commands over the whole data directory: search, verify, journal, import, export, sinks.
+//! Commands over the whole data directory: verify, journal, import, export, sinks.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use tracking_facade::{ChainHash, Sort};
-use tracking_model::{ArtifactStatus, ArtifactType, CollectionId, SessionId, StreamId, TaskId, UpgradeId};
-
-use super::value::{Moment, artifact_status, artifact_type, size, sort};
-
-/// Arguments of `search`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  ekstrack search kubelet
-  ekstrack search --tag node --upgrade prod-1.33 --since 2d
-  ekstrack search --name '*.xml' --type test_result --sort size
-  ekstrack --json search report | jq -r '.artifacts[].artifact_id'")]
-pub(crate) struct SearchArgs {
-    /// Words that must all occur in the name, the description or the tags
-    pub(crate) text: Option<String>,
-    /// The name matches: a part of it, or a glob over the whole
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) name: Option<String>,
-    /// Has this tag; may be given again, then all are needed
-    #[arg(long)]
-    pub(crate) tag: Vec<String>,
-    /// Has this type; may be given again, then any will do
-    #[arg(long = "type", value_name = "TYPE", value_parser = artifact_type())]
-    pub(crate) artifact_type: Vec<ArtifactType>,
-    /// Has this status; may be given again [default: any but deleted]
-    #[arg(long, value_parser = artifact_status())]
-    pub(crate) status: Vec<ArtifactStatus>,
-    /// Belongs to this upgrade
-    #[arg(long)]
-    pub(crate) upgrade: Option<UpgradeId>,
-    /// Belongs to an upgrade of this cluster
-    #[arg(long, value_name = "NAME")]
-    pub(crate) cluster: Option<String>,
-    /// Is in this session
-    #[arg(long)]
-    pub(crate) session: Option<SessionId>,
-    /// Is in this collection
-    #[arg(long)]
-    pub(crate) collection: Option<CollectionId>,
-    /// Belongs to this task
-    #[arg(long)]
-    pub(crate) task: Option<TaskId>,
-    /// Belongs to this step
-    #[arg(long)]
-    pub(crate) step: Option<String>,
-    /// Has at least so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = size)]
-    pub(crate) min_size: Option<u64>,
-    /// Has at most so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = size)]
-    pub(crate) max_size: Option<u64>,
-    /// Was added then or later: a time, or a span before now such as 2h
-    #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<Moment>,
-    /// Was added before then: a time, or a span before now
-    #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<Moment>,
-    /// In which order
-    #[arg(long, default_value = "newest", value_parser = sort())]
-    pub(crate) sort: Sort,
-    /// At most so many
-    #[arg(long, default_value_t = 50)]
-    pub(crate) limit: usize,
-}
+use tracking_facade::ChainHash;
+use tracking_model::{StreamId, UpgradeId};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]

@@ -47,7 +47,9 @@ pub(super) fn outcome() -> impl TypedValueParser<Value = SessionOutcome> {
 
 /// In which order artifacts are found.
 pub(super) fn sort() -> impl TypedValueParser<Value = Sort> {
-    PossibleValuesParser::new(["newest", "size", "name"]).map(|name| match name.as_str() {
+    PossibleValuesParser::new(["newest", "oldest", "rank", "size", "name"]).map(|name| match name.as_str() {
+        "oldest" => Sort::Oldest,
+        "rank" => Sort::Rank,
         "size" => Sort::Size,
         "name" => Sort::Name,
         _ => Sort::Newest,

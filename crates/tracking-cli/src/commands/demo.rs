@@ -41,7 +41,7 @@ pub(crate) fn demo(args: &DemoArgs, settings: &Settings) -> Result<u8, Failure> 
         ))?;
     }
     let finale = match block_on(simulate(&id, args.speed, settings))?? {
-        Simulated::Done(upgrade, found) => Finale::new(upgrade, found, settings),
+        Simulated::Done(upgrade, found) => Finale::new(upgrade, *found, settings),
         Simulated::Stopped(End::Upgrade(status)) => {
             let cause = format!("upgrade {id} is {status}: somebody else ended it");
             return Err(Failure::new(Kind::Failed, attempted(), cause));
@@ -58,7 +58,7 @@ pub(crate) fn demo(args: &DemoArgs, settings: &Settings) -> Result<u8, Failure> 
 /// How the simulation ended.
 enum Simulated {
     /// As planned; and what was found by tag and by name.
-    Done(UpgradeId, [SearchResults; 2]),
+    Done(UpgradeId, Box<[SearchResults; 2]>),
     Stopped(End),
 }
 
@@ -80,7 +80,7 @@ async fn simulate(id: &str, speed: f64, settings: &Settings) -> Result<Simulated
     let simulated = match ended {
         Ok(End::Upgrade(Status::Completed)) => {
             let found = search(&tracking, &upgrade).await;
-            found.map(|found| Simulated::Done(upgrade, found))
+            found.map(|found| Simulated::Done(upgrade, Box::new(found)))
         }
         Ok(end) => stop(&tracking, end).await.map(|()| Simulated::Stopped(end)),
         Err(failure) => return give_up(&tracking, failure).await,

@@ -50,6 +50,11 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     }
 
     pub(crate) fn render(&self, palette: Palette) -> String {
+        self.render_with(palette, |_| None)
+    }
+
+    /// With a line of its own after those rows, counted from 0, for which `note` has one.
+    pub(crate) fn render_with(&self, palette: Palette, note: impl Fn(usize) -> Option<String>) -> String {
         let head = self
             .head
             .map(|head| Cell::painted(head, |head| palette.bold(head)));
@@ -57,7 +62,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         let widths: [usize; COLUMNS] =
             std::array::from_fn(|column| all().map(|row| row[column].width).max().unwrap_or(0));
         let mut text = String::new();
-        for row in all() {
+        for (number, row) in all().enumerate() {
             for (column, cell) in row.iter().enumerate() {
                 text.push_str(&cell.painted);
                 if column + 1 < COLUMNS {
@@ -66,6 +71,10 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
             }
             text.truncate(text.trim_end_matches(' ').len());
             text.push('\n');
+            if let Some(note) = number.checked_sub(1).and_then(&note) {
+                text.push_str(&note);
+                text.push('\n');
+            }
         }
         text
     }

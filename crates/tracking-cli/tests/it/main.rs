@@ -8,4 +8,5 @@ mod ekstrack;
 mod refusals;
 mod retention;
 mod run;
+mod search;
 mod watch;

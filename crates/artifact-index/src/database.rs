@@ -1,0 +1,248 @@
+//! The file: opening it, telling whether it is ours, replacing it where it is of no use.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::OFlags;
+
+use crate::error::Cause;
+use crate::schema;
+
+/// How long a process waits for another that writes the index; a batch takes about a second.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections for queries that are kept open.
+const KEPT_READERS: usize = 4;
+/// Prepared statements that are kept for each connection.
+const KEPT_STATEMENTS: usize = 64;
+/// Caches of pages, in KiB: so many connections are open at most times that memory stays small.
+const WRITER_CACHE: i64 = 32 << 10;
+const READER_CACHE: i64 = 4 << 10;
+
+/// The database file, open.
+#[derive(Debug)]
+pub(crate) struct Database {
+    path: PathBuf,
+    /// Which file it is: another may take its place.
+    identity: (u64, u64),
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+    written: AtomicBool,
+}
+
+impl Database {
+    /// Opens the file, creating it if there is none, and anew if it is damaged, foreign or of another version.
+    pub(crate) fn open(path: &Path) -> Result<Self, Cause> {
+        let _lock = lock(path)?;
+        match Self::try_open(path) {
+            Err(cause) if cause.is_ruined() => {
+                let error: &dyn std::error::Error = &cause;
+                tracing::warn!(path = %path.display(), error, "the search index is of no use and is built anew");
+                remove(path)?;
+                Self::try_open(path)
+            }
+            opened => opened,
+        }
+    }
+
+    fn try_open(path: &Path) -> Result<Self, Cause> {
+        let io = |operation, source| Cause::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        };
+        for suffix in ["", "-wal", "-shm"] {
+            refuse_links(&beside(path, suffix))?;
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path)
+            .map_err(|source| io("open", source))?;
+        let metadata = file.metadata().map_err(|source| io("look at", source))?;
+        let identity = (metadata.dev(), metadata.ino());
+        let writer = connect(path, WRITER_CACHE)?;
+        prepare(&writer, metadata.len() == 0)?;
+        Ok(Self {
+            path: path.to_owned(),
+            identity,
+            writer: Mutex::new(writer),
+            readers: Mutex::new(Vec::new()),
+            written: AtomicBool::new(false),
+        })
+    }
+
+    /// Works in one transaction, which no other process writes beside; nothing of it stays if it fails.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = writer.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let done = work(&transaction)?;
+        transaction.commit()?;
+        self.written.store(true, Ordering::Relaxed);
+        Ok(done)
+    }
+
+    /// Looks at one moment of the index.
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Cause>) -> Result<T, Cause> {
+        let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let reader = match kept {
+            Some(reader) => reader,
+            None => connect(&self.path, READER_CACHE)?,
+        };
+        let transaction = reader.unchecked_transaction()?;
+        let done = work(&transaction)?;
+        drop(transaction);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < KEPT_READERS {
+            readers.push(reader);
+        }
+        Ok(done)
+    }
+
+    /// Removes the file, unless another one has taken its place already.
+    pub(crate) fn discard(&self) -> Result<(), Cause> {
+        let _lock = lock(&self.path)?;
+        match fs::symlink_metadata(&self.path) {
+            Ok(metadata) if (metadata.dev(), metadata.ino()) == self.identity => remove(&self.path),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Database {
+    /// Leaves a short log behind, so that the next command need not read a long one.
+    fn drop(&mut self) {
+        if !self.written.load(Ordering::Relaxed) {
+            return;
+        }
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let emptied = writer
+            .busy_timeout(Duration::ZERO)
+            .and_then(|()| writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        if let Err(error) = emptied {
+            tracing::debug!(%error, "the log of the search index stays long");
+        }
+    }
+}
+
+/// One process at a time opens, creates and removes the file.
+fn lock(path: &Path) -> Result<File, Cause> {
+    let path = beside(path, ".lock");
+    let io = |operation, source| Cause::Io {
+        operation,
+        path: path.clone(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&path)
+        .map_err(|source| io("open", source))?;
+    file.lock().map_err(|source| io("lock", source))?;
+    Ok(file)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A symbolic link could lead anywhere: what is not a file of ours is not opened.
+fn refuse_links(path: &Path) -> Result<(), Cause> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Err(Cause::Foreign("it is a symbolic link")),
+        Ok(metadata) if !metadata.is_file() => Err(Cause::Io {
+            operation: "open",
+            path: path.to_owned(),
+            source: io::Error::new(io::ErrorKind::IsADirectory, "it is no file; remove it"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Cause> {
+    for suffix in ["", "-wal", "-shm"] {
+        let path = beside(path, suffix);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => {
+                return Err(Cause::Io {
+                    operation: "remove",
+                    path,
+                    source,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn connect(path: &Path, cache_kib: i64) -> Result<Connection, Cause> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(KEPT_STATEMENTS);
+    // Nothing in the file may do more than hold data.
+    for (config, on) in [
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        // Closing would remove the log by its name, and it may be the log of a file that took this one's place.
+        (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+    ] {
+        connection.set_db_config(config, on)?;
+    }
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(connection)
+}
+
+/// Makes the tables in a new file, and makes sure that an old one has them.
+fn prepare(connection: &Connection, is_new: bool) -> Result<(), Cause> {
+    // A process that died in between leaves a file without tables, which is as good as new.
+    let is_new = is_new
+        || connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+            row.get::<_, i64>(0)
+        })? == 0;
+    if !is_new {
+        let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        if number("application_id")? != schema::APPLICATION {
+            return Err(Cause::Foreign("it is a database of something else"));
+        }
+        if number("user_version")? != schema::VERSION {
+            return Err(Cause::Foreign("it is of another version"));
+        }
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    if is_new {
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; PRAGMA application_id = {}; PRAGMA user_version = {}; {} {} COMMIT;",
+            schema::APPLICATION,
+            schema::VERSION,
+            schema::TABLES,
+            schema::SETTINGS
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! What an artifact is, as words of a full-text index: `session is s1`, `has the tag node`, `has "log" in its name`.
+//! One such index answers every combination of criteria by intersecting sorted lists, newest first, where an index for
+//! each column would be slower to build and could follow one column only.
+//!
+//! Values are known by a hash, sizes by their order of magnitude, names by their parts: what is found is a superset,
+//! and each match is compared with the query before it is returned.
+
+use std::fmt::Write;
+
+use artifact_core::words::each_word;
+use artifact_core::{ArtifactQuery, NamePattern};
+use tracking_model::{Artifact, ArtifactStatus};
+
+/// Most parts of a name that are looked for.
+const MOST_NAME_PARTS: usize = 4;
+
+/// What kind of facet a word is: its first letter.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Session = b's',
+    Collection = b'c',
+    Upgrade = b'u',
+    Cluster = b'l',
+    Task = b'k',
+    Step = b'p',
+    Tag = b'g',
+    Type = b't',
+    Status = b'a',
+    /// The number of binary digits of its size.
+    Size = b'z',
+    /// Three characters of its name in lower case.
+    NamePart = b'n',
+    /// A word of its name, of its tags, of its description: where words were found, for ranking.
+    InName = b'w',
+    InTags = b'v',
+    InDescription = b'd',
+}
+
+/// The word that stands for a value.
+pub(crate) fn hashed(kind: Kind, value: &str) -> String {
+    // FNV-1a: the same in all versions, and a collision costs a comparison only.
+    let hash = value.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{}{hash:x}", char::from(kind as u8))
+}
+
+/// The word that stands for a short value of letters and digits.
+pub(crate) fn plain(kind: Kind, value: &str) -> String {
+    format!("{}{value}", char::from(kind as u8))
+}
+
+const fn magnitude(size: u64) -> u32 {
+    u64::BITS - size.leading_zeros()
+}
+
+/// Characters that the tokeniser would take for separators are moved to where it does not.
+fn as_word_character(c: char) -> char {
+    if c.is_ascii_alphanumeric() || !c.is_ascii() {
+        c
+    } else {
+        char::from_u32(0xE000 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)
+    }
+}
+
+/// Passes each part of a name in lower case to `each`: all runs of three characters.
+fn name_parts(name: &str, mut each: impl FnMut(&str)) {
+    let chars: Vec<char> = name.chars().map(as_word_character).collect();
+    for part in chars.windows(3) {
+        let mut word = String::from(char::from(Kind::NamePart as u8));
+        word.extend(part);
+        each(&word);
+    }
+}
+
+/// All facets of an artifact, separated by spaces.
+pub(crate) fn facets_of(artifact: &Artifact, cluster_name: &str, name_key: &str) -> String {
+    let mut out = String::with_capacity(512);
+    let mut add = |word: &str| {
+        out.push_str(word);
+        out.push(' ');
+    };
+    add(&hashed(Kind::Session, artifact.session_id.as_str()));
+    add(&hashed(Kind::Collection, artifact.collection_id.as_str()));
+    add(&hashed(Kind::Upgrade, artifact.upgrade_id.as_str()));
+    add(&hashed(Kind::Cluster, cluster_name));
+    if let Some(task_id) = &artifact.task_id {
+        add(&hashed(Kind::Task, task_id.as_str()));
+    }
+    if let Some(step_id) = &artifact.step_id {
+        add(&hashed(Kind::Step, step_id));
+    }
+    add(&plain(Kind::Type, &(artifact.artifact_type as u8).to_string()));
+    add(&plain(Kind::Status, &(artifact.status as u8).to_string()));
+    if let Some(size) = artifact.file_size {
+        add(&plain(Kind::Size, &magnitude(size).to_string()));
+    }
+    for tag in &artifact.tags {
+        add(&hashed(Kind::Tag, tag));
+        each_word(tag, |word| add(&plain(Kind::InTags, word)));
+    }
+    name_parts(name_key, &mut add);
+    each_word(&artifact.name, |word| add(&plain(Kind::InName, word)));
+    each_word(artifact.description.as_deref().unwrap_or_default(), |word| {
+        add(&plain(Kind::InDescription, word));
+    });
+    out
+}
+
+/// What a query asks of facets, as an expression of FTS5; `None` if nothing that facets tell.
+pub(crate) fn expression(query: &ArtifactQuery) -> Option<String> {
+    let mut needed: Vec<String> = Vec::new();
+    let mut one = |kind: Kind, value: Option<&str>| {
+        needed.extend(value.map(|value| quoted(&hashed(kind, value))));
+    };
+    one(Kind::Session, query.session_id.as_ref().map(|id| id.as_str()));
+    one(
+        Kind::Collection,
+        query.collection_id.as_ref().map(|id| id.as_str()),
+    );
+    one(Kind::Upgrade, query.upgrade_id.as_ref().map(|id| id.as_str()));
+    one(Kind::Cluster, query.cluster_name.as_deref());
+    one(Kind::Task, query.task_id.as_ref().map(|id| id.as_str()));
+    one(Kind::Step, query.step_id.as_deref());
+    for tag in &query.all_tags {
+        one(Kind::Tag, Some(tag));
+    }
+    let types = query
+        .types
+        .iter()
+        .map(|one| plain(Kind::Type, &(*one as u8).to_string()));
+    needed.extend(any(types));
+    needed.extend(any(query.any_tags.iter().map(|tag| hashed(Kind::Tag, tag))));
+    needed.extend(any(sizes(query)));
+    let live_ones = query.statuses.is_empty();
+    let statuses = query
+        .statuses
+        .iter()
+        .map(|one| plain(Kind::Status, &(*one as u8).to_string()));
+    // All statuses are no criterion.
+    if query.statuses.len() < ArtifactStatus::ALL.len() {
+        needed.extend(any(statuses));
+    }
+    if let Some(name) = &query.name {
+        needed.extend(parts_of(name).iter().map(|part| quoted(part)));
+    }
+    if needed.is_empty() {
+        return None;
+    }
+    let mut unwanted: Vec<String> = query.no_tags.iter().map(|tag| hashed(Kind::Tag, tag)).collect();
+    if live_ones {
+        unwanted.push(plain(Kind::Status, &(ArtifactStatus::Deleted as u8).to_string()));
+    }
+    let mut expression = needed.join(" AND ");
+    if let Some(unwanted) = any(unwanted.into_iter()) {
+        expression = format!("({expression}) NOT {unwanted}");
+    }
+    Some(expression)
+}
+
+/// The magnitudes that sizes in the wanted range have.
+fn sizes(query: &ArtifactQuery) -> impl Iterator<Item = String> {
+    let range = (query.min_size.is_some() || query.max_size.is_some())
+        .then(|| magnitude(query.min_size.unwrap_or(0))..=magnitude(query.max_size.unwrap_or(u64::MAX)));
+    let sizes = range.into_iter().flatten();
+    sizes.map(|size| plain(Kind::Size, &size.to_string()))
+}
+
+/// Some of the parts that a name must have to match: each costs a list, and few of them leave few candidates. Digits and
+/// signs are rarer than letters, and parts that do not overlap say more.
+fn parts_of(pattern: &NamePattern) -> Vec<String> {
+    let mut parts = Vec::new();
+    for literal in pattern.literals() {
+        let mut at = 0;
+        name_parts(&literal, |part| {
+            let letters = part.chars().skip(1).filter(char::is_ascii_lowercase).count();
+            parts.push((letters, at % 3, part.to_owned()));
+            at += 1;
+        });
+    }
+    parts.sort_unstable();
+    parts.dedup();
+    parts.truncate(MOST_NAME_PARTS);
+    parts.into_iter().map(|(_, _, part)| part).collect()
+}
+
+/// An expression for one of several words; `None` if there are none.
+fn any(words: impl Iterator<Item = String>) -> Option<String> {
+    let mut expression = String::new();
+    for word in words {
+        let or = if expression.is_empty() { "(" } else { " OR " };
+        write!(expression, "{or}{}", quoted(&word)).expect("writing to a string cannot fail");
+    }
+    (!expression.is_empty()).then(|| expression + ")")
+}
+
+/// A word as FTS5 takes it; no word has a quote.
+pub(crate) fn quoted(word: &str) -> String {
+    format!("\"{word}\"")
+}

@@ -1,0 +1,416 @@
+//! Queries: where candidates come from, and which of them are the page that was asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use artifact_core::{ArtifactQuery, MAX_RANKED, Matches, PageCursor, Sort};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use tracking_model::Artifact;
+
+use crate::error::Cause;
+use crate::record::{Stored, stored_size};
+use crate::stream::{Common, Direction, Stream, Table};
+use crate::{expression, facets, rank};
+
+/// Up to so many matches are sorted by size or name; of more, the rows in that order are looked at one by one.
+const GATHERED: usize = 4096;
+
+pub(crate) fn find(at: &Connection, query: &ArtifactQuery) -> Result<Matches, Cause> {
+    let search = Search::new(at, query)?;
+    match query.sort {
+        Sort::Newest => search.by_time(Direction::Newest),
+        Sort::Oldest => search.by_time(Direction::Oldest),
+        Sort::Size | Sort::Name => search.by_key(),
+        Sort::Rank => rank::ranked(&search),
+    }
+}
+
+/// A query, and what of it the tables can answer.
+pub(crate) struct Search<'a> {
+    pub(crate) at: &'a Connection,
+    pub(crate) query: &'a ArtifactQuery,
+    words: Option<String>,
+    facets: Option<String>,
+    /// The most by which a row stands later than its time.
+    pub(crate) latest: i64,
+    low: i64,
+    high: i64,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(at: &'a Connection, query: &'a ArtifactQuery) -> Result<Self, Cause> {
+        let latest: i64 = at
+            .prepare_cached("SELECT late FROM latest")?
+            .query_row([], |row| row.get(0))?;
+        let low = query.since.map_or(i64::MIN, |since| since.as_micros());
+        let until = query.until.map(|until| until.as_micros().saturating_sub(1));
+        Ok(Self {
+            at,
+            query,
+            words: expression::expression(at, query)?,
+            facets: facets::expression(query),
+            latest,
+            low,
+            high: until.map_or(i64::MAX, |until| until.saturating_add(latest)),
+        })
+    }
+
+    /// Whether nothing can match.
+    fn is_empty(&self) -> bool {
+        let (least, most) = (
+            self.query.min_size.unwrap_or(0),
+            self.query.max_size.unwrap_or(u64::MAX),
+        );
+        self.low > self.high || least > most
+    }
+
+    /// Whether what the tables find is what matches, without another look.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.latest == 0
+            && self.query.name.is_none()
+            && self.query.min_size.is_none()
+            && self.query.max_size.is_none()
+    }
+
+    /// The rows that full-text search finds; `None` if the query says nothing that it knows.
+    pub(crate) fn candidates(&self, direction: Direction) -> Result<Option<Common<'a>>, Cause> {
+        let bounds = (self.low, self.high);
+        let mut streams = Vec::new();
+        for (table, expression) in [(Table::Words, &self.words), (Table::Facets, &self.facets)] {
+            if let Some(expression) = expression {
+                streams.push(Stream::new(
+                    self.at,
+                    table,
+                    expression.clone(),
+                    bounds,
+                    direction,
+                )?);
+            }
+        }
+        Ok((!streams.is_empty()).then(|| Common::new(streams, direction)))
+    }
+
+    /// All matches in the order of time, until `each` has enough.
+    pub(crate) fn visit(
+        &self,
+        direction: Direction,
+        mut each: impl FnMut(Stored) -> Result<bool, Cause>,
+    ) -> Result<(), Cause> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let mut clusters = Clusters::new(self);
+        if let Some(mut candidates) = self.candidates(direction)? {
+            let mut fetch = self
+                .at
+                .prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
+            while let Some(id) = candidates.next()? {
+                let mut rows = fetch.query([id])?;
+                let Some(row) = rows.next()? else {
+                    return Err(Cause::Foreign("it has words of an artifact that it has not"));
+                };
+                let stored = Stored::read(row)?;
+                drop(rows);
+                if clusters.matches(&stored)? && !each(stored)? {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        let sql = match direction {
+            Direction::Newest => {
+                "SELECT id, session, record FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC"
+            }
+            Direction::Oldest => {
+                "SELECT id, session, record FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+            }
+        };
+        let mut statement = self.at.prepare_cached(sql)?;
+        let mut rows = statement.query([self.low, self.high])?;
+        while let Some(row) = rows.next()? {
+            let stored = Stored::read(row)?;
+            if clusters.matches(&stored)? && !each(stored)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn by_time(mut self, direction: Direction) -> Result<Matches, Cause> {
+        if let Some(after) = &self.query.after {
+            let created = after.created_at().as_micros();
+            match direction {
+                Direction::Newest => self.high = self.high.min(created.saturating_add(self.latest)),
+                Direction::Oldest => self.low = self.low.max(created),
+            }
+        }
+        let mut page = Page::new(self.query);
+        self.visit(direction, |stored| {
+            page.offer(stored.artifact);
+            // Whatever comes later in this list was not added later, or earlier, than this.
+            Ok(page.last_kept().is_none_or(|last| match direction {
+                Direction::Newest => stored.id >= last.created_at().as_micros(),
+                Direction::Oldest => stored.id.saturating_sub(self.latest) <= last.created_at().as_micros(),
+            }))
+        })?;
+        Ok(page.into_matches())
+    }
+
+    fn by_key(&self) -> Result<Matches, Cause> {
+        if self.is_empty() {
+            return Ok(Matches::default());
+        }
+        if let Some(mut candidates) = self.candidates(Direction::Newest)? {
+            let mut gathered = Vec::new();
+            while gathered.len() <= GATHERED
+                && let Some(id) = candidates.next()?
+            {
+                gathered.push(id);
+            }
+            if gathered.len() <= GATHERED {
+                return self.sorted(&gathered);
+            }
+        }
+        self.scanned()
+    }
+
+    /// The page among few candidates.
+    fn sorted(&self, ids: &[i64]) -> Result<Matches, Cause> {
+        let sql = match self.query.sort {
+            Sort::Size => "SELECT size FROM artifact WHERE id = ?1",
+            _ => "SELECT name_key FROM artifact WHERE id = ?1",
+        };
+        let mut key_of = self.at.prepare_cached(sql)?;
+        let mut keyed = Vec::with_capacity(ids.len());
+        for id in ids {
+            let key = key_of.query_row([id], |row| row.get::<_, Value>(0)).optional()?;
+            keyed.push((Key::of(key.unwrap_or(Value::Null)), *id));
+        }
+        keyed.sort_unstable_by(|(key, id), (other_key, other_id)| {
+            key.cmp(other_key).then_with(|| other_id.cmp(id))
+        });
+        let mut fetch = self
+            .at
+            .prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
+        let mut clusters = Clusters::new(self);
+        let mut page = Page::new(self.query);
+        for (key, id) in keyed {
+            if self.is_before_cursor(&key) {
+                continue;
+            }
+            let mut rows = fetch.query([id])?;
+            let Some(row) = rows.next()? else { continue };
+            let stored = Stored::read(row)?;
+            drop(rows);
+            if clusters.matches(&stored)? {
+                page.offer(stored.artifact);
+            }
+            if self.is_past(&key, id, &page) {
+                break;
+            }
+        }
+        Ok(page.into_matches())
+    }
+
+    /// The page among all rows in the order of the key.
+    fn scanned(&self) -> Result<Matches, Cause> {
+        let mut has_words = match &self.words {
+            Some(expression) => Some((
+                self.at
+                    .prepare_cached("SELECT 1 FROM words WHERE words MATCH ?1 AND rowid = ?2")?,
+                expression,
+            )),
+            None => None,
+        };
+        let mut clusters = Clusters::new(self);
+        let mut page = Page::new(self.query);
+        for (sql, bounds) in self.scans() {
+            let mut statement = self.at.prepare_cached(sql)?;
+            let mut rows = statement.query(params_from_iter(bounds))?;
+            while let Some(row) = rows.next()? {
+                let stored = Stored::read(row)?;
+                let (id, key) = (stored.id, Key::of(row.get(3)?));
+                let mut found = clusters.matches(&stored)?;
+                if let Some((statement, expression)) = &mut has_words
+                    && found
+                {
+                    found = statement.exists(params![*expression, id])?;
+                }
+                if found {
+                    page.offer(stored.artifact);
+                }
+                if self.is_past(&key, id, &page) {
+                    return Ok(page.into_matches());
+                }
+            }
+        }
+        Ok(page.into_matches())
+    }
+
+    /// How all rows are read in the order of the key, from the cursor on: those of unknown size come after all others.
+    fn scans(&self) -> Vec<(&'static str, Vec<Value>)> {
+        let after = self.query.after.as_ref();
+        if self.query.sort == Sort::Name {
+            let from = after.and_then(PageCursor::name).unwrap_or("").to_owned();
+            return vec![(
+                "SELECT id, session, record, name_key FROM artifact INDEXED BY artifact_by_name \
+                 WHERE name_key >= ?1 ORDER BY name_key, id DESC",
+                vec![Value::Text(from)],
+            )];
+        }
+        let least = self.query.min_size.map_or(0, stored_size);
+        let most = after
+            .and_then(PageCursor::size)
+            .or(self.query.max_size)
+            .map_or(i64::MAX, stored_size);
+        let mut scans = Vec::new();
+        if after.is_none_or(|after| after.size().is_some()) {
+            scans.push((
+                "SELECT id, session, record, size FROM artifact INDEXED BY artifact_by_size \
+                 WHERE size BETWEEN ?1 AND ?2 ORDER BY size DESC, id DESC",
+                vec![Value::Integer(least), Value::Integer(most)],
+            ));
+        }
+        if self.query.min_size.is_none() && self.query.max_size.is_none() {
+            scans.push((
+                "SELECT id, session, record, size FROM artifact INDEXED BY artifact_by_size \
+                 WHERE size IS NULL ORDER BY id DESC",
+                Vec::new(),
+            ));
+        }
+        scans
+    }
+
+    fn is_before_cursor(&self, key: &Key) -> bool {
+        self.query
+            .after
+            .as_ref()
+            .is_some_and(|after| *key < Key::of_cursor(after))
+    }
+
+    /// Whether whatever comes after a row in the order of keys, then of rows, is past the page.
+    fn is_past(&self, key: &Key, id: i64, page: &Page<'_>) -> bool {
+        page.last_kept().is_some_and(|last| {
+            let last_key = Key::of_cursor(last);
+            *key > last_key || (*key == last_key && id < last.created_at().as_micros())
+        })
+    }
+}
+
+/// What rows are sorted by, in its order: the largest first, or the first name first.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Size(std::cmp::Reverse<Option<i64>>),
+    Name(String),
+}
+
+impl Key {
+    fn of(value: Value) -> Self {
+        match value {
+            Value::Integer(size) => Self::Size(std::cmp::Reverse(Some(size))),
+            Value::Text(name) => Self::Name(name),
+            _ => Self::Size(std::cmp::Reverse(None)),
+        }
+    }
+
+    fn of_cursor(cursor: &PageCursor) -> Self {
+        match cursor.name() {
+            Some(name) => Self::Name(name.to_owned()),
+            None => Self::Size(std::cmp::Reverse(cursor.size().map(stored_size))),
+        }
+    }
+}
+
+/// Compares rows with the query, whose cluster is a matter of their sessions.
+struct Clusters<'s> {
+    at: &'s Connection,
+    query: &'s ArtifactQuery,
+    names: HashMap<i64, String>,
+}
+
+impl<'s> Clusters<'s> {
+    fn new(search: &Search<'s>) -> Self {
+        Self {
+            at: search.at,
+            query: search.query,
+            names: HashMap::new(),
+        }
+    }
+
+    fn matches(&mut self, stored: &Stored) -> Result<bool, Cause> {
+        if self.query.cluster_name.is_none() {
+            return Ok(self.query.matches_record(&stored.artifact, ""));
+        }
+        if !self.names.contains_key(&stored.session) {
+            let name = self
+                .at
+                .prepare_cached("SELECT cluster_name FROM session WHERE id = ?1")?
+                .query_row([stored.session], |row| row.get(0))?;
+            self.names.insert(stored.session, name);
+        }
+        let name = self.names.get(&stored.session).map_or("", String::as_str);
+        Ok(self.query.matches_record(&stored.artifact, name))
+    }
+}
+
+/// The first matches after the cursor, and one more if there is one.
+pub(crate) struct Page<'q> {
+    query: &'q ArtifactQuery,
+    kept: Vec<(PageCursor, Arc<Artifact>)>,
+}
+
+impl<'q> Page<'q> {
+    pub(crate) const fn new(query: &'q ArtifactQuery) -> Self {
+        Self {
+            query,
+            kept: Vec::new(),
+        }
+    }
+
+    /// Takes a match if it belongs here. They come nearly in order.
+    pub(crate) fn offer(&mut self, artifact: Arc<Artifact>) {
+        let place = PageCursor::of(self.query, &artifact);
+        if self.query.after.as_ref().is_some_and(|after| place <= *after) {
+            return;
+        }
+        let index = self.kept.partition_point(|(kept, _)| *kept <= place);
+        if index <= self.query.limit {
+            self.kept.insert(index, (place, artifact));
+            self.kept.truncate(self.query.limit.saturating_add(1));
+        }
+    }
+
+    /// Whether nothing that comes after what it has can belong here.
+    pub(crate) fn is_full(&self) -> bool {
+        self.kept.len() > self.query.limit
+    }
+
+    /// The place of the one that shows that there are more, once there is one.
+    fn last_kept(&self) -> Option<&PageCursor> {
+        self.kept.get(self.query.limit).map(|(place, _)| place)
+    }
+
+    pub(crate) fn into_matches(mut self) -> Matches {
+        let more = self.kept.len() > self.query.limit;
+        self.kept.truncate(self.query.limit);
+        Matches {
+            next: self.kept.last().filter(|_| more).map(|(place, _)| place.clone()),
+            artifacts: self.kept.into_iter().map(|(_, artifact)| artifact).collect(),
+            more,
+        }
+    }
+}
+
+/// The newest matches, as many as are ranked.
+pub(crate) fn newest(search: &Search<'_>) -> Result<Vec<Arc<Artifact>>, Cause> {
+    let mut query = search
+        .query
+        .clone()
+        .with_sort(Sort::Newest)
+        .with_limit(MAX_RANKED);
+    query.after = None;
+    Ok(Search::new(search.at, &query)?
+        .by_time(Direction::Newest)?
+        .artifacts)
+}

@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod apply;
+mod database;
+mod error;
+mod expression;
+mod facets;
+mod find;
+mod rank;
+mod record;
+mod schema;
+mod sqlite;
+mod statistics;
+mod stream;
+
+pub use sqlite::SqliteIndex;

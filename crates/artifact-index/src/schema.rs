@@ -1,0 +1,54 @@
+//! The tables, and the version that says which.
+//!
+//! An artifact's row number is the microsecond at which it was added, or the next one that is free: so every table and
+//! every list of full-text search comes out newest first by itself. `late` is how much later than its time a row stands;
+//! rows of one session never share a microsecond, so it is 0 but for what was taken over from elsewhere.
+
+/// Changes with the tables and with whatever decides what stands in them: another one is built anew.
+pub(crate) const VERSION: i32 = 1;
+/// `eksx`: tells our file from other databases.
+pub(crate) const APPLICATION: i32 = 0x656b_7378;
+
+pub(crate) const TABLES: &str = "
+CREATE TABLE session (
+    id INTEGER PRIMARY KEY,
+    session_id TEXT NOT NULL UNIQUE,
+    cluster_name TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    position TEXT
+);
+CREATE TABLE artifact (
+    id INTEGER PRIMARY KEY,
+    late INTEGER NOT NULL,
+    session INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    size INTEGER,
+    name_key TEXT NOT NULL,
+    artifact_id TEXT NOT NULL,
+    record TEXT NOT NULL
+);
+CREATE INDEX artifact_by_id ON artifact (artifact_id);
+CREATE INDEX artifact_by_size ON artifact (size);
+CREATE INDEX artifact_by_name ON artifact (name_key DESC);
+CREATE TABLE tally (
+    session INTEGER NOT NULL,
+    upgrade_id TEXT NOT NULL,
+    type INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    artifacts INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (session, upgrade_id, type, status, day)
+) WITHOUT ROWID;
+CREATE TABLE latest (late INTEGER NOT NULL);
+INSERT INTO latest VALUES (0);
+CREATE VIRTUAL TABLE words USING fts5(list, content='', contentless_delete=1, tokenize='ascii', detail=full);
+CREATE VIRTUAL TABLE facets USING fts5(list, content='', contentless_delete=1, tokenize='ascii', detail=none);
+CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, instance);
+";
+
+/// Larger pieces in memory before they are written, and fewer merges of them: twice as fast to build.
+pub(crate) const SETTINGS: &str = "
+INSERT INTO words(words, rank) VALUES ('hashsize', 4194304);
+INSERT INTO facets(facets, rank) VALUES ('hashsize', 4194304);
+";

@@ -1,0 +1,131 @@
+//! `search` and `stats`: what they find, how they show it, and what they say of what they cannot read.
+
+use std::fs;
+
+use crate::ekstrack::{Ekstrack, check};
+
+/// A session with a few artifacts, some of them logs with texts.
+fn filled() -> Ekstrack {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["session", "create", "prod", "--cluster", "prod-eu", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "Logs", "--id", "logs"]);
+    let kubelet = "05:25:01 kubelet started\n05:25:02 node ip-10-0-1-7 is not ready: disk pressure\n05:25:09 node is ready\n";
+    for (name, text, rest) in [
+        (
+            "kubelet.log",
+            kubelet,
+            &[
+                "--tag",
+                "node",
+                "--tag",
+                "zone-a",
+                "--description",
+                "kubelet of ip-10-0-1-7",
+            ][..],
+        ),
+        ("proxy.log", "05:25:03 proxy ready\n", &["--tag", "node"]),
+        ("ready.yaml", "replicas: 3\n", &["--tag", "traffic"]),
+        ("shot.png", "\u{89}PNG ready", &[]),
+    ] {
+        fs::write(ekstrack.home().join(name), text).unwrap();
+        ekstrack.ok(&[&["artifact", "add", "s", "logs", name], rest].concat());
+    }
+    ekstrack
+}
+
+#[test]
+fn words_are_found_and_shown() {
+    let ekstrack = filled();
+    let stats = ekstrack.json(&["stats"]);
+    let day = stats["by_day"][0]["day"].as_str().unwrap();
+    check(
+        "search",
+        &ekstrack
+            .transcript(&[
+                &["search", "ready"],
+                &["search", "ready", "--sort", "rank"],
+                &["search", "\"not ready\" kube*"],
+                &["search", "--", "-ready"],
+                &["search", "ready", "--not-tag", "node"],
+                &[
+                    "search",
+                    "--any-tag",
+                    "traffic",
+                    "--any-tag",
+                    "zone-a",
+                    "--sort",
+                    "name",
+                ],
+                &["search", "absent"],
+                &["stats"],
+                &["stats", "--tag", "node"],
+            ])
+            .replace(&format!("\n{day} "), "\n<day>      "),
+    );
+}
+
+#[test]
+fn scripts_get_snippets_and_cursors() {
+    let ekstrack = filled();
+    let page = ekstrack.json(&["search", "ready", "--limit", "1"]);
+    assert_eq!(page["artifacts"][0]["name"], "ready.yaml");
+    assert_eq!(page["snippets"], serde_json::json!([null]));
+    let next = page["next"].as_str().unwrap();
+    let page = ekstrack.json(&["search", "ready", "--limit", "1", "--after", next]);
+    assert_eq!(page["artifacts"][0]["name"], "proxy.log");
+    assert_eq!(page["snippets"][0]["text"], "05:25:03 proxy ready ");
+    assert_eq!(page["snippets"][0]["marks"], serde_json::json!([[15, 20]]));
+    let next = page["next"].as_str().unwrap();
+    let page = ekstrack.json(&["search", "ready", "--limit", "1", "--after", next]);
+    assert_eq!(
+        (&page["artifacts"][0]["name"], &page["next"]),
+        (&"kubelet.log".into(), &serde_json::Value::Null)
+    );
+    let stats = ekstrack.json(&["stats"]);
+    assert_eq!(stats["artifacts"], 4);
+    assert_eq!(stats["by_type"]["log_file"]["artifacts"], 2);
+    assert_eq!(stats["by_day"][0]["total_artifacts"], 4);
+    assert_eq!(stats["largest"][0]["name"], "kubelet.log");
+}
+
+#[test]
+fn queries_that_cannot_be_read() {
+    let ekstrack = filled();
+    check(
+        "search-refused",
+        &ekstrack.transcript(&[
+            &["search", "node \"not ready"],
+            &["search", "größe", "&&", "x"],
+            &["search", "a*b"],
+            &["--json", "search", "node \"not ready"],
+            &["search", "--name", "[a"],
+            &["search", "--after", "somewhere"],
+            &["search", "--sort", "size", "--after", "newest~1~a~s"],
+            &["search", "--session", "unknown"],
+            &["stats", "\""],
+        ]),
+    );
+}
+
+#[test]
+fn a_deleted_index_comes_back() {
+    let ekstrack = filled();
+    ekstrack.ok(&["search", "ready"]);
+    let index = ekstrack.data().join("index.sqlite");
+    fs::remove_file(&index).unwrap();
+    assert_eq!(
+        ekstrack.json(&["search", "ready"])["artifacts"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    fs::write(&index, "nonsense").unwrap();
+    assert_eq!(
+        ekstrack.json(&["search", "ready"])["artifacts"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+}

@@ -1,0 +1,198 @@
+//! The measurements.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+
+use artifact_core::{ArtifactIndex, ArtifactQuery, ManagerOptions, TestArtifactsManager};
+use artifact_index::SqliteIndex;
+use tracking_journal::DataDir;
+
+use super::dataset::{Numbers, create};
+use super::queries::KINDS;
+
+const SAMPLES: usize = 101;
+
+/// Prints a result with its aim.
+fn print(what: &str, value: f64, aim: &str, note: &str) {
+    println!("BENCH {what}: {value:.2} (aim {aim}); {note}");
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// 100,000 artifacts: building, queries, the command.
+pub(crate) fn small() {
+    let data = tempfile::tempdir().unwrap();
+    create(data.path(), 100_000);
+    build(data.path(), 100_000);
+    queries(data.path(), "100,000", 1.0);
+    command(data.path());
+}
+
+/// 1,000,000 artifacts: building, queries, memory.
+pub(crate) fn large() {
+    let data = tempfile::tempdir().unwrap();
+    create(data.path(), 1_000_000);
+    build(data.path(), 1_000_000);
+    queries(data.path(), "1,000,000", 5.0);
+}
+
+fn index_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("index.sqlite")
+}
+
+/// Has a process of its own build the index from the journals and ask one query of each kind.
+fn build(data_dir: &Path, count: usize) {
+    let begin = Instant::now();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .arg("--child")
+        .arg(data_dir)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let took = begin.elapsed().as_secs_f64();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    let mut numbers = answer
+        .split_whitespace()
+        .map(|number| number.parse::<f64>().unwrap());
+    let (building, kib) = (numbers.next().unwrap(), numbers.next().unwrap());
+    let megabytes = std::fs::metadata(index_path(data_dir)).unwrap().len() / 1_000_000;
+    print(
+        "building the index, artifacts/s",
+        count as f64 / building,
+        ">= 25000",
+        &format!("{count} artifacts with 1 KiB of text, {megabytes} MB, {took:.1} s in all"),
+    );
+    print(
+        "peak memory of a manager that builds and searches, MB",
+        kib * 1024.0 / 1e6,
+        "< 200",
+        &format!("{count} artifacts"),
+    );
+}
+
+/// Runs in a process of its own: prints the seconds that building took, and its peak memory in KiB.
+pub(crate) fn child(data_dir: &Path) {
+    let dir = DataDir::existing(data_dir).unwrap();
+    let index = SqliteIndex::new(index_path(data_dir));
+    let manager = TestArtifactsManager::new(dir, ManagerOptions::default().with_index(Arc::new(index)));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let begin = Instant::now();
+    let unreadable = runtime.block_on(manager.update_index(|_| {})).unwrap();
+    assert!(unreadable.is_empty());
+    let building = begin.elapsed().as_secs_f64();
+    let mut numbers = Numbers::new(1);
+    for (_, kind) in KINDS {
+        runtime
+            .block_on(manager.search_artifacts(kind(&mut numbers)))
+            .unwrap();
+    }
+    runtime
+        .block_on(manager.artifact_statistics(ArtifactQuery::new()))
+        .unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    println!("{building} {}", line.trim().trim_end_matches("kB").trim());
+}
+
+/// Each kind of query, in the index alone.
+fn queries(data_dir: &Path, count: &str, aim: f64) {
+    let index = SqliteIndex::new(index_path(data_dir));
+    let mut slowest: (f64, &str) = (0.0, "");
+    let mut show = |name: &'static str, mut times: Vec<f64>, found: usize| {
+        times.sort_by(f64::total_cmp);
+        let (p50, p90) = (times[times.len() / 2], times[times.len() * 9 / 10]);
+        if p50 > slowest.0 {
+            slowest = (p50, name);
+        }
+        println!("  {name}: p50 {p50:.3} ms, p90 {p90:.3} ms, {found} found");
+    };
+    println!("queries over {count} artifacts, 50 of them returned");
+    for (name, kind) in KINDS {
+        let mut numbers = Numbers::new(42);
+        let mut found = 0;
+        let mut times = Vec::new();
+        for _ in 0..SAMPLES {
+            let query = kind(&mut numbers);
+            let begin = Instant::now();
+            found = found.max(index.query(&query).unwrap().artifacts.len());
+            times.push(begin.elapsed().as_secs_f64() * 1e3);
+        }
+        show(name, times, found);
+    }
+    let mut query = ArtifactQuery::new().with_limit(50);
+    let pages = (0..SAMPLES).map(|_| {
+        let begin = Instant::now();
+        query.after = index.query(&query).unwrap().next;
+        begin.elapsed().as_secs_f64() * 1e3
+    });
+    let pages = pages.collect();
+    show("page after page", pages, 50);
+    let all = ArtifactQuery::new();
+    let counts = (0..SAMPLES).map(|_| {
+        let begin = Instant::now();
+        index.statistics(&all).unwrap();
+        begin.elapsed().as_secs_f64() * 1e3
+    });
+    let counts = counts.collect();
+    show("statistics of everything", counts, 0);
+    print(
+        &format!("slowest kind of query over {count}, p50, ms"),
+        slowest.0,
+        &format!("<= {aim:.2}"),
+        slowest.1,
+    );
+}
+
+/// `ekstrack search` as a whole.
+fn command(data_dir: &Path) {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--release", "--package", "tracking-cli"])
+        .status()
+        .unwrap();
+    assert!(built.success(), "the command builds");
+    let program = std::env::current_exe()
+        .unwrap()
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("ekstrack");
+    let seconds = (0..15)
+        .map(|_| {
+            let mut command = Command::new(&program);
+            command
+                .arg("--data-dir")
+                .arg(data_dir)
+                .args(["search", "ready", "node"]);
+            let begin = Instant::now();
+            let output = command.output().unwrap();
+            let took = begin.elapsed().as_secs_f64();
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            took
+        })
+        .collect();
+    print(
+        "ekstrack search, ms",
+        median(seconds) * 1e3,
+        "< 100",
+        "100,000 artifacts",
+    );
+}

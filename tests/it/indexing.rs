@@ -1,0 +1,168 @@
+//! The search index, killed while it is built, and built by several processes at once: real processes on one file.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use serde_json::json;
+use tracking_journal::{DataDir, Journal, JournalOptions};
+use tracking_model::{ImportSession, Session, SessionCommand, SessionId, StreamId};
+
+use crate::Choices;
+
+const SESSIONS: usize = 6;
+const ARTIFACTS: usize = 700;
+
+/// A data directory with some sessions of artifacts, each of which a search for `evidence` finds.
+fn data_directory() -> tempfile::TempDir {
+    let data = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(data.path()).unwrap();
+    for session in 0..SESSIONS {
+        let id = SessionId::new(format!("s{session}")).unwrap();
+        let created = json!({
+            "session_id": id, "name": "n", "upgrade_id": "up", "cluster_name": "c",
+            "started_at": "2025-01-31T05:00:00Z", "retention_days": 30
+        });
+        let collection = json!({
+            "collection_id": "c", "session_id": id, "name": "C", "upgrade_id": "up",
+            "created_at": "2025-01-31T05:00:00Z"
+        });
+        let artifact = |number: usize| {
+            json!({
+                "artifact_id": format!("a{session}-{number}"), "session_id": id, "collection_id": "c",
+                "upgrade_id": "up", "name": format!("node-{number}.log"), "description": "evidence",
+                "artifact_type": "log_file", "created_at": format!("2025-01-31T05:{:02}:{:02}Z", number / 60 % 60, number % 60),
+                "status": "created", "tags": ["kept"]
+            })
+        };
+        let import = ImportSession {
+            session: serde_json::from_value(json!({"session": created, "state": {}})).unwrap(),
+            collections: vec![serde_json::from_value(collection).unwrap()],
+            artifacts: (0..ARTIFACTS)
+                .map(|number| Arc::new(serde_json::from_value(artifact(number)).unwrap()))
+                .collect(),
+        };
+        let journal =
+            Journal::<Session>::open(&dir, StreamId::Session(id), JournalOptions::default()).unwrap();
+        journal
+            .submit(SessionCommand::Import(Box::new(import)))
+            .wait()
+            .unwrap();
+        journal.close_blocking();
+    }
+    data
+}
+
+fn indexer(data_dir: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_artifact-indexer"))
+        .arg(data_dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for its end; tells how many it found.
+fn finish(child: Child) -> usize {
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success(),
+        "{told} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    told.lines()
+        .find_map(|line| line.strip_prefix("found ")?.parse().ok())
+        .unwrap()
+}
+
+#[test]
+fn fault_11_an_index_that_is_killed_while_it_is_built_is_completed() {
+    let mut choices = Choices::new(11);
+    let (mut kills, mut lost) = (0, 0);
+    let data = data_directory();
+    for round in 0..10 {
+        // From nothing, or from where the one before was killed.
+        if round % 2 == 0 {
+            for suffix in ["", "-wal", "-shm"] {
+                drop(std::fs::remove_file(
+                    data.path().join(format!("index.sqlite{suffix}")),
+                ));
+            }
+        }
+        let mut child = indexer(data.path());
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Killed when so many batches are done and the next is under way.
+        for _ in 0..choices.below(SESSIONS as u64) {
+            if lines.next().is_none() {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        if round % 2 == 1 {
+            lost += SESSIONS * ARTIFACTS - finish(indexer(data.path()));
+        }
+    }
+    println!(
+        "FAULT row=11 name=killed_while_indexing kills={kills} artifacts={} lost={lost}",
+        SESSIONS * ARTIFACTS
+    );
+    assert_eq!(lost, 0);
+}
+
+#[test]
+fn fault_15_several_processes_build_one_index() {
+    let data = data_directory();
+    let children: Vec<Child> = (0..4).map(|_| indexer(data.path())).collect();
+    let found: Vec<usize> = children.into_iter().map(finish).collect();
+    let differing = found
+        .iter()
+        .filter(|found| **found != SESSIONS * ARTIFACTS)
+        .count();
+    println!(
+        "FAULT row=15 name=several_indexers processes={} differing={differing}",
+        found.len()
+    );
+    assert_eq!(differing, 0, "{found:?}");
+}
+
+#[test]
+fn fault_11_disk_full_while_indexing_is_said_and_made_up_for() {
+    let data = data_directory();
+    let mount = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_artifact-indexer");
+    // The journals and half of the index fit.
+    let script = format!(
+        "mount -t tmpfs -o size=4500k none {m} && cp -r {d} {m}/data && \
+         {program} {m}/data; echo \"first $?\"; \
+         head -c 100M /dev/zero > {m}/ballast; {program} {m}/data; echo \"second $?\"; \
+         rm {m}/ballast; mount -o remount,size=64m {m} && {program} {m}/data; echo \"third $?\"",
+        m = mount.path().display(),
+        d = data.path().display(),
+    );
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    let output = command.args(["sh", "-c", &script]).output().unwrap();
+    let (told, errors) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    let refused = errors.matches("kind: Full").count();
+    let found: usize = told
+        .lines()
+        .find_map(|line| line.strip_prefix("found ")?.parse().ok())
+        .unwrap_or(0);
+    println!("FAULT row=11 name=disk_full_while_indexing refused={refused} found_afterwards={found}");
+    assert_eq!(refused, 2, "{told}\n{errors}");
+    assert!(
+        told.contains("first 1") && told.contains("second 1") && told.contains("third 0"),
+        "{told}\n{errors}"
+    );
+    assert_eq!(found, SESSIONS * ARTIFACTS);
+}
