@@ -77,6 +77,7 @@ fn fault_32_a_copy_that_shares_the_blocks_of_its_source_is_a_copy() {
         let bytes: Vec<u8> = (0..BYTES).map(|n| (n * 31 % 251) as u8).collect();
         source.write_all(&bytes).unwrap();
         source.sync_all().unwrap();
+        drop(source);
         let before = free(&mount);
         let told = add(&data, &sources);
         assert_eq!(

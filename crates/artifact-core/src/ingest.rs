@@ -88,7 +88,8 @@ impl TestArtifactsManager {
     /// Adds what a stream delivers, up to its end; more than `max_bytes` is an error. `artifact` must have a name.
     ///
     /// # Errors
-    /// [`SourceError::Stream`] if reading fails, [`SourceError::TooLong`]; else as [`Self::add_artifact`].
+    /// [`SourceError::Stream`](crate::SourceError::Stream) if reading fails,
+    /// [`SourceError::TooLong`](crate::SourceError::TooLong); else as [`Self::add_artifact`].
     ///
     /// # Cancellation
     /// Dropped before the stream's end, nothing is kept.

@@ -260,7 +260,7 @@ impl SourceFile {
             taken.map_err(|error| self.io("read the copy of", error))?;
             return Ok(());
         }
-        match upload.fill_from(&mut self.file, copied) {
+        match upload.fill_from(&mut self.file, Some(self.before.size), copied) {
             Ok(()) => Ok(self.check_unchanged(upload.size())?),
             Err(FillError::Read(error)) => Err(self.io("read", error).into()),
             Err(FillError::Store(error)) => Err(error.into()),

@@ -23,9 +23,9 @@ use tracking_model::{
 };
 
 use crate::{
-    Archive, ArtifactError, ArtifactQuery, CleanupOptions, CleanupProgress, CleanupReport, DeleteOptions,
-    Deletion, Download, RetentionPlan, RetentionPolicy, SearchResults, Sessions, ShutdownReport,
-    StatisticsResults, TrackingError, VerifyProgress, VerifyReport, VerifyScope,
+    AddProgress, Archive, ArtifactError, ArtifactQuery, CleanupOptions, CleanupProgress, CleanupReport,
+    DeleteOptions, Deletion, Download, NewFile, RetentionPlan, RetentionPolicy, SearchResults, Sessions,
+    ShutdownReport, StatisticsResults, TrackingError, VerifyProgress, VerifyReport, VerifyScope,
 };
 
 /// Configures a blocking [`Tracking`], as [`crate::TrackingBuilder`] does an async one.
@@ -295,6 +295,8 @@ blocking! { TestArtifactsManager, artifacts, ArtifactError,
     ensure_collection(session_id: &SessionId, collection: NewCollection) -> Collection;
     /// Adds a copy of a file.
     add_artifact(session_id: &SessionId, collection_id: &CollectionId, path: impl Into<PathBuf>, artifact: NewArtifact) -> Arc<Artifact>;
+    /// Adds a copy of a file, with all that can be said of it.
+    add_file(session_id: &SessionId, collection_id: &CollectionId, file: NewFile, progress: impl Fn(AddProgress) + Send + Sync + 'static) -> Arc<Artifact>;
     /// Adds what a reader delivers, up to its end.
     add_reader(session_id: &SessionId, collection_id: &CollectionId, artifact: NewArtifact, reader: impl std::io::Read + Send + 'static, max_bytes: Option<u64>) -> Arc<Artifact>;
     /// One artifact's record.
@@ -321,4 +323,22 @@ blocking! { TestArtifactsManager, artifacts, ArtifactError,
     cleanup_old_artifacts(policy: RetentionPolicy, options: CleanupOptions, progress: impl Fn(CleanupProgress) + Send + Sync + 'static) -> CleanupReport;
     /// Reads artifacts and compares them with their records.
     verify_artifacts(scope: VerifyScope, progress: impl Fn(VerifyProgress) + Send + Sync + 'static) -> VerifyReport;
+}
+
+impl TestArtifactsManager<'_> {
+    /// Adds copies of many files; the answers are in their order.
+    ///
+    /// # Errors
+    /// Each file's own, as [`add_artifacts`](crate::TestArtifactsManager::add_artifacts).
+    pub fn add_artifacts(
+        &self,
+        session_id: &SessionId,
+        collection_id: &CollectionId,
+        files: Vec<NewFile>,
+        progress: impl Fn(AddProgress) + Send + Sync + 'static,
+    ) -> Vec<Result<Arc<Artifact>, ArtifactError>> {
+        let manager = self.tracking.inner.artifacts();
+        let added = manager.add_artifacts(session_id, collection_id, files, progress);
+        self.tracking.block_on(added)
+    }
 }

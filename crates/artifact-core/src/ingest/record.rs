@@ -43,7 +43,7 @@ impl Inner {
         max_bytes: Option<u64>,
     ) -> Result<Arc<Artifact>, ArtifactError> {
         let mut upload = self.begin(session_id, collection_id, &artifact, max_bytes, UploadKind::Copy)?;
-        match upload.fill_from(&mut reader, &|_| {}) {
+        match upload.fill_from(&mut reader, None, &|_| {}) {
             Ok(()) => {}
             Err(FillError::Store(error)) if error.kind() == StoreErrorKind::TooLarge => {
                 let limit = max_bytes.unwrap_or(u64::MAX);

@@ -338,3 +338,26 @@ impl ArtifactStore for LocalStore {
         off_executor(move || store.remove(&key, None)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance;
+
+    /// File systems without files that have no name, and systems without `/proc`.
+    #[tokio::test]
+    async fn it_conforms_where_the_file_system_can_less() {
+        for links_open_files in [true, false] {
+            let dir = tempfile::TempDir::new().expect("a temporary directory");
+            let store = LocalStore::new(dir.path());
+            store.abilities.no_unnamed();
+            store.abilities.no_reflink();
+            assert!(store.abilities.links_open_files.set(links_open_files).is_ok());
+            conformance::store(&store).await;
+            let session = SessionId::new("s1").expect("a valid id");
+            let incoming = store.directory(&[&session.encoded(), INCOMING], Missing::Fail);
+            let left = names_in(&incoming.expect("it was used")).expect("it can be listed");
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+}

@@ -12,6 +12,8 @@ use super::pump::{FillError, INLINE_BYTES, copy_overlapped, read_piece};
 use super::{ArtifactKey, CHUNK_BYTES, KeyPrefix, LocalStore, MemoryStore, PutBody, PutMode};
 use super::{PutOptions, PutOutcome, StoreError, StoreErrorKind};
 
+/// A smaller buffer is not worth a thought.
+const SMALLEST_BUFFER: usize = 4096;
 /// Bytes from the beginning of what is stored that tell its type.
 const HEAD_BYTES: usize = 1024;
 
@@ -216,7 +218,7 @@ impl Vault {
         let failed = |source| StoreError::new(StoreErrorKind::Body, "put", key).with_source(source);
         match body {
             PutBody::Bytes(bytes) => upload.write(&bytes)?,
-            PutBody::File(mut file) => match upload.fill_from(&mut file, &|_| {}) {
+            PutBody::File(mut file) => match upload.fill_from(&mut file, None, &|_| {}) {
                 Ok(()) => {}
                 Err(FillError::Read(error)) => return Err(failed(error)),
                 Err(FillError::Store(error)) => return Err(error),
@@ -298,10 +300,17 @@ impl Upload {
         self.size += bytes.len() as u64;
     }
 
-    /// Writes what `source` delivers, up to its end; `copied` is told how many bytes came each time. What is long is
-    /// hashed in a second thread.
-    pub(crate) fn fill_from(&mut self, source: &mut dyn Read, copied: &dyn Fn(u64)) -> Result<(), FillError> {
-        let mut buffer = vec![0; CHUNK_BYTES];
+    /// Writes what `source` delivers, up to its end, which should come after `expected` bytes; `copied` is told how many
+    /// bytes came each time. What is long is hashed in a second thread.
+    pub(crate) fn fill_from(
+        &mut self,
+        source: &mut dyn Read,
+        expected: Option<u64>,
+        copied: &dyn Fn(u64),
+    ) -> Result<(), FillError> {
+        let piece = expected.and_then(|bytes| usize::try_from(bytes).ok());
+        let piece = piece.map_or(CHUNK_BYTES, |bytes| bytes.clamp(SMALLEST_BUFFER, CHUNK_BYTES));
+        let mut buffer = vec![0; piece];
         let inline_until = self.size + INLINE_BYTES;
         while self.size < inline_until {
             let read = read_piece(source, &mut buffer).map_err(FillError::Read)?;

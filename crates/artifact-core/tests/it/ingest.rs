@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use artifact_core::{
-    ArtifactError, ArtifactStore, FileKind, LocalStore, NewFile, SourceError, Symlinks, VerifyScope,
+    ArtifactError, ArtifactStore, FileKind, LocalStore, NewFile, PutMode, PutOptions, SourceError, Symlinks,
+    VerifyScope,
 };
 use tracking_model::{Artifact, NewArtifact};
 
@@ -286,4 +287,38 @@ async fn symbolic_links_are_followed_where_that_is_asked_for() {
         added[2],
         Err(ArtifactError::Source(SourceError::Missing { .. }))
     ));
+}
+
+/// Adds and deletions of the same bytes at once: whoever has put them can read them until he deletes them himself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn content_may_be_shared_and_deleted_at_once() {
+    const ROUNDS: usize = 30;
+    let dir = tempfile::TempDir::new().unwrap();
+    let store = LocalStore::new(dir.path());
+    let mut workers = tokio::task::JoinSet::new();
+    for worker in 0..4 {
+        let store = store.clone();
+        workers.spawn(async move {
+            for _ in 0..ROUNDS {
+                let key = format!("s/c{}/x.log", worker % 2).parse().unwrap();
+                let options = PutOptions::default().with_mode(PutMode::Numbered);
+                let put = store
+                    .put(&key, b"the same bytes".to_vec().into(), &options)
+                    .await
+                    .unwrap();
+                let bytes = store.get(&put.key).await.unwrap().body.collect().await.unwrap();
+                assert_eq!(bytes, b"the same bytes");
+                store.delete(&put.key).await.unwrap();
+            }
+        });
+    }
+    workers.join_all().await;
+    let left = fs::read_dir(dir.path().join(".content")).unwrap();
+    for entry in left {
+        assert_eq!(
+            entry.unwrap().metadata().unwrap().nlink(),
+            1,
+            "no artifact is left"
+        );
+    }
 }
