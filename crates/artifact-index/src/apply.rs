@@ -14,11 +14,21 @@ use crate::error::Cause;
 use crate::expression::{DELETED, LIVE};
 use crate::facets::{Kind, facets_of, hashed, quoted};
 use crate::record::{decode, stored_size};
+use crate::schema;
 
 /// From so many records on, one thread makes ready what another writes.
 const WORTH_A_THREAD: usize = 256;
 /// Records that are handed from one to the other at a time.
 const HANDFUL: usize = 64;
+
+/// From so many records on, a batch may be part of building the index anew.
+const MANY: usize = 2048;
+
+/// How many artifacts there are.
+fn artifacts(at: &Connection) -> Result<i64, Cause> {
+    let mut count = at.prepare_cached("SELECT coalesce(sum(artifacts), 0) FROM tally")?;
+    Ok(count.query_row([], |row| row.get(0))?)
+}
 
 /// Takes up what of a batch is not there yet.
 pub(crate) fn apply(at: &Connection, batch: &IndexBatch, texts: &dyn ArtifactTexts) -> Result<(), Cause> {
@@ -28,6 +38,9 @@ pub(crate) fn apply(at: &Connection, batch: &IndexBatch, texts: &dyn ArtifactTex
         .records
         .partition_point(|record| record.meta.seq <= session.seq);
     let new = batch.records.get(first..).unwrap_or_default();
+    if new.len() >= MANY && 8 * stored_size(new.len() as u64) > artifacts(at)? {
+        at.execute_batch(schema::NO_SORTS)?;
+    }
     let mut writer = Writer::new(at, session.id)?;
     let mut preparation = Preparation {
         cluster_name: session.cluster_name,

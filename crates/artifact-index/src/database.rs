@@ -112,6 +112,19 @@ impl Database {
         Ok(done)
     }
 
+    /// Makes what sorting by size and name needs, where it was dropped.
+    pub(crate) fn make_sorts(&self) -> Result<(), Cause> {
+        let count = self.read(|at| {
+            Ok(at
+                .prepare_cached(schema::COUNT_SORTS)?
+                .query_row([], |row| row.get::<_, i64>(0))?)
+        })?;
+        if count < 2 {
+            self.write(|at| Ok(at.execute_batch(schema::SORTS)?))?;
+        }
+        Ok(())
+    }
+
     /// Removes the file, unless another one has taken its place already.
     pub(crate) fn discard(&self) -> Result<(), Cause> {
         let _lock = lock(&self.path)?;

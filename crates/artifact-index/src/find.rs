@@ -254,7 +254,7 @@ impl<'a> Search<'a> {
         if self.query.sort == Sort::Name {
             let from = after.and_then(PageCursor::name).unwrap_or("").to_owned();
             return vec![(
-                "SELECT id, session, record, name_key FROM artifact INDEXED BY artifact_by_name \
+                "SELECT id, session, record, name_key FROM artifact \
                  WHERE name_key >= ?1 ORDER BY name_key, id DESC",
                 vec![Value::Text(from)],
             )];
@@ -267,14 +267,14 @@ impl<'a> Search<'a> {
         let mut scans = Vec::new();
         if after.is_none_or(|after| after.size().is_some()) {
             scans.push((
-                "SELECT id, session, record, size FROM artifact INDEXED BY artifact_by_size \
+                "SELECT id, session, record, size FROM artifact \
                  WHERE size BETWEEN ?1 AND ?2 ORDER BY size DESC, id DESC",
                 vec![Value::Integer(least), Value::Integer(most)],
             ));
         }
         if self.query.min_size.is_none() && self.query.max_size.is_none() {
             scans.push((
-                "SELECT id, session, record, size FROM artifact INDEXED BY artifact_by_size \
+                "SELECT id, session, record, size FROM artifact \
                  WHERE size IS NULL ORDER BY id DESC",
                 Vec::new(),
             ));

@@ -28,8 +28,6 @@ CREATE TABLE artifact (
     record TEXT NOT NULL
 );
 CREATE INDEX artifact_by_id ON artifact (artifact_id);
-CREATE INDEX artifact_by_size ON artifact (size);
-CREATE INDEX artifact_by_name ON artifact (name_key DESC);
 CREATE TABLE tally (
     session INTEGER NOT NULL,
     upgrade_id TEXT NOT NULL,
@@ -52,3 +50,17 @@ pub(crate) const SETTINGS: &str = "
 INSERT INTO words(words, rank) VALUES ('hashsize', 4194304);
 INSERT INTO facets(facets, rank) VALUES ('hashsize', 4194304);
 ";
+
+/// What sorting by size and by name needs. Names and sizes come in no order, so keeping these in order while very many
+/// artifacts are taken up would write most of their pages again with each batch: they are dropped before, and made in one
+/// go by the first query that needs them.
+pub(crate) const SORTS: &str = "
+CREATE INDEX IF NOT EXISTS artifact_by_size ON artifact (size);
+CREATE INDEX IF NOT EXISTS artifact_by_name ON artifact (name_key DESC);
+";
+pub(crate) const NO_SORTS: &str = "
+DROP INDEX IF EXISTS artifact_by_size;
+DROP INDEX IF EXISTS artifact_by_name;
+";
+/// How many of [`SORTS`] there are.
+pub(crate) const COUNT_SORTS: &str = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name IN ('artifact_by_size', 'artifact_by_name')";

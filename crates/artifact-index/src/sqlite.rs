@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use artifact_core::{
-    ArtifactIndex, ArtifactQuery, ArtifactTexts, IndexBatch, IndexError, Matches, MemoryIndex, Statistics,
+    ArtifactIndex, ArtifactQuery, ArtifactTexts, IndexBatch, IndexError, Matches, MemoryIndex, Sort,
+    Statistics,
 };
 use tracking_journal::Position;
 use tracking_model::{Artifact, ArtifactId, SessionId};
@@ -120,12 +121,21 @@ impl ArtifactIndex for SqliteIndex {
     }
 
     fn query(&self, query: &ArtifactQuery) -> Result<Matches, IndexError> {
-        let file = |database: &Database| database.read(|at| find::find(at, query));
+        let file = |database: &Database| {
+            if matches!(query.sort, Sort::Size | Sort::Name) {
+                database.make_sorts()?;
+            }
+            database.read(|at| find::find(at, query))
+        };
         self.ask("query", file, |index| index.query(query))
     }
 
     fn statistics(&self, query: &ArtifactQuery) -> Result<Statistics, IndexError> {
-        let file = |database: &Database| database.read(|at| statistics::statistics(at, query));
+        let file = |database: &Database| {
+            // The largest are part of it.
+            database.make_sorts()?;
+            database.read(|at| statistics::statistics(at, query))
+        };
         self.ask("query", file, |index| index.statistics(query))
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use artifact_core::{ArtifactIndex, ArtifactQuery, Matches, MemoryIndex, NamePattern, Sort, TextQuery};
+use artifact_core::{
+    ArtifactIndex, ArtifactQuery, MAX_RANKED, Matches, MemoryIndex, NamePattern, Sort, TextQuery,
+};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
@@ -358,4 +360,45 @@ fn cases() -> u32 {
     } else {
         60
     }
+}
+
+/// More than are ranked, more than one thread makes ready, and more than share a microsecond with their neighbours.
+#[test]
+fn very_many_at_once_are_answered_alike() {
+    const COUNT: usize = MAX_RANKED + 400;
+    let (memory, (_dir, sqlite)) = (MemoryIndex::new(), index());
+    let session: SessionId = "s1".parse().unwrap();
+    let mut records = vec![record(1, "session.created", &created(&session, "prod"))];
+    for number in 0..COUNT {
+        // The last thousand were added at one moment.
+        let at = Timestamp::from_micros(
+            1_700_000_000_000_000 + i64::try_from(number.min(COUNT - 1000)).unwrap() * 3,
+        );
+        let artifact = json!({
+            "artifact_id": format!("a{number}"), "session_id": session, "collection_id": "c", "upgrade_id": "up",
+            "name": format!("{}.log", if number < 10 { "needle" } else { "hay" }), "artifact_type": "log_file",
+            "description": "every one", "file_size": number % 7, "created_at": at, "status": "created",
+            "tags": if number % 100 == 0 { vec!["every"] } else { vec![] }
+        });
+        records.push(record(number as u64 + 2, "artifact.added", &artifact));
+    }
+    let batch = batch(&session, records);
+    for index in [&memory as &dyn ArtifactIndex, &sqlite] {
+        index.apply(&batch, &Texts::default()).unwrap();
+    }
+    let text = |text: &str| ArtifactQuery::new().with_text(TextQuery::new(text).unwrap());
+    for (query, sort) in [
+        (ArtifactQuery::new(), Sort::Newest),
+        (ArtifactQuery::new(), Sort::Oldest),
+        (ArtifactQuery::new(), Sort::Size),
+        (text("every"), Sort::Rank),
+        (text("every"), Sort::Name),
+        (text("needle"), Sort::Rank),
+    ] {
+        let query = query.with_sort(sort).with_limit(6000);
+        let (expected, found) = (pages(&memory, &query), pages(&sqlite, &query));
+        assert!(expected == found, "{query:?}");
+    }
+    let all = ArtifactQuery::new();
+    assert_eq!(memory.statistics(&all).unwrap(), sqlite.statistics(&all).unwrap());
 }
