@@ -33,7 +33,7 @@ fn output_passes_through_unchanged_and_is_kept() {
         (&shown["status"], &shown["task_name"]),
         (&"completed".into(), &"Build".into())
     );
-    let found = ekstrack.json(&["search", "stdout", "--task", "build"]);
+    let found = ekstrack.json(&["search", "--name", "stdout", "--task", "build"]);
     assert_eq!(found["artifacts"].as_array().unwrap().len(), 1);
     ekstrack.ok(&["verify"]);
 }
