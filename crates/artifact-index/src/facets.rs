@@ -167,15 +167,15 @@ fn sizes(query: &ArtifactQuery) -> impl Iterator<Item = String> {
     sizes.map(|size| plain(Kind::Size, &size.to_string()))
 }
 
-/// Some of the parts that a name must have to match: each costs a list, and few of them leave few candidates. Digits and
-/// signs are rarer than letters, and parts that do not overlap say more.
+/// Some of the parts that a name must have to match: each costs a list, and few of them leave few candidates. Those with
+/// digits are rarer than others (signs are not: most names end alike), and parts that do not overlap say more.
 fn parts_of(pattern: &NamePattern) -> Vec<String> {
     let mut parts = Vec::new();
     for literal in pattern.literals() {
         let mut at = 0;
         name_parts(&literal, |part| {
-            let letters = part.chars().skip(1).filter(char::is_ascii_lowercase).count();
-            parts.push((letters, at % 3, part.to_owned()));
+            let digits = part.chars().filter(char::is_ascii_digit).count();
+            parts.push((std::cmp::Reverse(digits), at % 3, part.to_owned()));
             at += 1;
         });
     }
