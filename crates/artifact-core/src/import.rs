@@ -11,9 +11,10 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tracking_journal::{DataDir, keep_original};
 use tracking_model::{
     Artifact, ArtifactStatus, FileHash, ImportSession, ReferenceArtifact, ReferenceError, ReferenceSession,
-    SessionCommand, SessionCommandError, SessionId, stored_file_name,
+    SessionCommand, SessionCommandError, SessionId, StreamId, stored_file_name,
 };
 
 use crate::manager::Inner;
@@ -97,7 +98,7 @@ impl TestArtifactsManager {
     /// is in none of them is recorded as missing.
     ///
     /// # Errors
-    /// [`ArtifactError::Io`] if `root` cannot be listed. Files that cannot be taken over are in the report.
+    /// [`ArtifactError::Io`] if `root`, or a directory to copy from, cannot be listed. Files that cannot be taken over are in the report.
     ///
     /// # Cancellation
     /// An import that has begun goes on when the future is dropped.
@@ -127,6 +128,9 @@ impl TestArtifactsManager {
 
 impl Inner {
     fn import(self: &Arc<Self>, root: &Path, options: &ImportOptions) -> Result<ImportReport, ArtifactError> {
+        for root in &options.copy_from {
+            fs::read_dir(root).map_err(|error| ArtifactError::io("list", root, error))?;
+        }
         let mut report = ImportReport::default();
         for file in session_files(root)? {
             // A snapshot of ours, beside its journal, says nothing new.
@@ -152,6 +156,16 @@ impl Inner {
         let home = self.catalogue.home();
         home.is_some_and(|home| file.parent() == Some(&home.artifacts_dir()))
             && file.with_extension("jsonl").exists()
+    }
+
+    /// Whether a file has the name of the session's snapshot, which is written once the session is taken over.
+    fn is_replaced_by_snapshot(&self, file: &Path, id: &SessionId) -> bool {
+        let snapshot = |home: &DataDir| home.snapshot_path(&StreamId::Session(id.clone()));
+        let resolved = |path: &Path| path.canonicalize().ok();
+        self.catalogue
+            .home()
+            .and_then(|home| resolved(&snapshot(home)))
+            .is_some_and(|snapshot| Some(snapshot) == resolved(file))
     }
 
     fn import_file(&self, file: &Path, options: &ImportOptions) -> Result<ImportedSession, ImportError> {
@@ -189,6 +203,10 @@ impl Inner {
             collections: read.collections,
             artifacts,
         };
+        if self.is_replaced_by_snapshot(file, &session_id) {
+            keep_original(file, &content)
+                .map_err(|error| ArtifactError::io("keep a copy of", file, error))?;
+        }
         let entry = self.catalogue.entry(&session_id);
         self.catalogue
             .submit(&entry, SessionCommand::Import(Box::new(import)))?;
@@ -246,8 +264,17 @@ impl<'a> Bytes<'a> {
         {
             roots.push((root.clone(), known_as.to_owned()));
         }
-        for root in std::iter::once(&root).chain(&options.copy_from) {
-            roots.push((root.clone(), root.clone()));
+        // A session's file may name it as the caller does, in full, or without the links on the way.
+        for given in std::iter::once(&root).chain(&options.copy_from) {
+            let root = given.canonicalize().unwrap_or_else(|_| given.clone());
+            let names = [
+                Some(given.clone()),
+                std::path::absolute(given).ok(),
+                Some(root.clone()),
+            ];
+            for known_as in names.into_iter().flatten() {
+                roots.push((root.clone(), known_as));
+            }
         }
         Self {
             inner,
@@ -279,7 +306,7 @@ impl<'a> Bytes<'a> {
             self.missing += 1;
             let shown = path.as_deref().unwrap_or("no path");
             warnings.push(format!(
-                "the bytes of artifact {} ({}) are missing: {shown} is not below the imported directory",
+                "the bytes of artifact {} ({}) are missing: {shown} is not below the imported directory or one to copy from",
                 artifact.artifact_id, artifact.name
             ));
             note(&mut artifact, "original_local_path", path.as_deref());
@@ -296,6 +323,7 @@ impl<'a> Bytes<'a> {
             ));
             note(&mut artifact, "original_file_hash", claimed.as_deref());
         }
+        note(&mut artifact, "original_local_path", path.as_deref());
         artifact.local_path = Some(key.local_path().into());
         artifact.file_size = Some(size);
         artifact.file_hash = Some(hash);

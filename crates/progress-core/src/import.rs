@@ -10,10 +10,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use tracking_journal::{DataDir, Journal};
+use tracking_journal::{DataDir, Journal, keep_original};
 use tracking_model::{CommandError, StreamId, UpgradeCommand, UpgradeId, UpgradeImported, UpgradeProgress};
 
-use crate::snapshot::{FileSystem, ReplaceFile};
+use crate::snapshot::FileSystem;
 use crate::{ProgressError, ProgressTracker, ProgressTrackerOptions};
 
 /// What an import did.
@@ -257,7 +257,8 @@ fn take_over_file(
     imported: UpgradeImported,
 ) -> Result<(), ProgressError> {
     if same_file(file, &dir.snapshot_path(journal.stream())) {
-        keep(file, content)?;
+        keep_original(file, content)
+            .map_err(|error| ProgressError::io("keep a copy of", file.to_owned(), error))?;
     }
     journal.submit_blocking(UpgradeCommand::Import(imported))?;
     Ok(())
@@ -267,31 +268,6 @@ fn same_file(one: &Path, other: &Path) -> bool {
     match (one.canonicalize(), other.canonicalize()) {
         (Ok(one), Ok(other)) => one == other,
         _ => false,
-    }
-}
-
-/// Copies a file that our snapshots will replace. An earlier copy of other content stays as it is.
-fn keep(file: &Path, content: &[u8]) -> Result<(), ProgressError> {
-    let mut n = 1_u32;
-    loop {
-        let suffix = if n == 1 {
-            ".reference".to_owned()
-        } else {
-            format!(".reference-{n}")
-        };
-        let mut name = file.as_os_str().to_owned();
-        name.push(suffix);
-        let copy = PathBuf::from(name);
-        match read_regular(&copy) {
-            Ok(kept) if kept == content => return Ok(()),
-            Ok(_) => n += 1,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return FileSystem
-                    .replace(&copy, content)
-                    .map_err(|error| ProgressError::io("keep a copy as", copy, error));
-            }
-            Err(error) => return Err(ProgressError::io("read", copy, error)),
-        }
     }
 }
 

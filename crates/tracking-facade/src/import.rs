@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use artifact_core::ImportOptions;
 use progress_core::{ImportReport as UpgradeImport, ProgressTrackerOptions, import_reference};
-use tracking_journal::JournalOptions;
+use tracking_journal::{DataDir, JournalOptions};
 use tracking_model::ReferenceKind;
 
 use crate::{Archive, TrackingError};
@@ -88,11 +88,21 @@ impl Archive {
         lock_timeout: Duration,
     ) -> Result<Option<ArchiveImport>, TrackingError> {
         let dir = self.data_dir();
-        if !without_journal(&dir.progress_dir(), "upgrade_")
-            && !without_journal(&dir.artifacts_dir(), "session_")
+        let (progress, artifacts) = (dir.progress_dir(), dir.artifacts_dir());
+        // The reference's older layout, and its base directory, have the files directly in them.
+        let places = [
+            (progress.as_path(), "upgrade_", &progress),
+            (artifacts.as_path(), "session_", &artifacts),
+            (dir.path(), "upgrade_", &progress),
+            (dir.path(), "session_", &artifacts),
+        ];
+        if !places
+            .iter()
+            .any(|(folder, prefix, journals)| has_more_than_journals(folder, prefix, journals))
         {
             return Ok(None);
         }
+        DataDir::open(dir.path())?;
         let mut sources = ImportSources::new([dir.path().to_owned(), dir.artifacts_dir()]);
         sources.actor = actor;
         sources.lock_timeout = lock_timeout;
@@ -130,17 +140,18 @@ impl Archive {
     }
 }
 
-/// Whether a directory has a JSON file of that prefix without the journal that would make it a snapshot.
-fn without_journal(dir: &Path, prefix: &str) -> bool {
+/// Whether a directory has a JSON file of that prefix without the journal that would make it a snapshot, or show that it
+/// was taken over.
+fn has_more_than_journals(dir: &Path, prefix: &str, journals: &Path) -> bool {
     let Ok(entries) = fs::read_dir(dir) else {
         return false;
     };
     entries.flatten().any(|entry| {
-        let path = entry.path();
         let name = entry.file_name();
-        let named = name
+        let stem = name
             .to_str()
-            .is_some_and(|name| name.starts_with(prefix) && name.ends_with(".json"));
-        named && !path.with_extension("jsonl").exists()
+            .and_then(|name| name.strip_suffix(".json"))
+            .filter(|stem| stem.starts_with(prefix));
+        stem.is_some_and(|stem| !journals.join(format!("{stem}.jsonl")).exists())
     })
 }

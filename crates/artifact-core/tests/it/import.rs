@@ -97,13 +97,41 @@ async fn a_directory_of_the_reference_is_opened_in_place() {
     let manager = open(&dir);
     let base = dir.path().join("data/artifacts");
     write_reference(&base, &dir.path().join("elsewhere"));
+    let original = std::fs::read(base.join("session_0d9f.json")).unwrap();
     let report = manager.adopt_sessions().await.unwrap();
     assert_eq!(report.sessions.len(), 1, "{report:?}");
     let found = manager.artifact(&ArtifactId::new("a1").unwrap()).await.unwrap();
     assert_eq!(found.local_path.as_deref(), Some("artifacts/0d9f/c1/x.log"));
+    assert_eq!(
+        found.metadata.to_map()["original_local_path"],
+        "/srv/base/0d9f/c1/x.log"
+    );
     assert_eq!(std::fs::read_dir(base.join("0d9f/c1")).unwrap().count(), 1);
     manager.close().await.unwrap();
+    // Our snapshot has taken the file's name; what was there is kept.
+    assert_ne!(std::fs::read(base.join("session_0d9f.json")).unwrap(), original);
+    let kept = std::fs::read(base.join("session_0d9f.json.reference")).unwrap();
+    assert_eq!(kept, original);
     assert!(manager.adopt_sessions().await.unwrap().sessions.is_empty());
+}
+
+#[tokio::test]
+async fn a_directory_to_copy_from_may_be_named_in_any_way_and_must_exist() {
+    let dir = TempDir::new().unwrap();
+    let (base, elsewhere) = (dir.path().join("base"), dir.path().join("elsewhere"));
+    write_reference(&base, &elsewhere);
+    let manager = open(&dir);
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+    let options = ImportOptions::default().with_copy_from(dir.path().join("nowhere"));
+    let error = manager
+        .import_reference_sessions(&base, options)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("nowhere"), "{error}");
+    let options = ImportOptions::default().with_copy_from(link.join("base/../elsewhere"));
+    let report = manager.import_reference_sessions(&base, options).await.unwrap();
+    assert_eq!(report.sessions[0].missing, 1, "{report:?}");
 }
 
 #[tokio::test]

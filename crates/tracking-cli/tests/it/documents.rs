@@ -309,6 +309,38 @@ fn what_is_wrong_with_files_taken_over_in_place_is_told() {
 }
 
 #[test]
+fn the_references_own_roots_are_opened_as_they_are() {
+    let ekstrack = Ekstrack::new();
+    let data = ekstrack.data();
+    fs::create_dir_all(data.join("s1/c1")).unwrap();
+    fs::write(data.join("s1/c1/x.log"), "abc").unwrap();
+    let session = r#"{"session_id":"s1","name":"old","upgrade_id":"up","cluster_name":"c","collections":{"c1":
+        {"collection_id":"c1","name":"Logs","artifacts":[{"artifact_id":"a1","name":"x.log","artifact_type":"log_file",
+        "local_path":"/srv/base/s1/c1/x.log","file_size":3,"created_at":"2025-10-20 05:25:01","status":"created"}]}},
+        "started_at":"2025-10-20 05:25:01","base_directory":"/srv/base/s1","retention_days":30}"#;
+    fs::write(data.join("session_s1.json"), session).unwrap();
+    let upgrade =
+        r#"{"upgrade_id":"old","plan_id":"p","cluster_name":"c","status":"in_progress","tasks":{}}"#;
+    fs::write(data.join("upgrade_old.json"), upgrade).unwrap();
+    let sessions = ekstrack.json(&["session", "list"]);
+    assert_eq!(sessions["sessions"][0]["session_id"], "s1");
+    assert_eq!(
+        ekstrack.json(&["upgrade", "list"])["upgrades"][0]["upgrade_id"],
+        "old"
+    );
+    let found = ekstrack.json(&["search", "--name", "x.log"]);
+    assert_eq!(found["artifacts"][0]["local_path"], "artifacts/s1/c1/x.log");
+    ekstrack.ok(&["verify"]);
+    assert_eq!(fs::read_to_string(data.join("session_s1.json")).unwrap(), session);
+    assert_eq!(
+        fs::read_to_string(data.join("upgrade_old.json")).unwrap(),
+        upgrade
+    );
+    let again = ekstrack.output(&["session", "list"]);
+    assert!(again.stderr.is_empty(), "{again:?}");
+}
+
+#[test]
 fn a_watcher_follows_what_other_processes_write_until_the_end() {
     let ekstrack = Ekstrack::started();
     let mut watch = ekstrack

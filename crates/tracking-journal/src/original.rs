@@ -1,0 +1,99 @@
+//! Files of the reference whose names our snapshots take: a copy of each is kept first.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use uuid::Uuid;
+
+/// Keeps `content`, which `file` holds, durably as `<file>.reference`, and tells that name. A copy of the same content
+/// is not made twice; an earlier one of other content stays, and the new one is numbered: `<file>.reference-2`.
+///
+/// # Errors
+/// As the system says; nothing half is left under such a name.
+pub fn keep_original(file: &Path, content: &[u8]) -> io::Result<PathBuf> {
+    let mut n = 1_u32;
+    loop {
+        let suffix = if n == 1 {
+            ".reference".to_owned()
+        } else {
+            format!(".reference-{n}")
+        };
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        let copy = PathBuf::from(name);
+        match holds(&copy, content) {
+            Ok(true) => return Ok(copy),
+            Ok(false) => n += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                write_durably(&copy, content)?;
+                return Ok(copy);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn holds(copy: &Path, content: &[u8]) -> io::Result<bool> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(copy)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() != content.len() as u64 {
+        return Ok(false);
+    }
+    let mut held = Vec::with_capacity(content.len());
+    file.take(metadata.len()).read_to_end(&mut held)?;
+    Ok(held == content)
+}
+
+fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let unique = Uuid::now_v7().simple();
+    let temporary = directory.join(format!(".{}.{unique}.tmp", name.to_string_lossy()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| File::open(directory)?.sync_all());
+    if written.is_err()
+        && let Err(error) = fs::remove_file(&temporary)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!(path = %temporary.display(), %error, "leaving half a copy behind");
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn originals_are_kept_once_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("session_s.json");
+        for _ in 0..2 {
+            let kept = keep_original(&file, b"one").unwrap();
+            assert_eq!(kept, folder.path().join("session_s.json.reference"));
+        }
+        let kept = keep_original(&file, b"two").unwrap();
+        assert_eq!(kept, folder.path().join("session_s.json.reference-2"));
+        assert_eq!(
+            fs::read(folder.path().join("session_s.json.reference")).unwrap(),
+            b"one"
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}
