@@ -1,0 +1,3 @@
+//! The store against S3 servers.
+
+mod stores;
