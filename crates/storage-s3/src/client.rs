@@ -8,9 +8,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::{
-    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext,
 };
-use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
 use aws_sdk_s3::config::{
     ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
     StalledStreamProtectionConfig,
@@ -75,6 +75,7 @@ pub(crate) async fn connect(
                 .grace_period(settings.patience.stall_timeout)
                 .build(),
         )
+        .retry_classifier(TooManyRequests)
         .interceptor(Watch {
             log: Arc::clone(log),
             concurrency: Arc::clone(concurrency),
@@ -136,6 +137,23 @@ fn endpoint_of_chain(shared: &SdkConfig) -> Option<String> {
         .service_config()
         .and_then(|config| config.load_config(key))
         .or_else(|| shared.endpoint_url().map(str::to_owned))
+}
+
+/// S3 throttles with 503; other servers, and proxies on the way, do with 429, whatever code they write beside it.
+#[derive(Debug)]
+struct TooManyRequests;
+
+impl ClassifyRetry for TooManyRequests {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response() {
+            Some(response) if response.status().as_u16() == 429 => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "too-many-requests"
+    }
 }
 
 /// Counts what is sent, and hears what the server thinks of its pace also where a later attempt succeeds.

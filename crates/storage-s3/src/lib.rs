@@ -10,6 +10,7 @@ mod error;
 mod fetch;
 mod key;
 mod large;
+mod lenient;
 mod limits;
 mod metadata;
 mod multipart;

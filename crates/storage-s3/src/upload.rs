@@ -17,6 +17,9 @@ use crate::records::UploadRecords;
 use crate::store::S3Store;
 use crate::transfer::{ProgressCallback, Reporter};
 
+/// How often a key may be taken and free by turns.
+const VANISHED: u32 = 3;
+
 /// How something is uploaded.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -179,6 +182,7 @@ impl S3Store {
     ) -> Result<Uploaded, StoreError> {
         let reporter = Reporter::new(item.size, 0, item.options.progress.clone());
         let mut names = self.names(key, item, self.bucket().honours_put().await?)?;
+        let mut vanished = 0;
         loop {
             let candidate = names.current().map_err(|error| unsafe_name(key, error))?;
             let put = Put {
@@ -195,7 +199,12 @@ impl S3Store {
                         Taken::ByThis => Some(Arrival::AlreadyThere),
                         Taken::ByOther => None,
                         // Deleted between the two requests: the same name once more.
-                        Taken::NoMore => continue,
+                        Taken::NoMore if vanished < VANISHED => {
+                            vanished += 1;
+                            continue;
+                        }
+                        // The server contradicts itself.
+                        Taken::NoMore => None,
                     }
                 }
                 Err(failure) => return Err(failure.into_store_error("put", &candidate)),
