@@ -4,6 +4,8 @@ use artifact_core::{ArtifactKey, KeyError, PutMode};
 use tracking_model::{ArtifactId, numbered_file_name};
 use uuid::Uuid;
 
+/// How many names are tried: a server that takes every one for taken must not be asked for ever.
+const MOST_NAMES: u64 = 1000;
 /// The longest file name.
 const MAX_NAME_BYTES: usize = 255;
 
@@ -36,7 +38,7 @@ impl Names {
     /// Goes on to the next; `false` if there is none.
     pub(crate) fn advance(&mut self) -> bool {
         self.number += 1;
-        self.mode == PutMode::Numbered
+        self.mode == PutMode::Numbered && self.number <= MOST_NAMES
     }
 }
 

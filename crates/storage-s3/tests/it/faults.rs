@@ -138,12 +138,14 @@ fn patient() -> storage_s3::Patience {
 async fn fault_31_names_as_metadata_and_keys() {
     let (fs, moto) = (FsServer::start(), MotoServer::start());
     let mut names = 0;
-    for builder in [fs.builder(), moto.builder()] {
+    // Beside each object s3s-fs keeps a file whose name is longer than the key, so that long keys are not possible there.
+    for (builder, longest) in [(fs.builder(), 100), (moto.builder(), usize::MAX)] {
         let store = builder
             .conditional_writes(ConditionalWrites::Honoured)
             .build()
             .unwrap();
-        for name in odd_names() {
+        let names_here = || odd_names().into_iter().filter(|name| name.len() <= longest);
+        for name in names_here() {
             let stored = ArtifactKey::new(
                 key("s/c/x").session_id().clone(),
                 key("s/c/x").collection_id().clone(),
@@ -181,7 +183,7 @@ async fn fault_31_names_as_metadata_and_keys() {
             .list(&artifact_core::KeyPrefix::Session(session))
             .await
             .unwrap();
-        assert_eq!(listed.len(), odd_names().len());
+        assert_eq!(listed.len(), names_here().count());
         store.close().await;
     }
     println!("FAULT row=31 name=names-in-s3 servers=2 names={names} altered=0");
