@@ -473,11 +473,7 @@ impl PartFile {
             file.sync_all()?;
             match existing {
                 Existing::Replace => fs::rename(&hidden, &path)?,
-                Existing::Keep => {
-                    // Unlike a rename, a link never replaces what appeared meanwhile.
-                    fs::hard_link(&hidden, &path)?;
-                    fs::remove_file(&hidden)?;
-                }
+                Existing::Keep => rename_to_free(&hidden, &path)?,
             }
             let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
             File::open(dir.unwrap_or_else(|| Path::new(".")))?.sync_all()
@@ -492,6 +488,19 @@ impl PartFile {
         if let Err(error) = removed {
             tracing::warn!(path = %self.path.display(), %error, "a part of a download could not be removed");
         }
+    }
+}
+
+/// Renames, unless something has appeared under the name meanwhile.
+fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // File systems that cannot do that can link, which replaces nothing either.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        outcome => outcome.map_err(io::Error::from),
     }
 }
 

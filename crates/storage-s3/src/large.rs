@@ -37,7 +37,11 @@ impl S3Store {
             let candidate = names.current().map_err(|error| unsafe_name(key, error))?;
             let full = self.objects.full("put", &ObjectKey::from(&candidate))?;
             match self.look(&candidate, &full, item).await? {
-                Taken::ByThis => return Ok(self.uploaded(candidate, item, Arrival::AlreadyThere)),
+                Taken::ByThis => {
+                    // Maybe its upload was completed by a process that died before it could note that.
+                    Notes::new(item.options.records.clone(), &full).end().await;
+                    return Ok(self.uploaded(candidate, item, Arrival::AlreadyThere));
+                }
                 Taken::ByOther if names.advance() => continue,
                 Taken::ByOther => {
                     return Err(StoreError::new(StoreErrorKind::AlreadyExists, "put", candidate));

@@ -39,7 +39,7 @@ impl Begun {
 
     /// The part as the server has it, if it has these very bytes.
     pub(crate) async fn kept(&self, number: u32, bytes: &Bytes, hash: FileHash) -> Option<Part> {
-        let Known { part, noted } = self.known.get(&number)?.clone();
+        let Known { mut part, noted } = self.known.get(&number)?.clone();
         let same = part.size == bytes.len() as u64
             && match (part.hash, &part.etag) {
                 (Some(theirs), _) => theirs == hash,
@@ -51,6 +51,8 @@ impl Begun {
                 }
                 (None, None) => false,
             };
+        // Where the server keeps checksums of parts, the completion must name them.
+        part.hash = Some(hash);
         same.then_some(part)
     }
 }
@@ -72,7 +74,7 @@ impl Bucket {
                 }
             } else {
                 // The file is another by now: what was sent of the old one is of no use.
-                self.abort_upload(key, &record.upload_id).await?;
+                self.abort_quietly(key, &record.upload_id).await;
             }
             notes.end().await;
         }
@@ -106,10 +108,23 @@ impl Bucket {
             Err(failure) if failure.cause == S3Cause::NoObject => return Ok(None),
             Err(failure) => return Err(failure),
         };
+        let known = known(parts, Some(&record.etags));
+        if known.is_empty() {
+            // Some servers list the parts of an upload that is gone: there are none. Nothing is lost by a new one.
+            self.abort_quietly(key, &record.upload_id).await;
+            return Ok(None);
+        }
         Ok(Some(Begun {
             id: record.upload_id.clone(),
-            known: known(parts, Some(&record.etags)),
+            known,
         }))
+    }
+
+    /// Gives up an upload that is of no use; what cannot be given up now is stale later.
+    async fn abort_quietly(&self, key: &str, id: &str) {
+        if let Err(failure) = self.abort_upload(key, id).await {
+            tracing::debug!(key, %failure, "an upload in parts that is of no use could not be aborted");
+        }
     }
 }
 
