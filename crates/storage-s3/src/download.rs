@@ -1,13 +1,10 @@
 //! Downloading: ranges side by side into a file that has another name until all of it is verified.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use artifact_core::{StoreError, StoreErrorKind};
-use sha2::{Digest, Sha256};
 use tracking_model::FileHash;
 
 use crate::bucket::{Bucket, Head, sha256};
@@ -17,13 +14,12 @@ use crate::fetch::{Fetched, Span};
 use crate::key::ObjectKey;
 use crate::limits::Share;
 use crate::object::S3Objects;
+use crate::part_file::PartFile;
 use crate::transfer::{ProgressCallback, Reporter};
 use crate::window::Window;
 
 /// How much the first request asks for while nothing is known of the object: most are smaller.
 pub(crate) const FIRST_LOOK_BYTES: u64 = 1024 * 1024;
-/// Bytes of a read while what is there is hashed again.
-const READ_BYTES: usize = 1024 * 1024;
 
 /// What happens where there is a file of the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -150,7 +146,7 @@ impl Download<'_> {
             None => self.claimed_hash().await?,
         };
         let hidden = self.hidden(hash)?;
-        let mut part = PartFile::open(hidden, self.bucket)
+        let mut part = PartFile::open(hidden)
             .await
             .map_err(|error| self.file_error(error))?;
         let kept_bytes = part.length;
@@ -383,139 +379,5 @@ impl Ranges {
             let fetched = bucket.fetch(&full, span, etag.as_deref()).await?;
             Ok((fetched, share))
         });
-    }
-}
-
-/// The hidden file: locked, appended to, and hashed on the way.
-struct PartFile {
-    path: PathBuf,
-    inner: Option<(File, Sha256)>,
-    length: u64,
-}
-
-impl PartFile {
-    /// Opens it, and hashes what an earlier call left.
-    async fn open(path: PathBuf, _bucket: &Bucket) -> io::Result<Self> {
-        blocking(move || {
-            let mut options = OpenOptions::new();
-            options
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600);
-            options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-            let mut file = options.open(&path)?;
-            file.try_lock().map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::ResourceBusy,
-                    "another download writes this file; wait for it, or choose another destination",
-                )
-            })?;
-            let mut hasher = Sha256::new();
-            let length = hash_rest(&mut file, &mut hasher)?;
-            Ok(Self {
-                path,
-                inner: Some((file, hasher)),
-                length,
-            })
-        })
-        .await
-    }
-
-    async fn append(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        let length = bytes.len() as u64;
-        self.with(move |file, hasher| {
-            file.write_all(&bytes)?;
-            hasher.update(&bytes);
-            Ok(())
-        })
-        .await?;
-        self.length += length;
-        Ok(())
-    }
-
-    async fn clear(&mut self) -> io::Result<()> {
-        self.with(|file, hasher| {
-            file.set_len(0)?;
-            file.seek(SeekFrom::Start(0))?;
-            *hasher = Sha256::new();
-            Ok(())
-        })
-        .await?;
-        self.length = 0;
-        Ok(())
-    }
-
-    async fn with(
-        &mut self,
-        work: impl FnOnce(&mut File, &mut Sha256) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<()> {
-        let (mut file, mut hasher) = self.inner.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let (outcome, inner) = blocking(move || {
-            let outcome = work(&mut file, &mut hasher);
-            (outcome, (file, hasher))
-        })
-        .await;
-        self.inner = Some(inner);
-        outcome
-    }
-
-    fn hash(&self) -> FileHash {
-        let hasher = self.inner.as_ref().map(|(_, hasher)| hasher.clone());
-        FileHash::new(hasher.unwrap_or_default().finalize().into())
-    }
-
-    /// Gives it its name.
-    async fn appear(mut self, path: &Path, existing: Existing) -> io::Result<()> {
-        let (hidden, path) = (self.path.clone(), path.to_owned());
-        self.with(move |file, _| {
-            file.sync_all()?;
-            match existing {
-                Existing::Replace => fs::rename(&hidden, &path)?,
-                Existing::Keep => rename_to_free(&hidden, &path)?,
-            }
-            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            File::open(dir.unwrap_or_else(|| Path::new(".")))?.sync_all()
-        })
-        .await
-    }
-
-    /// Removes what is of no use.
-    async fn discard(self) {
-        let path = self.path.clone();
-        let removed = blocking(move || fs::remove_file(&path)).await;
-        if let Err(error) = removed {
-            tracing::warn!(path = %self.path.display(), %error, "a part of a download could not be removed");
-        }
-    }
-}
-
-/// Renames, unless something has appeared under the name meanwhile.
-fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // File systems that cannot do that can link, which replaces nothing either.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
-        outcome => outcome.map_err(io::Error::from),
-    }
-}
-
-fn hash_rest(file: &mut File, hasher: &mut Sha256) -> io::Result<u64> {
-    let mut buffer = vec![0; READ_BYTES];
-    let mut length = 0;
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(length),
-            Ok(read) => {
-                hasher.update(buffer.get(..read).unwrap_or_default());
-                length += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }

@@ -17,6 +17,7 @@ mod multipart;
 mod names;
 mod object;
 mod open;
+mod part_file;
 mod presign;
 mod probe;
 mod records;

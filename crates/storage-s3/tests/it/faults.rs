@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use artifact_core::{ArtifactKey, ArtifactStore, PutMode, StoreErrorKind};
 use storage_s3::test_servers::{FsServer, MotoServer, Reply, ScriptedServer};
 use storage_s3::{
-    Arrival, ConditionalWrites, DownloadOptions, ObjectKey, ObjectMetadata, S3Cause, S3Store, UploadOptions,
-    hash_of,
+    Arrival, ConditionalWrites, ObjectKey, ObjectMetadata, S3Cause, S3Store, UploadOptions, hash_of,
 };
 use tempfile::TempDir;
 use tracking_model::{ArtifactId, stored_file_name};
 
-use crate::support::{FakeBucket, MIB, cause, content, file, key, names_in, small_parts};
+use crate::support::{FakeBucket, MIB, cause, content, file, key, patient, small_parts};
 
 fn of_artifact(id: &str) -> UploadOptions {
     let mut metadata = ObjectMetadata::default();
@@ -126,13 +125,6 @@ async fn fault_21_s3_stalls() {
     println!("FAULT row=21 name=s3-stalls attempts={}", server.requests().len());
 }
 
-fn patient() -> storage_s3::Patience {
-    let mut patience = storage_s3::Patience::default();
-    patience.backoff = std::time::Duration::from_millis(1);
-    patience.max_backoff = std::time::Duration::from_millis(5);
-    patience
-}
-
 /// Row 31: names of any bytes come back exactly, as metadata and by way of keys.
 #[tokio::test]
 async fn fault_31_names_as_metadata_and_keys() {
@@ -219,143 +211,6 @@ fn odd_names() -> Vec<String> {
     names.push("x".repeat(255));
     names.push("é".repeat(127));
     names
-}
-
-/// Row 33: bytes that are not those that were put never get the name that they should have.
-#[tokio::test]
-async fn fault_33_corrupt_downloads() {
-    let bytes = content(11 * MIB);
-    let (mut refused, mut appeared) = (0, 0);
-    for alteration in ["flipped", "cut", "longer", "swapped", "truncated-on-the-way"] {
-        let bucket = Arc::new(FakeBucket::new(true));
-        let (answering, truncates) = (Arc::clone(&bucket), alteration == "truncated-on-the-way");
-        let server = ScriptedServer::start(move |request, _| {
-            let reply = answering.answer(request);
-            match reply {
-                Reply::Answer {
-                    status,
-                    headers,
-                    mut body,
-                } if truncates && request.method == "GET" => {
-                    let length = body.len();
-                    body.clear();
-                    Reply::Cut {
-                        status,
-                        headers,
-                        length,
-                        body,
-                    }
-                }
-                reply => reply,
-            }
-        });
-        let store = small_parts(server.builder())
-            .conditional_writes(ConditionalWrites::Honoured)
-            .build()
-            .unwrap();
-        let (wanted, options) = (key("s/c/small"), UploadOptions::default());
-        let small = store.upload(&wanted, bytes[..1000].to_vec().into(), &options);
-        let small = small.await.unwrap();
-        let metadata = ObjectMetadata::default();
-        let large = ObjectKey::new("s/c/large").unwrap();
-        store
-            .objects()
-            .replace(&large, bytes.clone(), &metadata)
-            .await
-            .unwrap();
-        for name in ["/small", "/large"] {
-            bucket.alter(name, |bytes| match alteration {
-                "flipped" => bytes[500] ^= 1,
-                "cut" => bytes.truncate(999),
-                "longer" => bytes.push(0),
-                "swapped" => bytes.reverse(),
-                _ => {}
-            });
-        }
-        let dir = TempDir::new().unwrap();
-        let cases = [
-            (ObjectKey::from(&small.key), small.hash, 1000),
-            (large, hash_of(&bytes), bytes.len() as u64),
-        ];
-        for (object, hash, size) in cases {
-            for options in [
-                DownloadOptions::default().with_hash(hash),
-                DownloadOptions::default().with_hash(hash).with_size(size),
-            ] {
-                let path = dir.path().join("copy");
-                let error = store
-                    .objects()
-                    .download(&object, &path, &options)
-                    .await
-                    .unwrap_err();
-                let expected = if truncates {
-                    StoreErrorKind::Unavailable
-                } else {
-                    StoreErrorKind::Corrupt
-                };
-                assert_eq!(error.kind(), expected, "{alteration}: {error:?}");
-                refused += 1;
-                appeared += usize::from(path.exists());
-            }
-        }
-        if !truncates {
-            let error = store.get(&small.key).await.unwrap_err();
-            assert_eq!(
-                (error.kind(), cause(&error)),
-                (StoreErrorKind::Corrupt, Some(S3Cause::Altered))
-            );
-            assert!(names_in(dir.path()).is_empty(), "{:?}", names_in(dir.path()));
-        }
-    }
-    assert_eq!(appeared, 0);
-    println!("FAULT row=33 name=corrupt-downloads refused={refused} under_the_final_name={appeared}");
-}
-
-/// Row 33: connections that break in the middle are made again, and the download is whole.
-#[tokio::test]
-async fn fault_33_downloads_that_break_off_go_on() {
-    let bucket = Arc::new(FakeBucket::new(true));
-    let (answering, cuts) = (Arc::clone(&bucket), Arc::new(AtomicUsize::new(0)));
-    let counted = Arc::clone(&cuts);
-    let server = ScriptedServer::start(move |request, number| match answering.answer(request) {
-        Reply::Answer {
-            status,
-            headers,
-            mut body,
-        } if request.method == "GET" && number % 2 == 0 && body.len() > 1 => {
-            let length = body.len();
-            body.truncate(length / 2);
-            counted.fetch_add(1, Ordering::SeqCst);
-            Reply::Cut {
-                status,
-                headers,
-                length,
-                body,
-            }
-        }
-        reply => reply,
-    });
-    let mut patience = patient();
-    patience.attempts = 20;
-    let store = small_parts(server.builder()).patience(patience).build().unwrap();
-    let bytes = content(11 * MIB);
-    let large = ObjectKey::new("s/c/large").unwrap();
-    store
-        .objects()
-        .replace(&large, bytes.clone(), &ObjectMetadata::default())
-        .await
-        .unwrap();
-    let dir = TempDir::new().unwrap();
-    let options = DownloadOptions::default().with_hash(hash_of(&bytes));
-    store
-        .objects()
-        .download(&large, &dir.path().join("copy"), &options)
-        .await
-        .unwrap();
-    assert!(std::fs::read(dir.path().join("copy")).unwrap() == bytes);
-    let cuts = cuts.load(Ordering::SeqCst);
-    assert!(cuts > 0);
-    println!("FAULT row=33 name=broken-downloads cuts={cuts} lost_bytes=0");
 }
 
 /// Row 34: parts that are refused, damaged or cut off are sent again, and nothing stays behind.

@@ -36,6 +36,14 @@ pub(crate) fn file(dir: &Path, bytes: &[u8]) -> PutBody {
     PutBody::File(std::fs::File::open(path).unwrap())
 }
 
+/// Five attempts that lose no time.
+pub(crate) fn patient() -> storage_s3::Patience {
+    let mut patience = storage_s3::Patience::default();
+    patience.backoff = std::time::Duration::from_millis(1);
+    patience.max_backoff = std::time::Duration::from_millis(5);
+    patience
+}
+
 /// The smallest parts, so that files of several are small.
 pub(crate) fn small_parts(builder: S3StoreBuilder) -> S3StoreBuilder {
     let mut limits = TransferLimits::default();
