@@ -9,7 +9,7 @@ use artifact_core::PutBody;
 use storage_s3::test_servers::{FsServer, MotoServer, Reply, ScriptedServer, builder};
 use storage_s3::{
     Arrival, ConditionalWrites, FileUploadRecords, S3Store, S3StoreBuilder, StaleOptions, TransferLimits,
-    UploadOptions, hash_of,
+    UploadOptions, UploadRecord, UploadRecords, hash_of,
 };
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -157,6 +157,37 @@ async fn noted_uploads_are_aborted_where_the_server_cannot_list_them() {
     let stale = StaleOptions::older_than(Span::from_secs(0), Timestamp::EPOCH).with_records(records);
     let done = store(server.builder()).abort_stale_uploads(&stale).await.unwrap();
     assert_eq!((done.aborted, done.listed), (1, false));
+    assert_eq!(server.orphaned_parts(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_gone_begins_anew() {
+    let server = FsServer::start();
+    let dir = TempDir::new().unwrap();
+    let records = Arc::new(FileUploadRecords::new(dir.path().join("records")));
+    let bytes = content(11 * MIB);
+    // s3s-fs lists no parts of an upload that it does not know, and denies everything else.
+    let gone = serde_json::json!({
+        "key": "eks-upgrade-agent/artifacts/s/c/gone", "upload_id": "01234567-89ab-7def-8123-456789abcdef",
+        "size": bytes.len(), "hash": hash_of(&bytes), "part_bytes": 5 * MIB, "etags": {"1": "\"e\""}
+    });
+    let gone: UploadRecord = serde_json::from_value(gone).unwrap();
+    records.begin(&gone).unwrap();
+    let options = UploadOptions::default().with_records(Arc::clone(&records) as _);
+    let store = store(server.builder());
+    let uploaded = store
+        .upload(&key("s/c/gone"), file(dir.path(), &bytes), &options)
+        .await
+        .unwrap();
+    assert_eq!(uploaded.arrival, Arrival::Sent);
+    // What a process left that died after its upload was completed goes when that is noticed.
+    records.begin(&gone).unwrap();
+    let again = store
+        .upload(&key("s/c/gone"), file(dir.path(), &bytes), &options)
+        .await
+        .unwrap();
+    assert_eq!(again.arrival, Arrival::AlreadyThere);
+    assert!(records.all().unwrap().is_empty());
     assert_eq!(server.orphaned_parts(), 0);
 }
 
