@@ -8,7 +8,7 @@ use artifact_core::{StoreError, StoreErrorKind};
 use tracking_model::FileHash;
 
 use crate::bucket::{Bucket, Head, sha256};
-use crate::content::blocking;
+use crate::content::{self, blocking};
 use crate::error::{S3Cause, S3Failure};
 use crate::fetch::{Fetched, Span};
 use crate::key::ObjectKey;
@@ -146,6 +146,12 @@ impl Download<'_> {
             None => self.claimed_hash().await?,
         };
         let hidden = self.hidden(hash)?;
+        if let Some(size) = self.options.size
+            && self.options.hash.is_some()
+            && (1..=self.bucket.settings.limits.part_bytes).contains(&size)
+        {
+            return self.run_small(hash, size, hidden).await;
+        }
         let mut part = PartFile::open(hidden)
             .await
             .map_err(|error| self.file_error(error))?;
@@ -166,7 +172,7 @@ impl Download<'_> {
                 // Maybe it was what an earlier call left that was wrong.
                 return Box::pin(self.run()).await;
             }
-            return Err(self.corrupt(format!("its SHA-256 is {found} and must be {hash}")));
+            return Err(self.wrong(found, hash));
         }
         let size = part.length;
         part.appear(self.path, self.options.existing)
@@ -177,6 +183,37 @@ impl Download<'_> {
             hash,
             kept_bytes,
         })
+    }
+
+    /// What fits one request is verified before any of it is written.
+    async fn run_small(&self, hash: FileHash, size: u64, hidden: PathBuf) -> Result<Downloaded, StoreError> {
+        let _share = self.bucket.memory.share(size).await;
+        let span = Span::Part { from: 0, to: size };
+        let fetched = match self.bucket.fetch(&self.full, span, None).await {
+            Ok(fetched) => fetched,
+            // An empty object has no range.
+            Err(failure) if failure.cause == S3Cause::Range => Fetched::default(),
+            Err(failure) => return Err(self.broken(failure)),
+        };
+        self.check_size(fetched.head.size)?;
+        let bytes = bytes::Bytes::from(fetched.bytes);
+        let found = content::hash(&bytes).await;
+        if found != hash {
+            return Err(self.wrong(found, hash));
+        }
+        Reporter::new(size, 0, self.options.progress.clone()).add(size);
+        PartFile::write_whole(hidden, bytes, self.path.to_owned(), self.options.existing)
+            .await
+            .map_err(|error| self.file_error(error))?;
+        Ok(Downloaded {
+            size,
+            hash,
+            kept_bytes: 0,
+        })
+    }
+
+    fn wrong(&self, found: FileHash, hash: FileHash) -> StoreError {
+        self.corrupt(format!("its SHA-256 is {found} and must be {hash}"))
     }
 
     async fn claimed_hash(&self) -> Result<FileHash, StoreError> {

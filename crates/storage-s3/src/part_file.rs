@@ -2,9 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tracking_model::FileHash;
 
@@ -25,29 +26,63 @@ pub(crate) struct PartFile {
 impl PartFile {
     /// Opens it, and hashes what an earlier call left.
     pub(crate) async fn open(path: PathBuf) -> io::Result<Self> {
+        blocking(move || Self::open_blocking(path)).await
+    }
+
+    fn open_blocking(path: PathBuf) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
+        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        let mut file = options.open(&path)?;
+        file.try_lock().map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another download writes this file; wait for it, or choose another destination",
+            )
+        })?;
+        // Whoever had the lock before may have given the file its name by now: then it is not ours to write.
+        let (opened, there) = (file.metadata()?, fs::symlink_metadata(&path));
+        if !there.is_ok_and(|there| (there.dev(), there.ino()) == (opened.dev(), opened.ino())) {
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another download of this file ended at this moment; try again",
+            ));
+        }
+        let mut hasher = Sha256::new();
+        let length = hash_rest(&mut file, &mut hasher)?;
+        Ok(Self {
+            path,
+            inner: Some((file, hasher)),
+            length,
+        })
+    }
+
+    /// Writes bytes that were verified already, and gives the file its name.
+    pub(crate) async fn write_whole(
+        hidden: PathBuf,
+        bytes: Bytes,
+        path: PathBuf,
+        existing: Existing,
+    ) -> io::Result<()> {
         blocking(move || {
-            let mut options = OpenOptions::new();
-            options
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600);
-            options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-            let mut file = options.open(&path)?;
-            file.try_lock().map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::ResourceBusy,
-                    "another download writes this file; wait for it, or choose another destination",
-                )
-            })?;
-            let mut hasher = Sha256::new();
-            let length = hash_rest(&mut file, &mut hasher)?;
-            Ok(Self {
-                path,
-                inner: Some((file, hasher)),
-                length,
-            })
+            let mut part = Self::open_blocking(hidden)?;
+            let Some((file, _)) = &mut part.inner else {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            };
+            file.set_len(0)?;
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(&bytes)?;
+            let named = name(file, &part.path, &path, existing);
+            if named.is_err() {
+                // There is nothing in it that a later call could make use of.
+                fs::remove_file(&part.path).ok();
+            }
+            named
         })
         .await
     }
@@ -95,19 +130,11 @@ impl PartFile {
         FileHash::new(hasher.unwrap_or_default().finalize().into())
     }
 
-    /// Gives it its name.
+    /// Gives it its name. Its bytes are on disk then; whether its name is, after a power cut, makes no bytes wrong.
     pub(crate) async fn appear(mut self, path: &Path, existing: Existing) -> io::Result<()> {
         let (hidden, path) = (self.path.clone(), path.to_owned());
-        self.with(move |file, _| {
-            file.sync_all()?;
-            match existing {
-                Existing::Replace => fs::rename(&hidden, &path)?,
-                Existing::Keep => rename_to_free(&hidden, &path)?,
-            }
-            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            File::open(dir.unwrap_or_else(|| Path::new(".")))?.sync_all()
-        })
-        .await
+        self.with(move |file, _| name(file, &hidden, &path, existing))
+            .await
     }
 
     /// Removes what is of no use.
@@ -117,6 +144,14 @@ impl PartFile {
         if let Err(error) = removed {
             tracing::warn!(path = %self.path.display(), %error, "a part of a download could not be removed");
         }
+    }
+}
+
+fn name(file: &File, hidden: &Path, path: &Path, existing: Existing) -> io::Result<()> {
+    file.sync_all()?;
+    match existing {
+        Existing::Replace => fs::rename(hidden, path),
+        Existing::Keep => rename_to_free(hidden, path),
     }
 }
 

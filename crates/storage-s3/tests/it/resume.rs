@@ -19,7 +19,7 @@ use crate::support::{MIB, content, file, key, small_parts};
 
 /// Set in the process that is to be killed: where it uploads to, and its directory.
 const VICTIM: &str = "STORAGE_S3_TEST_VICTIM";
-const PARTS: usize = 6;
+const PARTS: usize = 4;
 
 fn store(builder: S3StoreBuilder) -> S3Store {
     let builder = small_parts(builder).conditional_writes(ConditionalWrites::Honoured);
