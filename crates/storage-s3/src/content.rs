@@ -135,24 +135,18 @@ impl S3Store {
         Ok((Content::Memory(bytes), Some(share)))
     }
 
-    async fn prepare_file(&self, key: &ArtifactKey, mut file: File, limit: u64) -> Result<Found, StoreError> {
-        let looked = blocking(move || {
-            let metadata = file.metadata()?;
-            if !metadata.is_file() {
-                return Ok((file, None));
+    async fn prepare_file(&self, key: &ArtifactKey, file: File, limit: u64) -> Result<Found, StoreError> {
+        // Most files are small: looking, reading and hashing them is one trip to a thread that may block.
+        let share = self.bucket().memory.share(HASH_INLINE_BYTES as u64).await;
+        let looked = blocking(move || look(file)).await;
+        match looked.map_err(|error| body_error(key, error))? {
+            Looked::Small(bytes, hash) => {
+                let size = bytes.len() as u64;
+                Ok((Content::Memory(bytes), size, Some(hash), Some(share)))
             }
-            let start = file.stream_position()?;
-            Ok((file, Some((start, metadata.len().saturating_sub(start)))))
-        });
-        let (file, place) = looked.await.map_err(|error| body_error(key, error))?;
-        let Some((start, size)) = place else {
-            return self.prepare_pipe(key, file, limit).await;
-        };
-        let content = Content::File {
-            file: Arc::new(file),
-            start,
-        };
-        Ok((content, size, None, None))
+            Looked::Large(content, size) => Ok((content, size, None, None)),
+            Looked::NoFile(pipe) => self.prepare_pipe(key, pipe, limit).await,
+        }
     }
 
     /// What is no regular file has no length to ask for.
@@ -221,6 +215,32 @@ impl S3Store {
         let spool = spooled.await.map_err(|error| body_error(key, error))?;
         Ok(spool.found())
     }
+}
+
+/// What a body that is said to be a file turns out to be.
+enum Looked {
+    Small(Bytes, FileHash),
+    Large(Content, u64),
+    NoFile(File),
+}
+
+fn look(mut file: File) -> io::Result<Looked> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(Looked::NoFile(file));
+    }
+    let start = file.stream_position()?;
+    let size = metadata.len().saturating_sub(start);
+    let content = Content::File {
+        file: Arc::new(file),
+        start,
+    };
+    if size > HASH_INLINE_BYTES as u64 {
+        return Ok(Looked::Large(content, size));
+    }
+    let bytes = content.read(0, size)?;
+    let hash = crate::bucket::sha256(&bytes);
+    Ok(Looked::Small(bytes, hash))
 }
 
 /// Content, size, hash where it is known already, and the memory that it takes.

@@ -14,7 +14,7 @@ use crate::fetch::{Fetched, Span};
 use crate::key::ObjectKey;
 use crate::limits::Share;
 use crate::object::S3Objects;
-use crate::part_file::PartFile;
+use crate::part_file::{Finish, PartFile};
 use crate::transfer::{ProgressCallback, Reporter};
 use crate::window::Window;
 
@@ -32,6 +32,17 @@ pub enum Existing {
     Replace,
 }
 
+/// What is certain of a file once its download has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Every program sees it. After a power cut it may be lost, and must be downloaded again.
+    #[default]
+    Written,
+    /// It outlives a power cut.
+    Synced,
+}
+
 /// How something is downloaded.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -43,6 +54,8 @@ pub struct DownloadOptions {
     pub size: Option<u64>,
     /// What happens where there is a file of the name already.
     pub existing: Existing,
+    /// What is certain of the file afterwards.
+    pub durability: Durability,
     /// Called while bytes arrive.
     pub progress: Option<ProgressCallback>,
 }
@@ -69,6 +82,13 @@ impl DownloadOptions {
         self
     }
 
+    /// Sets what is certain of the file afterwards.
+    #[must_use]
+    pub const fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
     /// Sets what is called while bytes arrive.
     #[must_use]
     pub fn with_progress(mut self, progress: ProgressCallback) -> Self {
@@ -90,7 +110,7 @@ pub struct Downloaded {
 }
 
 impl S3Objects {
-    /// Downloads an object to `path`. Until all of it is there, is synced and has the right SHA-256, the bytes are in a
+    /// Downloads an object to `path`. Until all of it is there and has the right SHA-256, the bytes are in a
     /// hidden file beside it (`.NAME.….part`); a later call goes on with what an interrupted one left there.
     ///
     /// # Errors
@@ -129,6 +149,11 @@ struct Download<'a> {
 
 impl Download<'_> {
     async fn run(&self) -> Result<Downloaded, StoreError> {
+        if let (Some(hash), Some(size)) = (self.options.hash, self.options.size)
+            && (1..=self.bucket.settings.limits.part_bytes).contains(&size)
+        {
+            return self.run_small(hash, size).await;
+        }
         if self.options.existing == Existing::Keep {
             let path = self.path.to_owned();
             let taken = blocking(move || path.symlink_metadata().is_ok()).await;
@@ -146,12 +171,6 @@ impl Download<'_> {
             None => self.claimed_hash().await?,
         };
         let hidden = self.hidden(hash)?;
-        if let Some(size) = self.options.size
-            && self.options.hash.is_some()
-            && (1..=self.bucket.settings.limits.part_bytes).contains(&size)
-        {
-            return self.run_small(hash, size, hidden).await;
-        }
         let mut part = PartFile::open(hidden)
             .await
             .map_err(|error| self.file_error(error))?;
@@ -175,7 +194,7 @@ impl Download<'_> {
             return Err(self.wrong(found, hash));
         }
         let size = part.length;
-        part.appear(self.path, self.options.existing)
+        part.appear(self.path, self.finish())
             .await
             .map_err(|error| self.file_error(error))?;
         Ok(Downloaded {
@@ -186,7 +205,7 @@ impl Download<'_> {
     }
 
     /// What fits one request is verified before any of it is written.
-    async fn run_small(&self, hash: FileHash, size: u64, hidden: PathBuf) -> Result<Downloaded, StoreError> {
+    async fn run_small(&self, hash: FileHash, size: u64) -> Result<Downloaded, StoreError> {
         let _share = self.bucket.memory.share(size).await;
         let span = Span::Part { from: 0, to: size };
         let fetched = match self.bucket.fetch(&self.full, span, None).await {
@@ -202,7 +221,8 @@ impl Download<'_> {
             return Err(self.wrong(found, hash));
         }
         Reporter::new(size, 0, self.options.progress.clone()).add(size);
-        PartFile::write_whole(hidden, bytes, self.path.to_owned(), self.options.existing)
+        let hidden = self.hidden(hash)?;
+        PartFile::write_whole(hidden, bytes, self.path.to_owned(), self.finish())
             .await
             .map_err(|error| self.file_error(error))?;
         Ok(Downloaded {
@@ -210,6 +230,13 @@ impl Download<'_> {
             hash,
             kept_bytes: 0,
         })
+    }
+
+    const fn finish(&self) -> Finish {
+        Finish {
+            existing: self.options.existing,
+            durability: self.options.durability,
+        }
     }
 
     fn wrong(&self, found: FileHash, hash: FileHash) -> StoreError {

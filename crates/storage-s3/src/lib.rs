@@ -32,7 +32,7 @@ mod window;
 
 pub use builder::{BuildError, S3StoreBuilder};
 pub use config::S3Config;
-pub use download::{DownloadOptions, Downloaded, Existing};
+pub use download::{DownloadOptions, Downloaded, Durability, Existing};
 pub use error::{S3Cause, S3Failure};
 pub use key::{MAX_KEY_BYTES, ObjectKey, ObjectKeyError, S3Location};
 pub use metadata::{MAX_METADATA_BYTES, ObjectMetadata};

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tracking_model::FileHash;
 
 use crate::content::blocking;
-use crate::download::Existing;
+use crate::download::{Durability, Existing};
 
 /// Bytes of a read while what is there is hashed again.
 const READ_BYTES: usize = 1024 * 1024;
@@ -67,20 +67,29 @@ impl PartFile {
         hidden: PathBuf,
         bytes: Bytes,
         path: PathBuf,
-        existing: Existing,
+        finish: Finish,
     ) -> io::Result<()> {
         blocking(move || {
-            let mut part = Self::open_blocking(hidden)?;
-            let Some((file, _)) = &mut part.inner else {
-                return Err(io::ErrorKind::BrokenPipe.into());
+            let mut options = OpenOptions::new();
+            let file = options.write(true).create_new(true).mode(0o600).open(&hidden);
+            let mut file = match file {
+                // Left by a call that died, or written by one that lives: the lock tells.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let (file, _) = Self::open_blocking(hidden.clone())?
+                        .inner
+                        .ok_or(io::ErrorKind::BrokenPipe)?;
+                    file.set_len(0)?;
+                    file
+                }
+                created => created?,
             };
-            file.set_len(0)?;
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(&bytes)?;
-            let named = name(file, &part.path, &path, existing);
+            let named = file
+                .seek(SeekFrom::Start(0))
+                .and_then(|_| file.write_all(&bytes))
+                .and_then(|()| finish.name(&file, &hidden, &path));
             if named.is_err() {
                 // There is nothing in it that a later call could make use of.
-                fs::remove_file(&part.path).ok();
+                fs::remove_file(&hidden).ok();
             }
             named
         })
@@ -130,11 +139,10 @@ impl PartFile {
         FileHash::new(hasher.unwrap_or_default().finalize().into())
     }
 
-    /// Gives it its name. Its bytes are on disk then; whether its name is, after a power cut, makes no bytes wrong.
-    pub(crate) async fn appear(mut self, path: &Path, existing: Existing) -> io::Result<()> {
+    /// Gives it its name.
+    pub(crate) async fn appear(mut self, path: &Path, finish: Finish) -> io::Result<()> {
         let (hidden, path) = (self.path.clone(), path.to_owned());
-        self.with(move |file, _| name(file, &hidden, &path, existing))
-            .await
+        self.with(move |file, _| finish.name(file, &hidden, &path)).await
     }
 
     /// Removes what is of no use.
@@ -147,11 +155,27 @@ impl PartFile {
     }
 }
 
-fn name(file: &File, hidden: &Path, path: &Path, existing: Existing) -> io::Result<()> {
-    file.sync_all()?;
-    match existing {
-        Existing::Replace => fs::rename(hidden, path),
-        Existing::Keep => rename_to_free(hidden, path),
+/// How a file gets its name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Finish {
+    pub(crate) existing: Existing,
+    pub(crate) durability: Durability,
+}
+
+impl Finish {
+    fn name(self, file: &File, hidden: &Path, path: &Path) -> io::Result<()> {
+        if self.durability == Durability::Synced {
+            file.sync_all()?;
+        }
+        match self.existing {
+            Existing::Replace => fs::rename(hidden, path)?,
+            Existing::Keep => rename_to_free(hidden, path)?,
+        }
+        match (self.durability, path.parent()) {
+            (Durability::Synced, Some(dir)) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
+            (Durability::Synced, _) => File::open(".")?.sync_all(),
+            (Durability::Written, _) => Ok(()),
+        }
     }
 }
 
