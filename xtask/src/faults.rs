@@ -16,14 +16,14 @@ use crate::workspace::{Workspace, cargo_workspace};
 
 /// Rows that every run must report.
 const ROWS: &[u32] = &[
-    1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 24, 30, 31, 32, 36,
+    1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 21, 24, 30, 31, 32, 33, 34, 35, 36,
 ];
 /// Rows that a long run must report too.
 const LONG_ROWS: &[u32] = &[3, 18, 37];
 
 /// Runs the fault tests; fails when one of them does, or when a row is missing.
 pub(crate) fn run(workspace: &Workspace, flags: &FaultFlags) -> Result<(), TaskError> {
-    setup::ensure(Tool::TESTS)?;
+    setup::ensure(workspace, Tool::TESTS)?;
     let on_request: &[&str] = if flags.long { &["long-faults"] } else { &[] };
     let mut tests = cargo_workspace("nextest run --no-fail-fast")
         .args(["--profile", if flags.long { "long" } else { "default" }])

@@ -2,6 +2,12 @@
 
 use crate::error::TaskError;
 use crate::invocation::Invocation;
+use crate::workspace::Workspace;
+
+/// What the Python of the tests has, all versions pinned.
+const PYTHON_PACKAGES: &str = "xtask/test-servers.txt";
+/// Where that Python is, below the directory that cargo builds in.
+const PYTHON_PLACE: &str = "test-servers/python";
 
 /// A program that some check calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +18,8 @@ pub(crate) enum Tool {
     Deny,
     /// Fault tests kill a writer at a chosen system call.
     Strace,
+    /// Servers that stand in for AWS, and the client to compare with, in a virtual environment of their own.
+    TestServers,
 }
 
 impl Tool {
@@ -22,17 +30,24 @@ impl Tool {
         Self::Nextest,
         Self::Deny,
         Self::Strace,
+        Self::TestServers,
     ];
     /// What tests need.
-    pub(crate) const TESTS: &[Self] = &[Self::Nextest, Self::Strace];
+    pub(crate) const TESTS: &[Self] = &[Self::Nextest, Self::Strace, Self::TestServers];
+    /// What benchmarks need.
+    pub(crate) const BENCHES: &[Self] = &[Self::TestServers];
 
-    fn recipe(self) -> Recipe {
+    fn recipe(self, workspace: &Workspace) -> Recipe {
         match self {
             Self::Rustfmt => Recipe::component("rustfmt", "fmt --version"),
             Self::Clippy => Recipe::component("clippy", "clippy --version"),
             Self::Nextest => Recipe::companion("cargo-nextest", "nextest --version", "0.9.143"),
             Self::Deny => Recipe::companion("cargo-deny", "deny --version", "0.20.2"),
             Self::Strace => Recipe::system_package("strace", Invocation::new("strace", "--version")),
+            Self::TestServers => {
+                let place = workspace.target_directory().join(PYTHON_PLACE);
+                Recipe::python("moto_server", place.as_str())
+            }
         }
     }
 
@@ -43,11 +58,11 @@ impl Tool {
 }
 
 /// Installs those of `tools` that are absent: some minutes the first time, nothing afterwards.
-pub(crate) fn ensure(tools: &[Tool]) -> Result<(), TaskError> {
+pub(crate) fn ensure(workspace: &Workspace, tools: &[Tool]) -> Result<(), TaskError> {
     tools
         .iter()
         .filter(|tool| tool.exists_here())
-        .try_for_each(|tool| tool.recipe().ensure())
+        .try_for_each(|tool| tool.recipe(workspace).ensure())
 }
 
 /// How to see whether a program is there, and how to install it.
@@ -85,6 +100,25 @@ impl Recipe {
             name,
             probe,
             installs: vec![as_root, with_sudo],
+        }
+    }
+
+    /// A virtual environment at `place` with [`PYTHON_PACKAGES`]. It holds a copy of that list, so that a change of
+    /// the list makes it anew.
+    fn python(name: &'static str, place: &str) -> Self {
+        let there =
+            format!("'{place}/bin/python' --version && cmp '{PYTHON_PACKAGES}' '{place}/packages.txt'");
+        let make = format!(
+            "rm -rf '{place}' && python3 -m venv '{place}' && \
+             '{place}/bin/python' -m pip install --quiet --disable-pip-version-check --requirement '{PYTHON_PACKAGES}' && \
+             cp '{PYTHON_PACKAGES}' '{place}/packages.txt'"
+        );
+        let with_venv = format!("apt-get update -qq && apt-get install -qq --yes python3-venv && {make}");
+        let shell = |script: &str| Invocation::new("sh", "-c").args([script]);
+        Self {
+            name,
+            probe: shell(&there),
+            installs: vec![shell(&make), shell(&with_venv)],
         }
     }
 

@@ -87,7 +87,7 @@ impl Step {
 
     /// Runs the step. `notes` gets the lines that are worth repeating at the end.
     pub(crate) fn run(self, workspace: &Workspace, notes: &mut Vec<String>) -> Result<(), TaskError> {
-        setup::ensure(self.tools())?;
+        setup::ensure(workspace, self.tools())?;
         match self {
             // Having the tools is all of it.
             Self::SetUp => Ok(()),

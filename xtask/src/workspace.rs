@@ -37,6 +37,11 @@ impl Workspace {
         &self.metadata.workspace_root
     }
 
+    /// The directory that cargo builds in.
+    pub(crate) fn target_directory(&self) -> &Utf8Path {
+        &self.metadata.target_directory
+    }
+
     /// The member crates.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Package> {
         self.metadata.packages.iter()

@@ -26,6 +26,12 @@ pub enum StoreErrorKind {
     Corrupt,
     /// The store cannot be reached now.
     Unavailable,
+    /// The store asks for fewer requests.
+    RateLimited,
+    /// What is stored is no longer what the caller knows.
+    PreconditionFailed,
+    /// The store's settings, its credentials or the place that they name are wrong; the cause says which.
+    Misconfigured,
     /// Anything else.
     Unexpected,
 }
@@ -57,7 +63,7 @@ impl StoreError {
     #[must_use]
     pub fn new(kind: StoreErrorKind, operation: &'static str, key: impl fmt::Display) -> Self {
         let retry = match kind {
-            StoreErrorKind::Unavailable | StoreErrorKind::Full => Retry::Later,
+            StoreErrorKind::Unavailable | StoreErrorKind::RateLimited | StoreErrorKind::Full => Retry::Later,
             StoreErrorKind::NotFound
             | StoreErrorKind::AlreadyExists
             | StoreErrorKind::PermissionDenied
@@ -65,6 +71,8 @@ impl StoreError {
             | StoreErrorKind::TooLarge
             | StoreErrorKind::UnsafePath
             | StoreErrorKind::Corrupt
+            | StoreErrorKind::PreconditionFailed
+            | StoreErrorKind::Misconfigured
             | StoreErrorKind::Unexpected => Retry::Never,
         };
         Self {
@@ -156,6 +164,9 @@ impl fmt::Display for StoreError {
             }
             StoreErrorKind::Corrupt => "what is stored is not what was put",
             StoreErrorKind::Unavailable => "the store cannot be reached now",
+            StoreErrorKind::RateLimited => "the store asks for fewer requests",
+            StoreErrorKind::PreconditionFailed => "what is stored was changed meanwhile",
+            StoreErrorKind::Misconfigured => "the store's settings do not fit",
             StoreErrorKind::Unexpected => "the store failed",
         };
         write!(f, "cannot {} {}: {why}", self.operation, self.key)

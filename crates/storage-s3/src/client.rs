@@ -1,0 +1,196 @@
+//! The SDK's client: made at the first request, with every setting explicit, watched for what it costs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_config::BehaviorVersion;
+use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::Credentials;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext,
+};
+use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
+use aws_sdk_s3::config::{
+    ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
+    StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::BoxError;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_types::SdkConfig;
+use aws_types::service_config::ServiceConfigKey;
+
+use crate::limits::Concurrency;
+use crate::settings::{ChecksumPolicy, Settings};
+
+/// A client, and what its configuration turned out to be.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) sdk: Client,
+    /// Whether requests go to a server that is not AWS.
+    pub(crate) custom_endpoint: bool,
+}
+
+/// How many requests were sent, by operation (`PutObject`, `ListObjectsV2`, …); each attempt counts.
+#[derive(Debug, Default)]
+pub(crate) struct RequestLog(Mutex<BTreeMap<String, u64>>);
+
+impl RequestLog {
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, operation: &str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(operation) {
+            Some(count) => *count += 1,
+            None => {
+                counts.insert(operation.to_owned(), 1);
+            }
+        }
+    }
+}
+
+/// Reads the standard chain and makes the one client of a store.
+pub(crate) async fn connect(
+    settings: &Settings,
+    log: &Arc<RequestLog>,
+    concurrency: &Arc<Concurrency>,
+) -> Connected {
+    let shared = shared_config(settings).await;
+    let endpoint = settings.endpoint.clone().or_else(|| endpoint_of_chain(&shared));
+    let custom_endpoint = endpoint.is_some();
+    let mut config = aws_sdk_s3::config::Builder::from(&shared)
+        .force_path_style(settings.path_style.unwrap_or(custom_endpoint))
+        // Retries are the standard mode's, whatever becomes the SDK's default.
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(settings.patience.attempts)
+                .with_initial_backoff(settings.patience.backoff)
+                .with_max_backoff(settings.patience.max_backoff),
+        )
+        .stalled_stream_protection(
+            StalledStreamProtectionConfig::enabled()
+                .grace_period(settings.patience.stall_timeout)
+                .build(),
+        )
+        .retry_classifier(TooManyRequests)
+        .interceptor(Watch {
+            log: Arc::clone(log),
+            concurrency: Arc::clone(concurrency),
+        });
+    if let Some(endpoint) = endpoint {
+        config = config.endpoint_url(endpoint);
+    }
+    let required = match settings.checksums {
+        ChecksumPolicy::WhenRequired => true,
+        ChecksumPolicy::WhenSupported => false,
+        ChecksumPolicy::Auto => custom_endpoint && shared.request_checksum_calculation().is_none(),
+    };
+    if required {
+        config = config.request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
+    } else if settings.checksums == ChecksumPolicy::WhenSupported {
+        config = config.request_checksum_calculation(RequestChecksumCalculation::WhenSupported);
+    }
+    // Whole objects are verified against SHA-256 here; a second checksum of the same bytes adds nothing.
+    config = config.response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    Connected {
+        sdk: Client::from_conf(config.build()),
+        custom_endpoint,
+    }
+}
+
+async fn shared_config(settings: &Settings) -> SdkConfig {
+    let http_client = aws_smithy_http_client::Builder::new()
+        .pool_max_idle_per_host(settings.limits.max_concurrency)
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let patience = &settings.patience;
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(patience.connect_timeout)
+        .read_timeout(patience.read_timeout)
+        .operation_attempt_timeout(patience.attempt_timeout)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http_client)
+        .timeout_config(timeouts);
+    if let Some(region) = &settings.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(given) = &settings.credentials {
+        let credentials = Credentials::new(&given.access_key, &given.secret_key, None, None, "builder");
+        loader = loader.credentials_provider(credentials);
+    }
+    loader.load().await
+}
+
+/// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or what the profile says.
+fn endpoint_of_chain(shared: &SdkConfig) -> Option<String> {
+    let key = ServiceConfigKey::builder()
+        .service_id("s3")
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok()?;
+    shared
+        .service_config()
+        .and_then(|config| config.load_config(key))
+        .or_else(|| shared.endpoint_url().map(str::to_owned))
+}
+
+/// S3 throttles with 503; other servers, and proxies on the way, do with 429, whatever code they write beside it.
+#[derive(Debug)]
+struct TooManyRequests;
+
+impl ClassifyRetry for TooManyRequests {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response() {
+            Some(response) if response.status().as_u16() == 429 => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "too-many-requests"
+    }
+}
+
+/// Counts what is sent, and hears what the server thinks of its pace also where a later attempt succeeds.
+#[derive(Debug)]
+struct Watch {
+    log: Arc<RequestLog>,
+    concurrency: Arc<Concurrency>,
+}
+
+impl Intercept for Watch {
+    fn name(&self) -> &'static str {
+        "watch"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(operation) = config.load::<Metadata>() {
+            self.log.count(operation.name());
+        }
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        match context.response().status().as_u16() {
+            429 | 503 => self.concurrency.throttled(),
+            200..300 => self.concurrency.succeeded(),
+            _ => {}
+        }
+        Ok(())
+    }
+}

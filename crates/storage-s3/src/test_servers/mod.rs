@@ -1,0 +1,38 @@
+//! S3 servers for tests, on the loopback, on ports that the system chooses. Each ends when it is dropped.
+//!
+//! [`FsServer`] runs in process and verifies signatures and checksums of single puts; [`MotoServer`] is an independent
+//! implementation in Python; [`ScriptedServer`] answers what it is told, for faults; [`DelayProxy`] adds latency.
+
+mod fs;
+mod moto;
+mod proxy;
+mod scripted;
+
+pub use fs::FsServer;
+pub use moto::MotoServer;
+pub use proxy::DelayProxy;
+pub use scripted::{Reply, Request, ScriptedServer};
+
+use crate::{Patience, S3StoreBuilder};
+
+/// The bucket that every server has.
+pub const BUCKET: &str = "test-bucket";
+/// The access key that [`FsServer`] knows.
+pub const ACCESS_KEY: &str = "TESTACCESSKEY";
+/// Its secret.
+pub const SECRET_KEY: &str = "test-secret-key";
+
+/// A store in [`BUCKET`] of the server at `endpoint`, which loses no time between attempts.
+#[must_use]
+pub fn builder(endpoint: &str) -> S3StoreBuilder {
+    let patience = Patience {
+        backoff: std::time::Duration::from_millis(1),
+        max_backoff: std::time::Duration::from_millis(20),
+        ..Patience::default()
+    };
+    S3StoreBuilder::new(BUCKET)
+        .endpoint(endpoint)
+        .region("us-east-1")
+        .credentials(ACCESS_KEY, SECRET_KEY)
+        .patience(patience)
+}

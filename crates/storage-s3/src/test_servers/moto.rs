@@ -1,0 +1,104 @@
+//! `moto_server`: an independent implementation, in Python, set up by `cargo xtask test`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use super::{BUCKET, builder};
+use crate::S3StoreBuilder;
+
+/// Where `cargo xtask test` sets it up, below the directory that cargo builds in.
+const PLACE: &str = "test-servers/python";
+
+/// A server in a process of its own.
+#[derive(Debug)]
+pub struct MotoServer {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl MotoServer {
+    /// The Python that has the server, and boto3.
+    ///
+    /// # Panics
+    /// If it was not set up.
+    #[must_use]
+    pub fn python() -> PathBuf {
+        let program = std::env::current_exe().expect("a test knows its own program");
+        program
+            .ancestors()
+            .map(|dir| dir.join(PLACE).join("bin/python"))
+            .find(|python| python.exists())
+            .unwrap_or_else(|| {
+                panic!("moto_server is not set up under {PLACE} of the target directory: run `cargo xtask test --step set-up`")
+            })
+    }
+
+    /// Starts a server with an empty bucket.
+    ///
+    /// # Panics
+    /// If it was not set up or does not start.
+    #[must_use]
+    pub fn start() -> Self {
+        let mut child = Command::new(Self::python())
+            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"])
+            .env_remove("PYTHONPATH")
+            .env("PYTHONUNBUFFERED", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server's Python can be started");
+        let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        let mut seen = String::new();
+        let address = loop {
+            let start = seen.len();
+            let read = lines.read_line(&mut seen).expect("the server writes text");
+            assert!(read > 0, "moto_server ended before it listened:\n{seen}");
+            if let Some((_, address)) = seen
+                .get(start..)
+                .and_then(|line| line.split_once("Running on http://"))
+            {
+                break address.trim().parse().expect("the server tells its address");
+            }
+        };
+        // Its log goes nowhere, but must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        let server = Self { child, address };
+        server.make_bucket(BUCKET);
+        server
+    }
+
+    /// `http://127.0.0.1:port`
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A store in its bucket.
+    #[must_use]
+    pub fn builder(&self) -> S3StoreBuilder {
+        builder(&self.endpoint())
+    }
+
+    fn make_bucket(&self, bucket: &str) {
+        let mut stream = TcpStream::connect(self.address).expect("the server listens");
+        let host = self.address;
+        write!(
+            stream,
+            "PUT /{bucket} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        .expect("the server reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the server answers");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+impl Drop for MotoServer {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

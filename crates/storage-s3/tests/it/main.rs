@@ -1,0 +1,11 @@
+//! The store against S3 servers.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod downloads;
+mod faults;
+mod objects;
+mod resume;
+mod stores;
+mod support;
+mod transfers;

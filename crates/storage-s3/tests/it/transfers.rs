@@ -1,0 +1,254 @@
+//! Uploads and downloads, small and in parts, on two independent servers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use artifact_core::{ArtifactStore, Chunks, PutBody, PutMode, StoreErrorKind};
+use storage_s3::test_servers::{FsServer, MotoServer};
+use storage_s3::{
+    Arrival, ConditionalWrites, DownloadOptions, Existing, ObjectKey, ObjectMetadata, ProgressCallback,
+    S3Store, S3StoreBuilder, UploadOptions, hash_of,
+};
+use tempfile::TempDir;
+use tracking_model::ArtifactId;
+
+use crate::support::{MIB, content, file, key, names_in, small_parts};
+
+async fn transfers(builder: S3StoreBuilder) {
+    let store = small_parts(builder)
+        .conditional_writes(ConditionalWrites::Honoured)
+        .build()
+        .unwrap();
+    let dir = TempDir::new().unwrap();
+    for (name, length) in [
+        ("empty", 0),
+        ("small", 10),
+        ("first-look", 3 * MIB),
+        ("parts", 12 * MIB + 7),
+    ] {
+        there_and_back(&store, &dir, name, &content(length)).await;
+    }
+    the_same_is_not_sent_again(&store, &dir).await;
+    store.close().await;
+}
+
+async fn there_and_back(store: &S3Store, dir: &TempDir, name: &str, bytes: &[u8]) {
+    let (wanted, path) = (key(&format!("s/c/{name}")), dir.path().join(name));
+    let (done, total) = (Arc::new(AtomicU64::new(0)), bytes.len() as u64);
+    let told = Arc::clone(&done);
+    let progress = ProgressCallback::new(move |progress| {
+        assert_eq!(progress.total, total);
+        told.fetch_max(progress.done, Ordering::SeqCst);
+    });
+    let options = UploadOptions::default().with_progress(progress);
+    let uploaded = store
+        .upload(&wanted, file(dir.path(), bytes), &options)
+        .await
+        .unwrap();
+    assert_eq!((uploaded.size, uploaded.hash), (total, hash_of(bytes)));
+    assert_eq!(uploaded.arrival, Arrival::Sent);
+    assert_eq!(done.load(Ordering::SeqCst), total);
+    assert!(
+        uploaded.url.ends_with(&format!("/s/c/{name}")),
+        "{}",
+        uploaded.url
+    );
+
+    let streamed = store.get(&wanted).await.unwrap();
+    assert_eq!(streamed.meta.size, total);
+    assert!(streamed.body.collect().await.unwrap() == bytes);
+
+    let object = ObjectKey::from(&wanted);
+    let options = DownloadOptions::default()
+        .with_hash(uploaded.hash)
+        .with_size(total);
+    let downloaded = store.objects().download(&object, &path, &options).await.unwrap();
+    assert_eq!((downloaded.size, downloaded.kept_bytes), (total, 0));
+    assert!(std::fs::read(&path).unwrap() == bytes);
+    let again = store
+        .objects()
+        .download(&object, &path, &options)
+        .await
+        .unwrap_err();
+    assert_eq!(again.kind(), StoreErrorKind::AlreadyExists);
+    let replace = DownloadOptions::default().with_existing(Existing::Replace);
+    store.objects().download(&object, &path, &replace).await.unwrap();
+    assert!(!names_in(dir.path()).iter().any(|name| name.ends_with(".part")));
+}
+
+async fn the_same_is_not_sent_again(store: &S3Store, dir: &TempDir) {
+    for (name, length) in [("again-small.log", 1000), ("again-large.log", 6 * MIB)] {
+        let wanted = key(&format!("s/c/{name}"));
+        let mine = |id: &str| {
+            let mut metadata = ObjectMetadata::default();
+            metadata.artifact_id = Some(ArtifactId::new(id).unwrap());
+            UploadOptions::default()
+                .with_mode(PutMode::Numbered)
+                .with_metadata(metadata)
+        };
+        let bytes = content(length);
+        let first = store
+            .upload(&wanted, file(dir.path(), &bytes), &mine("a"))
+            .await
+            .unwrap();
+        let same = store
+            .upload(&wanted, file(dir.path(), &bytes), &mine("a"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (same.key, same.arrival),
+            (first.key.clone(), Arrival::AlreadyThere)
+        );
+        // Another artifact with the same bytes is another object: deleting the one must leave the other.
+        let twin = store
+            .upload(&wanted, file(dir.path(), &bytes), &mine("b"))
+            .await
+            .unwrap();
+        assert_ne!(twin.key, first.key);
+        let other = store
+            .upload(&wanted, file(dir.path(), &bytes[1..]), &mine("a"))
+            .await
+            .unwrap();
+        assert_eq!(other.arrival, Arrival::Sent);
+        assert!(other.key.file_name().ends_with("-3.log"), "{}", other.key);
+        let create = UploadOptions::default();
+        let refused = store
+            .upload(&wanted, file(dir.path(), &bytes[2..]), &create)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::AlreadyExists);
+    }
+}
+
+#[tokio::test]
+async fn transfers_work_on_s3s_fs() {
+    let server = FsServer::start();
+    transfers(server.builder()).await;
+    assert_eq!(server.orphaned_parts(), 0);
+}
+
+#[tokio::test]
+async fn transfers_work_on_moto() {
+    let server = MotoServer::start();
+    transfers(server.builder()).await;
+}
+
+#[tokio::test]
+async fn bodies_of_unknown_length_are_stored_whole() {
+    let server = FsServer::start();
+    let store = small_parts(server.builder())
+        .conditional_writes(ConditionalWrites::Honoured)
+        .build()
+        .unwrap();
+    for (name, length) in [("little", 100), ("spooled", 2 * MIB), ("in-parts", 11 * MIB)] {
+        let bytes = content(length);
+        let (sender, chunks) = Chunks::channel();
+        let sent = bytes.clone();
+        let send = async move {
+            for chunk in sent.chunks(300_000) {
+                sender.send(chunk.to_vec()).await.unwrap();
+            }
+            sender.finish().await.unwrap();
+        };
+        let wanted = key(&format!("s/c/{name}"));
+        let options = UploadOptions::default();
+        let upload = store.upload(&wanted, PutBody::Chunks(chunks), &options);
+        let ((), uploaded) = tokio::join!(send, upload);
+        assert_eq!(uploaded.unwrap().hash, hash_of(&bytes));
+        let read = store.get(&wanted).await.unwrap().body.collect().await.unwrap();
+        assert!(read == bytes, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_its_record_says_is_not_stored() {
+    let server = FsServer::start();
+    let store = small_parts(server.builder())
+        .conditional_writes(ConditionalWrites::Honoured)
+        .build()
+        .unwrap();
+    let dir = TempDir::new().unwrap();
+    for length in [100, 12 * MIB] {
+        let bytes = content(length);
+        let options = UploadOptions::default().with_hash(hash_of(b"something else"));
+        let error = store
+            .upload(&key("s/c/x"), file(dir.path(), &bytes), &options)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Body, "{error}");
+    }
+    assert!(store.objects().all("s/").await.unwrap().is_empty());
+    assert_eq!(server.orphaned_parts(), 0);
+}
+
+#[tokio::test]
+async fn a_download_goes_on_where_it_stopped() {
+    let server = FsServer::start();
+    let store = small_parts(server.builder()).build().unwrap();
+    let dir = TempDir::new().unwrap();
+    let bytes = content(12 * MIB);
+    let uploaded = store
+        .upload(&key("s/c/x"), bytes.clone().into(), &UploadOptions::default())
+        .await
+        .unwrap();
+    let (object, path) = (ObjectKey::from(&uploaded.key), dir.path().join("copy"));
+    let options = DownloadOptions::default()
+        .with_hash(uploaded.hash)
+        .with_size(uploaded.size);
+    // Whatever was left is gone on with if it is right, and done without if not.
+    let hidden = {
+        let server = storage_s3::test_servers::ScriptedServer::start(|_, _| {
+            storage_s3::test_servers::Reply::error(403, "AccessDenied")
+        });
+        let denied = server.builder().build().unwrap();
+        denied
+            .objects()
+            .download(&object, &path, &options)
+            .await
+            .unwrap_err();
+        names_in(dir.path()).pop().unwrap()
+    };
+    let mut wrong = bytes.get(..7 * MIB).unwrap().to_vec();
+    let cases = [
+        (wrong.clone(), 7 * MIB as u64),
+        (bytes.clone(), bytes.len() as u64),
+        (
+            {
+                wrong[100] ^= 1;
+                wrong
+            },
+            0,
+        ),
+    ];
+    for (left, kept) in cases {
+        std::fs::write(dir.path().join(&hidden), &left).unwrap();
+        let downloaded = store.objects().download(&object, &path, &options).await.unwrap();
+        assert_eq!(downloaded.kept_bytes, kept);
+        assert!(std::fs::read(&path).unwrap() == bytes);
+        std::fs::remove_file(&path).unwrap();
+    }
+    assert!(names_in(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn many_small_objects_go_at_once() {
+    let server = FsServer::start();
+    let store = server.builder().build().unwrap();
+    let failures = Mutex::new(Vec::new());
+    let uploads = (0..200).map(|number| {
+        let (store, failures) = (store.clone(), &failures);
+        async move {
+            let options = UploadOptions::default();
+            let body = number.to_string().into_bytes().into();
+            let outcome = store.upload(&key(&format!("s/c/{number}")), body, &options).await;
+            if let Err(error) = outcome {
+                failures.lock().unwrap().push(error);
+            }
+        }
+    });
+    futures_util::future::join_all(uploads).await;
+    assert!(failures.lock().unwrap().is_empty(), "{failures:?}");
+    assert_eq!(store.objects().all("s/").await.unwrap().len(), 200);
+    let limit = store.objects().concurrency();
+    assert!((17..=64).contains(&limit), "{limit}");
+}

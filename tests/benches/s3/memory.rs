@@ -1,0 +1,44 @@
+//! Peak memory of a large upload, in a process that does nothing else.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::server::Server;
+use super::work::{make_files, upload as upload_files};
+
+/// Parts are as large, and as many at once, for any file up to 80 GB, so what holds for this one holds for 10 GiB:
+/// beside them only a list grows, by some 150 bytes a part.
+const BYTES: usize = 1024 * 1024 * 1024;
+
+pub(crate) fn memory() {
+    let server = Server::start();
+    let source = tempfile::tempdir().unwrap();
+    make_files(source.path(), 1, BYTES);
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--upload", &server.endpoint()])
+        .arg(source.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let peak: f64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    println!(
+        "peak memory of an upload of 1 GiB: {:.0} MB (aim <= 128 MB)",
+        peak / 1e6
+    );
+}
+
+/// Uploads and tells the peak in bytes.
+pub(crate) fn upload(endpoint: &str, dir: &Path) {
+    upload_files(endpoint, dir, "memory");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    println!("{}", kilobytes * 1024);
+}

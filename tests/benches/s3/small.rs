@@ -1,0 +1,122 @@
+//! 1,000 objects of 64 KiB.
+
+use std::time::Duration;
+
+use storage_s3::test_servers::DelayProxy;
+
+use super::server::Server;
+use super::work::{download, make_files, median, print, upload};
+use super::{boto3, work::Spent};
+
+const OBJECTS: usize = 1000;
+const OBJECT_BYTES: usize = 64 * 1024;
+const ROUNDS: usize = 5;
+/// With latency, boto3 alone takes half a minute a round.
+const SLOW_ROUNDS: usize = 3;
+const SLOW_OBJECTS: usize = 400;
+
+/// One direction in one round, each client in turn.
+struct Round {
+    ours: Spent,
+    one_by_one: Spent,
+    threads: Option<Spent>,
+}
+
+pub(crate) fn small() {
+    let server = Server::start();
+    let rounds = rounds(&server.endpoint(), OBJECTS, ROUNDS, true);
+    for (direction, rounds) in [("up", &rounds.0), ("down", &rounds.1)] {
+        report(direction, OBJECTS, rounds);
+    }
+}
+
+pub(crate) fn latency() {
+    let server = Server::start();
+    let proxy = DelayProxy::start(server.address, Duration::from_millis(20));
+    let rounds = rounds(&proxy.endpoint(), SLOW_OBJECTS, SLOW_ROUNDS, false);
+    for (direction, rounds) in [("up", &rounds.0), ("down", &rounds.1)] {
+        let ratios: Vec<_> = rounds
+            .iter()
+            .map(|round| round.one_by_one.seconds / round.ours.seconds)
+            .collect();
+        let what = format!("64 KiB {direction} with 20 ms of latency, times boto3 one by one");
+        print(&what, &ratios, ">= 10", &rates(SLOW_OBJECTS, rounds));
+    }
+}
+
+fn rounds(endpoint: &str, objects: usize, count: usize, threads: bool) -> (Vec<Round>, Vec<Round>) {
+    let source = tempfile::tempdir().unwrap();
+    make_files(source.path(), objects, OBJECT_BYTES);
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for round in 0..count {
+        let target = || tempfile::tempdir().unwrap();
+        let names = |who: &str| format!("{who}-{round}/c/");
+        let (uploaded, ours) = upload(endpoint, source.path(), &format!("ours-{round}"));
+        let boto = |action: &str, dir: &std::path::Path, who: &str, threads| {
+            boto3::run(action, endpoint, dir, &names(who), threads)
+        };
+        up.push(Round {
+            ours,
+            one_by_one: boto("upload", source.path(), "one", 1),
+            threads: threads.then(|| boto("upload", source.path(), "sixteen", 16)),
+        });
+        down.push(Round {
+            ours: download(endpoint, target().path(), &uploaded),
+            one_by_one: boto("download", target().path(), "one", 1),
+            threads: threads.then(|| boto("download", target().path(), "sixteen", 16)),
+        });
+    }
+    (up, down)
+}
+
+fn report(direction: &str, objects: usize, rounds: &[Round]) {
+    let ratios = |other: fn(&Round) -> f64| -> Vec<f64> { rounds.iter().map(other).collect() };
+    let details = rates(objects, rounds);
+    let what = format!("64 KiB {direction}, times boto3 one by one");
+    print(
+        &what,
+        &ratios(|round| round.one_by_one.seconds / round.ours.seconds),
+        ">= 10",
+        &details,
+    );
+    let threads = |round: &Round| {
+        round
+            .threads
+            .map_or(f64::NAN, |threads| threads.seconds / round.ours.seconds)
+    };
+    print(
+        &format!("64 KiB {direction}, times boto3 with 16 threads"),
+        &ratios(threads),
+        ">= 5",
+        "",
+    );
+    let cpu = median(
+        rounds
+            .iter()
+            .map(|round| round.ours.cpu / objects as f64 * 1e6)
+            .collect(),
+    );
+    let what = format!("64 KiB {direction}, CPU of the client, of boto3's");
+    print(
+        &what,
+        &ratios(|round| round.ours.cpu / round.one_by_one.cpu),
+        "<= 0.15",
+        &format!("{cpu:.0} us an object"),
+    );
+}
+
+fn rates(objects: usize, rounds: &[Round]) -> String {
+    let rate = |spent: fn(&Round) -> Spent| {
+        median(
+            rounds
+                .iter()
+                .map(|round| objects as f64 / spent(round).seconds)
+                .collect(),
+        )
+    };
+    format!(
+        "{:.0}/s, boto3 {:.0}/s",
+        rate(|round| round.ours),
+        rate(|round| round.one_by_one)
+    )
+}

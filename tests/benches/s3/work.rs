@@ -1,0 +1,132 @@
+//! The same work with our store, and how it is measured.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use artifact_core::PutBody;
+use futures_util::StreamExt;
+use rustix::time::{ClockId, clock_gettime};
+use storage_s3::test_servers::builder;
+use storage_s3::{DownloadOptions, ObjectKey, S3Store, UploadOptions, Uploaded};
+
+/// What some work took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spent {
+    pub(crate) seconds: f64,
+    /// Processor time of the client alone.
+    pub(crate) cpu: f64,
+}
+
+/// Files of a directory, in order.
+pub(crate) fn files(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn make_files(dir: &Path, count: usize, bytes: usize) {
+    let mut state = 1_u32;
+    for number in 0..count {
+        let mut content = Vec::with_capacity(bytes + 4);
+        while content.len() < bytes {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            content.extend_from_slice(&state.to_le_bytes());
+        }
+        content.truncate(bytes);
+        std::fs::write(dir.join(format!("{number:04}.bin")), content).unwrap();
+    }
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// A store whose connection is made and whose probe is done.
+pub(crate) async fn connected(endpoint: &str) -> S3Store {
+    let store = builder(endpoint)
+        .conditional_writes(storage_s3::ConditionalWrites::Honoured)
+        .build()
+        .unwrap();
+    store.check().await.unwrap();
+    store
+}
+
+fn cpu() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+async fn measured<T>(work: impl Future<Output = T>) -> (T, Spent) {
+    let (before, begin) = (cpu(), Instant::now());
+    let done = work.await;
+    let spent = Spent {
+        seconds: begin.elapsed().as_secs_f64(),
+        cpu: cpu() - before,
+    };
+    (done, spent)
+}
+
+/// Uploads all files of `dir` to the session `session`; the store decides how many go at once.
+pub(crate) fn upload(endpoint: &str, dir: &Path, session: &str) -> (Vec<Uploaded>, Spent) {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let store = connected(endpoint).await;
+        let names = files(dir);
+        let work = futures_util::stream::iter(names).map(|name| {
+            let (store, path) = (store.clone(), dir.join(&name));
+            let key = format!("{session}/c/{name}").parse().unwrap();
+            async move {
+                let file = std::fs::File::open(path).unwrap();
+                store
+                    .upload(&key, PutBody::File(file), &UploadOptions::default())
+                    .await
+                    .unwrap()
+            }
+        });
+        measured(work.buffer_unordered(128).collect()).await
+    })
+}
+
+/// Downloads what was uploaded to `dir`.
+pub(crate) fn download(endpoint: &str, dir: &Path, uploaded: &[Uploaded]) -> Spent {
+    let runtime = runtime();
+    let dir: Arc<Path> = Arc::from(dir);
+    runtime.block_on(async {
+        let store = connected(endpoint).await;
+        let work = futures_util::stream::iter(uploaded).map(|object| {
+            let (store, path) = (store.clone(), dir.join(object.key.file_name()));
+            async move {
+                let options = DownloadOptions::default()
+                    .with_hash(object.hash)
+                    .with_size(object.size);
+                let key = ObjectKey::from(&object.key);
+                store.objects().download(&key, &path, &options).await.unwrap()
+            }
+        });
+        measured(work.buffer_unordered(128).count()).await.1
+    })
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// One line of results: the median of the ratios, their range, and what it is to be.
+pub(crate) fn print(what: &str, ratios: &[f64], target: &str, details: &str) {
+    let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = ratios.iter().copied().fold(0.0, f64::max);
+    println!(
+        "{what}: {:.2} ({low:.2}..{high:.2}; aim {target})  {details}",
+        median(ratios.to_vec())
+    );
+}
