@@ -12,10 +12,14 @@ pub(crate) enum Tool {
     Deny,
     /// Fault tests kill a writer at a chosen system call.
     Strace,
+    /// Long fault tests add files on a file system of this kind, whose files can share blocks.
+    MkfsXfs,
+    /// As [`Self::MkfsXfs`].
+    MkfsBtrfs,
 }
 
 impl Tool {
-    /// All that `cargo xtask test` calls here.
+    /// All that `cargo xtask test` calls here; what long tests need besides is not among it.
     pub(crate) const ALL: &[Self] = &[
         Self::Rustfmt,
         Self::Clippy,
@@ -25,6 +29,8 @@ impl Tool {
     ];
     /// What tests need.
     pub(crate) const TESTS: &[Self] = &[Self::Nextest, Self::Strace];
+    /// What tests need if those run too that take long.
+    pub(crate) const LONG_TESTS: &[Self] = &[Self::Nextest, Self::Strace, Self::MkfsXfs, Self::MkfsBtrfs];
 
     fn recipe(self) -> Recipe {
         match self {
@@ -33,12 +39,16 @@ impl Tool {
             Self::Nextest => Recipe::companion("cargo-nextest", "nextest --version", "0.9.143"),
             Self::Deny => Recipe::companion("cargo-deny", "deny --version", "0.20.2"),
             Self::Strace => Recipe::system_package("strace", Invocation::new("strace", "--version")),
+            Self::MkfsXfs => Recipe::system_package("xfsprogs", Invocation::new("mkfs.xfs", "-V")),
+            Self::MkfsBtrfs => {
+                Recipe::system_package("btrfs-progs", Invocation::new("mkfs.btrfs", "--version"))
+            }
         }
     }
 
     /// Whether there is such a program for this system.
     fn exists_here(self) -> bool {
-        self != Self::Strace || cfg!(target_os = "linux")
+        !matches!(self, Self::Strace | Self::MkfsXfs | Self::MkfsBtrfs) || cfg!(target_os = "linux")
     }
 }
 
@@ -120,6 +130,15 @@ mod tests {
             probe: Invocation::new(probe, ""),
             installs,
         }
+    }
+
+    #[test]
+    fn file_systems_are_made_by_long_tests_alone() {
+        for tool in [Tool::MkfsXfs, Tool::MkfsBtrfs] {
+            assert!(Tool::LONG_TESTS.contains(&tool));
+            assert!(!Tool::ALL.contains(&tool) && !Tool::TESTS.contains(&tool));
+        }
+        assert!(Tool::TESTS.iter().all(|tool| Tool::LONG_TESTS.contains(tool)));
     }
 
     #[test]
