@@ -138,9 +138,8 @@ fn without_journal(dir: &Path, prefix: &str) -> bool {
     entries.flatten().any(|entry| {
         let path = entry.path();
         let name = entry.file_name();
-        let named = name
-            .to_str()
-            .is_some_and(|name| name.starts_with(prefix) && name.ends_with(".json"));
+        let name = name.as_encoded_bytes();
+        let named = name.starts_with(prefix.as_bytes()) && name.ends_with(b".json");
         named && !path.with_extension("jsonl").exists()
     })
 }
