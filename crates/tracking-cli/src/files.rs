@@ -1,8 +1,9 @@
 //! Files named by patterns.
 
+use std::ffi::OsStr;
 use std::fs::{self, FileType};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -44,16 +45,25 @@ impl Found {
 #[derive(Debug, Clone)]
 pub(crate) struct FilePattern {
     text: PathBuf,
-    glob: Option<GlobMatcher>,
+    glob: Option<Glob>,
+}
+
+/// A glob over what is below a directory.
+#[derive(Debug, Clone)]
+struct Glob {
+    /// The directory, whose name may be no text.
+    root: PathBuf,
+    /// How many directories deep it reaches.
+    depth: usize,
+    below: GlobMatcher,
 }
 
 impl FilePattern {
     /// Reads a pattern; what names a file that exists is that file, whatever signs it has.
     pub(crate) fn new(text: impl Into<PathBuf>) -> Result<Self, PatternError> {
         let text = text.into();
-        let is_glob =
-            text.to_string_lossy().contains(['*', '?', '[', '{']) && text.symlink_metadata().is_err();
-        let glob = is_glob.then(|| compile(&text)).transpose()?;
+        let is_glob = has_signs(text.as_os_str()) && text.symlink_metadata().is_err();
+        let glob = is_glob.then(|| Glob::new(&text)).transpose()?;
         Ok(Self { text, glob })
     }
 
@@ -62,56 +72,84 @@ impl FilePattern {
         self.text.display()
     }
 
-    /// What it names; a plain path as it is. What a glob matches is no regular file in all cases: whoever adds it refuses
-    /// the rest by name. Of the directories that match only those count below which nothing does.
+    /// What it names; a plain path as it is. What a glob matches may be no regular file: whoever adds it refuses that by
+    /// name. Of directories that match only those count in which something was passed over.
     pub(crate) fn files(&self) -> Found {
-        let Some(glob) = &self.glob else {
-            let files = vec![self.text.clone()];
-            return Found {
-                files,
+        match &self.glob {
+            Some(glob) => glob.files(),
+            None => Found {
+                files: vec![self.text.clone()],
                 ..Found::default()
-            };
-        };
-        let fixed: PathBuf = self
-            .text
+            },
+        }
+    }
+}
+
+impl Glob {
+    fn new(text: &Path) -> Result<Self, PatternError> {
+        let root: PathBuf = text
             .components()
-            .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']))
+            .take_while(|part| !has_signs(part.as_os_str()))
             .collect();
-        let open = self.text.components().skip(fixed.components().count());
-        let deep = open
-            .clone()
-            .any(|part| part.as_os_str().to_string_lossy().contains("**"));
-        let depth = if deep { usize::MAX } else { open.count() };
-        let (mut found, mut directories) = (Found::default(), Vec::new());
-        let mut waiting = vec![(fixed, depth)];
+        let below: PathBuf = text.components().skip(root.components().count()).collect();
+        let pattern = below.to_string_lossy();
+        let depth = if pattern.contains("**") {
+            usize::MAX
+        } else {
+            below.components().count()
+        };
+        let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
+        let below = glob.map_err(|error| PatternError {
+            pattern: text.display().to_string(),
+            reason: error.kind().to_string(),
+        })?;
+        let below = below.compile_matcher();
+        Ok(Self { root, depth, below })
+    }
+
+    fn files(&self) -> Found {
+        let mut found = Found::default();
+        let (mut directories, mut passed_over) = (Vec::new(), Vec::new());
+        let mut waiting = vec![(self.root.clone(), self.depth)];
         while let Some((directory, depth)) = waiting.pop() {
+            let mut all = true;
             each_entry(&directory, &mut found.unlisted, |path, kind| {
-                let matches = glob.is_match(without_dots(&path));
+                let below = path.strip_prefix(&self.root).unwrap_or(&path);
+                let matches = self.below.is_match(below);
                 if !kind.is_dir() {
+                    all &= matches;
                     found.files.extend(matches.then_some(path));
-                    return;
-                }
-                if matches {
-                    directories.push(path.clone());
-                }
-                if depth > 1 {
+                } else if depth > 1 {
+                    directories.extend(matches.then(|| path.clone()));
                     waiting.push((path, depth - 1));
+                } else {
+                    found.files.extend(matches.then_some(path));
                 }
             });
+            if !all {
+                passed_over.push(directory);
+            }
         }
-        found.files.sort();
+        found.sort();
+        passed_over.sort();
         directories.retain(|directory| {
-            let next = found.files.partition_point(|file| file < directory);
-            let below = found
-                .files
-                .get(next)
-                .is_some_and(|file| file.starts_with(directory));
-            !below && !found.unlisted.iter().any(|one| one.path.starts_with(directory))
+            !reaches_below(&found.files, directory) && reaches_below(&passed_over, directory)
         });
         found.files.append(&mut directories);
         found.sort();
         found
     }
+}
+
+/// Whether one of the sorted `paths` is `directory` or below it.
+fn reaches_below(paths: &[PathBuf], directory: &Path) -> bool {
+    let next = paths.partition_point(|path| path.as_path() < directory);
+    paths.get(next).is_some_and(|path| path.starts_with(directory))
+}
+
+/// Whether a path has signs of a glob.
+fn has_signs(path: &OsStr) -> bool {
+    path.as_encoded_bytes().iter().any(|byte| b"*?[{".contains(byte))
 }
 
 /// What is below a directory.
@@ -175,24 +213,6 @@ fn each_entry(directory: &Path, unlisted: &mut Vec<Unlisted>, mut each: impl FnM
     }
 }
 
-/// A path as globs see it.
-fn without_dots(path: &Path) -> PathBuf {
-    path.components()
-        .filter(|part| *part != Component::CurDir)
-        .collect()
-}
-
-fn compile(text: &Path) -> Result<GlobMatcher, PatternError> {
-    let normal = without_dots(text);
-    let pattern = normal.to_string_lossy();
-    let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
-    glob.map(|glob| glob.compile_matcher())
-        .map_err(|error| PatternError {
-            pattern: text.display().to_string(),
-            reason: error.kind().to_string(),
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,6 +243,9 @@ mod tests {
         );
         assert_eq!(files("?"), ["a"]);
         assert_eq!(files("a/**"), ["a/b/z.log", "a/b/z.txt", "a/y.log"]);
+        fs::create_dir_all(root.join("empty/too")).unwrap();
+        assert_eq!(files("e*/**"), [""; 0]);
+        assert_eq!(files("**/{b,y.log,e*}"), ["a/b", "a/y.log"]);
         assert_eq!(files("a/?/z.{log,txt}"), ["a/b/z.log", "a/b/z.txt"]);
         assert_eq!(files("odd[1].log"), ["odd[1].log"]);
         assert_eq!(files("none/*.log"), [""; 0]);

@@ -163,6 +163,9 @@ fn names_that_are_no_text_are_in_documents_all_the_same() {
     assert_eq!(document["failed"][0]["path_bytes"], "miss%FF");
     let metadata = &document["artifacts"][1]["metadata"];
     assert_eq!(metadata["relative_path_bytes"], "sub%FF%2Fx.log");
+    let mut add = ekstrack.command(&["--json", "artifact", "add", "s", "c"]);
+    let output = add.arg(odd(b"dd/sub\xff/*.log")).output().unwrap();
+    assert_eq!(added(&output), (vec!["x.log".to_owned()], vec![]), "{output:?}");
 
     let id = document["artifacts"][0]["artifact_id"].as_str().unwrap();
     fs::create_dir(ekstrack.home().join("o2")).unwrap();
