@@ -23,7 +23,8 @@ const LONG_ROWS: &[u32] = &[3, 18, 37];
 
 /// Runs the fault tests; fails when one of them does, or when a row is missing.
 pub(crate) fn run(workspace: &Workspace, flags: &FaultFlags) -> Result<(), TaskError> {
-    setup::ensure(workspace, Tool::TESTS)?;
+    let tools = if flags.long { Tool::LONG_TESTS } else { Tool::TESTS };
+    setup::ensure(workspace, tools)?;
     let on_request: &[&str] = if flags.long { &["long-faults"] } else { &[] };
     let mut tests = cargo_workspace("nextest run --no-fail-fast")
         .args(["--profile", if flags.long { "long" } else { "default" }])

@@ -20,10 +20,14 @@ pub(crate) enum Tool {
     Strace,
     /// Servers that stand in for AWS, and the client to compare with, in a virtual environment of their own.
     TestServers,
+    /// Long fault tests add files on a file system of this kind, whose files can share blocks.
+    MkfsXfs,
+    /// As [`Self::MkfsXfs`].
+    MkfsBtrfs,
 }
 
 impl Tool {
-    /// All that `cargo xtask test` calls here.
+    /// All that `cargo xtask test` calls here; what long tests need besides is not among it.
     pub(crate) const ALL: &[Self] = &[
         Self::Rustfmt,
         Self::Clippy,
@@ -34,6 +38,14 @@ impl Tool {
     ];
     /// What tests need.
     pub(crate) const TESTS: &[Self] = &[Self::Nextest, Self::Strace, Self::TestServers];
+    /// What tests need if those run too that take long.
+    pub(crate) const LONG_TESTS: &[Self] = &[
+        Self::Nextest,
+        Self::Strace,
+        Self::TestServers,
+        Self::MkfsXfs,
+        Self::MkfsBtrfs,
+    ];
     /// What benchmarks need.
     pub(crate) const BENCHES: &[Self] = &[Self::TestServers];
 
@@ -48,12 +60,16 @@ impl Tool {
                 let place = workspace.target_directory().join(PYTHON_PLACE);
                 Recipe::python("moto_server", place.as_str())
             }
+            Self::MkfsXfs => Recipe::system_package("xfsprogs", Invocation::new("mkfs.xfs", "-V")),
+            Self::MkfsBtrfs => {
+                Recipe::system_package("btrfs-progs", Invocation::new("mkfs.btrfs", "--version"))
+            }
         }
     }
 
     /// Whether there is such a program for this system.
     fn exists_here(self) -> bool {
-        self != Self::Strace || cfg!(target_os = "linux")
+        !matches!(self, Self::Strace | Self::MkfsXfs | Self::MkfsBtrfs) || cfg!(target_os = "linux")
     }
 }
 
@@ -154,6 +170,15 @@ mod tests {
             probe: Invocation::new(probe, ""),
             installs,
         }
+    }
+
+    #[test]
+    fn file_systems_are_made_by_long_tests_alone() {
+        for tool in [Tool::MkfsXfs, Tool::MkfsBtrfs] {
+            assert!(Tool::LONG_TESTS.contains(&tool));
+            assert!(!Tool::ALL.contains(&tool) && !Tool::TESTS.contains(&tool));
+        }
+        assert!(Tool::TESTS.iter().all(|tool| Tool::LONG_TESTS.contains(tool)));
     }
 
     #[test]

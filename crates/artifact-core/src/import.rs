@@ -224,9 +224,8 @@ fn session_files(root: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
     for entry in fs::read_dir(root).map_err(listing)? {
         let entry = entry.map_err(listing)?;
         let name = entry.file_name();
-        let is_session = name
-            .to_str()
-            .is_some_and(|name| name.starts_with("session_") && name.ends_with(".json"));
+        let name = name.as_encoded_bytes();
+        let is_session = name.starts_with(b"session_") && name.ends_with(b".json");
         if is_session {
             files.push(entry.path());
         }

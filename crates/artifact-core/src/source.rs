@@ -95,6 +95,14 @@ pub enum SourceError {
         /// What changed.
         change: String,
     },
+    /// Its name was taken from it while it was read; nothing was kept.
+    #[error("{} {how} while it was added; nothing of it was kept", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+        /// What became of it, in words: `was deleted`.
+        how: &'static str,
+    },
     /// It cannot be read.
     #[error("cannot {operation} {}", path.display())]
     Io {
@@ -149,6 +157,8 @@ struct Fingerprint {
     modified: (i64, u64),
     /// Set by the system alone, so that a file whose time of writing was set back is noticed too.
     changed: (i64, u64),
+    /// How many names it has. What was deleted has none, whether or not the clock has gone on since.
+    links: u64,
 }
 
 impl Fingerprint {
@@ -161,6 +171,7 @@ impl Fingerprint {
             size: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec().unsigned_abs()),
             changed: (metadata.ctime(), metadata.ctime_nsec().unsigned_abs()),
+            links: metadata.nlink(),
         })
     }
 }
@@ -269,12 +280,20 @@ impl SourceFile {
 
     fn check_unchanged(&self, copied: u64) -> Result<(), SourceError> {
         let after = Fingerprint::of(&self.file).map_err(|error| self.io("look at", error))?;
+        if after != self.before
+            && let Some(how) = self.lost_its_name(&after)
+        {
+            let path = self.path.clone();
+            return Err(SourceError::Replaced { path, how });
+        }
         let change = if after.size != self.before.size {
             format!("it had {} bytes and has {}", self.before.size, after.size)
         } else if copied != after.size {
             format!("it has {} bytes and {copied} were read", after.size)
-        } else if after != self.before {
+        } else if after.modified != self.before.modified {
             "it was written".to_owned()
+        } else if after != self.before {
+            "its links, owner or permissions were changed, or it was written unnoticed".to_owned()
         } else {
             return Ok(());
         };
@@ -284,11 +303,71 @@ impl SourceFile {
         })
     }
 
+    /// What became of a file that its path no longer leads to.
+    fn lost_its_name(&self, after: &Fingerprint) -> Option<&'static str> {
+        use std::os::unix::fs::MetadataExt;
+        match self.path.metadata() {
+            Ok(there) if (there.dev(), there.ino()) == (after.device, after.inode) => None,
+            Ok(_) => Some("was replaced by another file"),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => None,
+            Err(_) if after.links < self.before.links => Some("was deleted"),
+            Err(_) => Some("was moved away"),
+        }
+    }
+
     fn io(&self, operation: &'static str, source: io::Error) -> SourceError {
         SourceError::Io {
             operation,
             path: self.path.clone(),
             source,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What is said of a source to which `happens` something between its opening and its end.
+    fn said_of(happens: impl FnOnce(&Path)) -> String {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a.log");
+        fs::write(&path, "bytes").unwrap();
+        let source = SourceFile::open(&path, Symlinks::Refuse).unwrap();
+        happens(&path);
+        source.check_unchanged(5).map_or_else(
+            |error| error.to_string().replace(&path.display().to_string(), "a.log"),
+            |()| "unchanged".to_owned(),
+        )
+    }
+
+    #[test]
+    fn what_happens_to_a_source_is_told() {
+        assert_eq!(said_of(|_| {}), "unchanged");
+        assert_eq!(
+            said_of(|path| fs::remove_file(path).unwrap()),
+            "a.log was deleted while it was added; nothing of it was kept"
+        );
+        assert_eq!(
+            said_of(|path| {
+                let other = path.with_extension("new");
+                fs::write(&other, "other").unwrap();
+                fs::rename(other, path).unwrap();
+            }),
+            "a.log was replaced by another file while it was added; nothing of it was kept"
+        );
+        assert!(said_of(|path| fs::write(path, "longer").unwrap()).contains("it had 5 bytes and has 6"));
+        let rewritten = said_of(|path| {
+            let file = File::options().write(true).open(path).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        });
+        assert!(rewritten.contains("it was written"), "{rewritten}");
+        let linked = said_of(|path| fs::hard_link(path, path.with_extension("link")).unwrap());
+        assert!(
+            linked.contains("its links, owner or permissions were changed"),
+            "{linked}"
+        );
     }
 }

@@ -124,10 +124,8 @@ fn reference_files(source: &Path) -> Result<Vec<PathBuf>, ProgressError> {
         for entry in entries {
             let entry = entry.map_err(|error| cannot("list", &directory, error))?;
             let name = entry.file_name();
-            if name
-                .to_str()
-                .is_some_and(|name| name.starts_with("upgrade_") && name.ends_with(".json"))
-            {
+            let name = name.as_encoded_bytes();
+            if name.starts_with(b"upgrade_") && name.ends_with(b".json") {
                 files.push(entry.path());
             }
         }

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 
 use serde_json::json;
 
-use crate::render::{Palette, one_line};
+use crate::render::{Palette, one_line, printable};
 
 /// Why a command did not do what it was asked; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +114,14 @@ impl Failure {
         self
     }
 
+    /// Why it did not work, the nearest cause first.
+    pub(crate) fn causes(&self) -> &[String] {
+        match self {
+            Self::Told(report) => &report.causes,
+            Self::BrokenPipe => &[],
+        }
+    }
+
     /// The exit code.
     pub(crate) const fn code(&self) -> u8 {
         match self {
@@ -146,8 +154,8 @@ impl Report {
         let mut line = |head: &str, body: &str| {
             writeln!(text, "{head} {body}").expect("writing to a string cannot fail");
         };
-        line(&error, &format!("cannot {}", self.attempted));
-        line(&cause, &self.causes.join(": "));
+        line(&error, &format!("cannot {}", printable(&self.attempted)));
+        line(&cause, &printable(&self.causes.join(": ")));
         if let Some((excerpt, character)) = &self.place {
             let before: String = excerpt.chars().take(*character).collect();
             let indent = " ".repeat(console::measure_text_width(&one_line(&before)));
@@ -155,7 +163,7 @@ impl Report {
             line("      ", &format!("{indent}{}", palette.error("^")));
         }
         if let Some(advice) = &self.hint {
-            line(&format!(" {hint}"), advice);
+            line(&format!(" {hint}"), &printable(advice));
         }
         text
     }

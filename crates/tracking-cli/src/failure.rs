@@ -91,6 +91,9 @@ fn artifact_hint(error: &ArtifactError) -> Option<String> {
         ArtifactError::Source(SourceError::Changed { .. }) => {
             "add it again when nothing writes it any more".to_owned()
         }
+        ArtifactError::Source(SourceError::Replaced { .. }) => {
+            "add the file that is there now, if there is one".to_owned()
+        }
         ArtifactError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
             "give the name of a file that does not exist, or a directory".to_owned()
         }

@@ -1,40 +1,69 @@
 //! Files named by patterns.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, FileType};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// Why a pattern names no files.
+/// Why a pattern is none.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PatternError {
-    /// It is no glob.
-    #[error("{pattern} is no pattern: {reason}")]
-    Syntax { pattern: String, reason: String },
-    /// A directory could not be looked through.
-    #[error("cannot list {}", path.display())]
-    Listing {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+#[error("{pattern} is no pattern: {reason}")]
+pub(crate) struct PatternError {
+    pattern: String,
+    reason: String,
+}
+
+/// A directory that could not be looked through, or an entry of one that could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot list {}", path.display())]
+pub(crate) struct Unlisted {
+    /// Which.
+    pub(crate) path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// What a pattern names, or what is below a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The files, in the order of their names.
+    pub(crate) files: Vec<PathBuf>,
+    /// Where it could not be looked: there may be more.
+    pub(crate) unlisted: Vec<Unlisted>,
+}
+
+impl Found {
+    fn sort(&mut self) {
+        self.files.sort();
+        self.unlisted.sort_by(|one, other| one.path.cmp(&other.path));
+    }
 }
 
 /// A path, or a glob over paths: `*` and `?` within one directory, `**` across several.
 #[derive(Debug, Clone)]
 pub(crate) struct FilePattern {
     text: PathBuf,
-    glob: Option<GlobMatcher>,
+    glob: Option<Glob>,
+}
+
+/// A glob over what is below a directory.
+#[derive(Debug, Clone)]
+struct Glob {
+    /// The directory, whose name may be no text.
+    root: PathBuf,
+    /// How many directories deep it reaches.
+    depth: usize,
+    below: GlobMatcher,
 }
 
 impl FilePattern {
     /// Reads a pattern; what names a file that exists is that file, whatever signs it has.
     pub(crate) fn new(text: impl Into<PathBuf>) -> Result<Self, PatternError> {
         let text = text.into();
-        let is_glob =
-            text.to_string_lossy().contains(['*', '?', '[', '{']) && text.symlink_metadata().is_err();
-        let glob = is_glob.then(|| compile(&text)).transpose()?;
+        let is_glob = has_signs(text.as_os_str()) && text.symlink_metadata().is_err();
+        let glob = is_glob.then(|| Glob::new(&text)).transpose()?;
         Ok(Self { text, glob })
     }
 
@@ -43,109 +72,145 @@ impl FilePattern {
         self.text.display()
     }
 
-    /// The regular files that it names, in the order of their names; a plain path as it is.
-    pub(crate) fn files(&self) -> Result<Vec<PathBuf>, PatternError> {
-        let Some(glob) = &self.glob else {
-            return Ok(vec![self.text.clone()]);
-        };
-        let fixed: PathBuf = self
-            .text
-            .components()
-            .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']))
-            .collect();
-        let open = self.text.components().skip(fixed.components().count());
-        let deep = open
-            .clone()
-            .any(|part| part.as_os_str().to_string_lossy().contains("**"));
-        let depth = if deep { usize::MAX } else { open.count() };
-        let mut files = Vec::new();
-        walk(&fixed, depth, glob, &mut files)?;
-        files.sort();
-        Ok(files)
+    /// What it names; a plain path as it is. What a glob matches may be no regular file: whoever adds it refuses that by
+    /// name. Of directories that match only those count in which something was passed over.
+    pub(crate) fn files(&self) -> Found {
+        match &self.glob {
+            Some(glob) => glob.files(),
+            None => Found {
+                files: vec![self.text.clone()],
+                ..Found::default()
+            },
+        }
     }
+}
+
+impl Glob {
+    fn new(text: &Path) -> Result<Self, PatternError> {
+        let root: PathBuf = text
+            .components()
+            .take_while(|part| !has_signs(part.as_os_str()))
+            .collect();
+        let below: PathBuf = text.components().skip(root.components().count()).collect();
+        let pattern = below.to_string_lossy();
+        let depth = if pattern.contains("**") {
+            usize::MAX
+        } else {
+            below.components().count()
+        };
+        let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
+        let below = glob.map_err(|error| PatternError {
+            pattern: text.display().to_string(),
+            reason: error.kind().to_string(),
+        })?;
+        let below = below.compile_matcher();
+        Ok(Self { root, depth, below })
+    }
+
+    fn files(&self) -> Found {
+        let mut found = Found::default();
+        let (mut directories, mut passed_over) = (Vec::new(), Vec::new());
+        let mut waiting = vec![(self.root.clone(), self.depth)];
+        while let Some((directory, depth)) = waiting.pop() {
+            let mut all = true;
+            each_entry(&directory, &mut found.unlisted, |path, kind| {
+                let below = path.strip_prefix(&self.root).unwrap_or(&path);
+                let matches = self.below.is_match(below);
+                if !kind.is_dir() {
+                    all &= matches;
+                    found.files.extend(matches.then_some(path));
+                } else if depth > 1 {
+                    directories.extend(matches.then(|| path.clone()));
+                    waiting.push((path, depth - 1));
+                } else {
+                    found.files.extend(matches.then_some(path));
+                }
+            });
+            if !all {
+                passed_over.push(directory);
+            }
+        }
+        found.sort();
+        passed_over.sort();
+        directories.retain(|directory| {
+            !reaches_below(&found.files, directory) && reaches_below(&passed_over, directory)
+        });
+        found.files.append(&mut directories);
+        found.sort();
+        found
+    }
+}
+
+/// Whether one of the sorted `paths` is `directory` or below it.
+fn reaches_below(paths: &[PathBuf], directory: &Path) -> bool {
+    let next = paths.partition_point(|path| path.as_path() < directory);
+    paths.get(next).is_some_and(|path| path.starts_with(directory))
+}
+
+/// Whether a path has signs of a glob.
+fn has_signs(path: &OsStr) -> bool {
+    path.as_encoded_bytes().iter().any(|byte| b"*?[{".contains(byte))
 }
 
 /// What is below a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    /// The regular files, relative to it, in the order of their names.
-    pub(crate) files: Vec<PathBuf>,
+    /// Its regular files, relative to it.
+    pub(crate) found: Found,
     /// How many entries are neither files nor directories.
     pub(crate) others: usize,
 }
 
 /// Looks through a directory and all below it. Links to files are taken for files if `follow` says so; links to
 /// directories are never entered, so that there is no way round in circles.
-pub(crate) fn tree(root: &Path, follow: bool) -> Result<Tree, PatternError> {
+pub(crate) fn tree(root: &Path, follow: bool) -> Tree {
     let mut tree = Tree::default();
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(relative) = waiting.pop() {
-        let path = root.join(&relative);
-        let listing = |source| PatternError::Listing {
-            path: path.clone(),
-            source,
-        };
-        for entry in fs::read_dir(&path).map_err(listing)? {
-            let entry = entry.map_err(listing)?;
-            let kind = entry.file_type().map_err(listing)?;
-            let relative = relative.join(entry.file_name());
+    let mut waiting = vec![root.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        each_entry(&directory, &mut tree.found.unlisted, |path, kind| {
             if kind.is_dir() {
-                waiting.push(relative);
-            } else if kind.is_file() || (follow && kind.is_symlink() && entry.path().is_file()) {
-                tree.files.push(relative);
+                waiting.push(path);
+            } else if kind.is_file() || (follow && kind.is_symlink() && path.is_file()) {
+                let relative = path.strip_prefix(root).unwrap_or(&path);
+                tree.found.files.push(relative.to_owned());
             } else {
                 tree.others += 1;
             }
-        }
+        });
     }
-    tree.files.sort();
-    Ok(tree)
+    tree.found.sort();
+    tree
 }
 
-fn compile(text: &Path) -> Result<GlobMatcher, PatternError> {
-    let normal: PathBuf = text
-        .components()
-        .filter(|part| *part != Component::CurDir)
-        .collect();
-    let pattern = normal.to_string_lossy();
-    let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
-    glob.map(|glob| glob.compile_matcher())
-        .map_err(|error| PatternError::Syntax {
-            pattern: text.display().to_string(),
-            reason: error.kind().to_string(),
-        })
-}
-
-/// Symbolic links are not followed.
-fn walk(dir: &Path, depth: usize, glob: &GlobMatcher, files: &mut Vec<PathBuf>) -> Result<(), PatternError> {
-    let listing = |source| PatternError::Listing {
-        path: dir.to_owned(),
+/// Tells `each` the path and kind of every entry of a directory; links are not followed. What cannot be looked at goes to
+/// `unlisted`, and what is not there is empty.
+fn each_entry(directory: &Path, unlisted: &mut Vec<Unlisted>, mut each: impl FnMut(PathBuf, FileType)) {
+    let cannot = |path: &Path, source| Unlisted {
+        path: path.to_owned(),
         source,
     };
-    let here = if dir.as_os_str().is_empty() {
+    let here = if directory.as_os_str().is_empty() {
         Path::new(".")
     } else {
-        dir
+        directory
     };
     let entries = match fs::read_dir(here) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(listing)?,
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => return unlisted.push(cannot(here, error)),
     };
     for entry in entries {
-        let entry = entry.map_err(listing)?;
-        let path = dir.join(entry.file_name());
-        let kind = entry.file_type().map_err(listing)?;
-        let plain: PathBuf = path
-            .components()
-            .filter(|part| *part != Component::CurDir)
-            .collect();
-        if kind.is_dir() && depth > 1 {
-            walk(&path, depth - 1, glob, files)?;
-        } else if kind.is_file() && glob.is_match(&plain) {
-            files.push(path);
+        match entry {
+            Err(error) => unlisted.push(cannot(here, error)),
+            Ok(entry) => {
+                let path = directory.join(entry.file_name());
+                match entry.file_type() {
+                    Ok(kind) => each(path, kind),
+                    Err(error) => unlisted.push(cannot(&path, error)),
+                }
+            }
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -153,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_name_regular_files_in_order() {
+    fn patterns_name_files_in_order() {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path();
         fs::create_dir_all(root.join("a/b")).unwrap();
@@ -163,14 +228,24 @@ mod tests {
         std::os::unix::fs::symlink(root.join("x.log"), root.join("link.log")).unwrap();
         let files = |pattern: &str| -> Vec<String> {
             let pattern = FilePattern::new(root.join(pattern)).unwrap();
-            let files = pattern.files().unwrap();
-            files
+            let found = pattern.files();
+            assert!(found.unlisted.is_empty(), "{found:?}");
+            found
+                .files
                 .iter()
                 .map(|path| path.strip_prefix(root).unwrap().display().to_string())
                 .collect()
         };
-        assert_eq!(files("*.log"), ["odd[1].log", "x.log"]);
-        assert_eq!(files("**/*.log"), ["a/b/z.log", "a/y.log", "odd[1].log", "x.log"]);
+        assert_eq!(files("*.log"), ["link.log", "odd[1].log", "x.log"]);
+        assert_eq!(
+            files("**/*.log"),
+            ["a/b/z.log", "a/y.log", "link.log", "odd[1].log", "x.log"]
+        );
+        assert_eq!(files("?"), ["a"]);
+        assert_eq!(files("a/**"), ["a/b/z.log", "a/b/z.txt", "a/y.log"]);
+        fs::create_dir_all(root.join("empty/too")).unwrap();
+        assert_eq!(files("e*/**"), [""; 0]);
+        assert_eq!(files("**/{b,y.log,e*}"), ["a/b", "a/y.log"]);
         assert_eq!(files("a/?/z.{log,txt}"), ["a/b/z.log", "a/b/z.txt"]);
         assert_eq!(files("odd[1].log"), ["odd[1].log"]);
         assert_eq!(files("none/*.log"), [""; 0]);

@@ -1,11 +1,15 @@
 //! What a command prints on stdout.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
+use tracking_model::ArtifactName;
 
 use crate::exit::Failure;
-use crate::render::Palette;
+use crate::render::{Palette, printable};
 
 /// Where results go, and in which form.
 #[derive(Debug, Clone, Copy)]
@@ -68,10 +72,18 @@ impl Output {
     }
 }
 
+/// A path as documents carry it: its text, and its exact bytes, percent-encoded, where it is not UTF-8. A document that
+/// held the path itself could not be written then.
+pub(crate) fn path_text(path: &Path) -> (String, Option<Arc<str>>) {
+    let ArtifactName { text, bytes } = ArtifactName::from_bytes(path.as_os_str().as_bytes());
+    (text.to_string(), bytes)
+}
+
 /// Prints a warning or note to stderr.
 pub(crate) fn note(head: &str, text: &str) {
     let palette = Palette::for_stderr();
-    let line = format!("{} {text}\n", palette.warn(&format!("ekstrack: {head}:")));
+    let head = palette.warn(&format!("ekstrack: {head}:"));
+    let line = format!("{head} {}\n", printable(text));
     // Nobody is left to tell if stderr is closed, and a note decides nothing.
     if io::stderr().write_all(line.as_bytes()).is_err() {}
 }

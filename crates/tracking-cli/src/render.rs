@@ -162,15 +162,39 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Free text on one line: control characters, which could steer the terminal, are shown as `�`.
+/// Free text on one line: what could steer the terminal, or pass for something else, is shown as `�`.
 pub(crate) fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' | '\t' => ' ',
-            c if c.is_control() => '\u{FFFD}',
-            c => c,
-        })
-        .collect()
+    printable(text).replace(['\n', '\t'], " ")
+}
+
+/// As [`one_line`], but lines stay lines.
+pub(crate) fn printable(text: &str) -> String {
+    let shown = |c| match c {
+        '\n' | '\t' => c,
+        '\u{2028}' | '\u{2029}' => ' ',
+        c if c.is_control() || is_hidden(c) => '\u{FFFD}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Whether a character has no look of its own, but turns what stands around it round or hides in it: the controls of
+/// direction and format. The joiners U+200C and U+200D stay: scripts and emoji are spelled with them.
+const fn is_hidden(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}'
+            | '\u{61C}'
+            | '\u{180E}'
+            | '\u{200B}'
+            | '\u{200E}'..='\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{FEFF}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E0000}'..='\u{E007F}'
+    )
 }
 
 #[cfg(test)]
@@ -196,5 +220,18 @@ mod tests {
             "2025-01-31 05:25:01Z"
         );
         assert_eq!(one_line("a\nb\u{1b}[31m"), "a b\u{FFFD}[31m");
+        for hidden in [
+            '\u{202E}',
+            '\u{2066}',
+            '\u{200F}',
+            '\u{61C}',
+            '\u{FEFF}',
+            '\u{E0041}',
+        ] {
+            assert_eq!(one_line(&format!("gpj{hidden}.exe")), "gpj\u{FFFD}.exe");
+        }
+        assert_eq!(one_line("a\u{2028}b"), "a b");
+        assert_eq!(one_line("👩\u{200D}🚀 é שלום"), "👩\u{200D}🚀 é שלום");
+        assert_eq!(printable("a\n\tb\r"), "a\n\tb\u{FFFD}");
     }
 }

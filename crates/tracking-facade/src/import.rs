@@ -1,6 +1,8 @@
 //! Taking over what the reference left: upgrades and sessions.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,9 +151,13 @@ fn has_more_than_journals(dir: &Path, prefix: &str, journals: &Path) -> bool {
     entries.flatten().any(|entry| {
         let name = entry.file_name();
         let stem = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".json"))
-            .filter(|stem| stem.starts_with(prefix));
-        stem.is_some_and(|stem| !journals.join(format!("{stem}.jsonl")).exists())
+            .as_encoded_bytes()
+            .strip_suffix(b".json")
+            .filter(|stem| stem.starts_with(prefix.as_bytes()));
+        stem.is_some_and(|stem| {
+            let mut journal = OsStr::from_bytes(stem).to_owned();
+            journal.push(".jsonl");
+            !journals.join(journal).exists()
+        })
     })
 }

@@ -13,10 +13,10 @@ use tracking_facade::{
 use super::artifact::artifact_table;
 use super::runtime::block_on;
 use crate::args::{ArtifactAdd, KeyValue};
-use crate::exit::{Failure, Kind, chain};
+use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
-use crate::files::{FilePattern, tree};
-use crate::output::note;
+use crate::files::{FilePattern, Found, Unlisted, tree};
+use crate::output::{note, path_text};
 use crate::settings::{Settings, close_artifacts};
 use crate::work::Work;
 
@@ -37,19 +37,29 @@ struct AddDocument {
 /// A file that could not be added.
 #[derive(Debug, Serialize)]
 struct NotAdded {
-    path: PathBuf,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<Arc<str>>,
     causes: Vec<String>,
 }
 
-/// Something to add.
+/// Something to add, or that cannot be.
 #[derive(Debug)]
 enum Source {
     File(NewFile),
     Stdin(NewArtifact),
+    Nothing(PathBuf, Failure),
 }
 
 pub(super) fn add(settings: &Settings, args: &ArtifactAdd) -> Result<(), Failure> {
     let sources = sources(args)?;
+    if sources.iter().all(|source| matches!(source, Source::Nothing(..))) {
+        let nothing = |source| match source {
+            Source::Nothing(path, failure) => Some((path, Err(failure))),
+            Source::File(_) | Source::Stdin(_) => None,
+        };
+        return report(settings, args, sources.into_iter().filter_map(nothing).collect());
+    }
     let manager = settings
         .artifacts()
         .map_err(cannot(|| attempted(args, &args.files[0])))?;
@@ -91,31 +101,45 @@ fn sources(args: &ArtifactAdd) -> Result<Vec<Source>, Failure> {
             }
             sources.push(Source::Stdin(described.clone()));
         } else if is_directory(given, symlinks) {
-            for relative in files_below(args, given)? {
-                let artifact = placed(described.clone(), &relative)?;
+            let found = files_below(args, given);
+            if found.files.is_empty() && found.unlisted.is_empty() {
+                sources.push(nothing(args, given, "there are no regular files in it"));
+            }
+            for relative in found.files {
+                let artifact = placed(described.clone(), &relative);
                 sources.push(file(given.join(relative), artifact));
             }
+            sources.extend(found.unlisted.into_iter().map(|one| unlisted(args, one)));
         } else {
             let pattern = FilePattern::new(given)
                 .map_err(|error| Failure::of(Kind::Usage, attempted(args, given), &error))?;
-            let files = pattern
-                .files()
-                .map_err(|error| Failure::of(Kind::Unavailable, attempted(args, given), &error))?;
-            if files.is_empty() {
-                return Err(nothing(args, given, "no file matches"));
+            let found = pattern.files();
+            if found.files.is_empty() && found.unlisted.is_empty() {
+                sources.push(nothing(args, given, "no file matches"));
             }
-            sources.extend(files.into_iter().map(|path| file(path, described.clone())));
+            sources.extend(found.files.into_iter().map(|path| file(path, described.clone())));
+            sources.extend(found.unlisted.into_iter().map(|one| unlisted(args, one)));
         }
     }
-    if sources.len() > 1 && args.name.is_some() {
-        let cause = format!("--name names one artifact, and there are {}", sources.len());
+    let count = sources
+        .iter()
+        .filter(|source| !matches!(source, Source::Nothing(..)))
+        .count();
+    if count > 1 && args.name.is_some() {
+        let cause = format!("--name names one artifact, and there are {count}");
         return Err(Failure::new(Kind::Usage, attempted(args, &args.files[0]), cause));
     }
     Ok(sources)
 }
 
-fn nothing(args: &ArtifactAdd, given: &Path, cause: &str) -> Failure {
-    Failure::new(Kind::NotFound, attempted(args, given), cause)
+fn nothing(args: &ArtifactAdd, given: &Path, cause: &str) -> Source {
+    let failure = Failure::new(Kind::NotFound, attempted(args, given), cause);
+    Source::Nothing(given.to_owned(), failure)
+}
+
+fn unlisted(args: &ArtifactAdd, one: Unlisted) -> Source {
+    let failure = Failure::of(Kind::Unavailable, attempted(args, &one.path), &one);
+    Source::Nothing(one.path, failure)
 }
 
 fn is_directory(path: &Path, symlinks: Symlinks) -> bool {
@@ -126,9 +150,8 @@ fn is_directory(path: &Path, symlinks: Symlinks) -> bool {
     metadata.is_ok_and(|metadata| metadata.is_dir())
 }
 
-fn files_below(args: &ArtifactAdd, directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let tree = tree(directory, args.follow)
-        .map_err(|error| Failure::of(Kind::Unavailable, attempted(args, directory), &error))?;
+fn files_below(args: &ArtifactAdd, directory: &Path) -> Found {
+    let tree = tree(directory, args.follow);
     if tree.others > 0 {
         let what = format!(
             "left out of {}: {} that are no regular files",
@@ -137,20 +160,21 @@ fn files_below(args: &ArtifactAdd, directory: &Path) -> Result<Vec<PathBuf>, Fai
         );
         note("note", &what);
     }
-    if tree.files.is_empty() {
-        return Err(nothing(args, directory, "there are no regular files in it"));
-    }
-    Ok(tree.files)
+    tree.found
 }
 
 /// Says where in its directory a file was, since its name says only the last part.
-fn placed(mut artifact: NewArtifact, relative: &Path) -> Result<NewArtifact, Failure> {
+fn placed(mut artifact: NewArtifact, relative: &Path) -> NewArtifact {
     let mut metadata = artifact.metadata.to_map();
-    metadata
-        .entry("relative_path")
-        .or_insert_with(|| relative.to_string_lossy().into());
+    let (text, bytes) = path_text(relative);
+    if !metadata.contains_key("relative_path") {
+        metadata.insert("relative_path".to_owned(), text.into());
+        if let Some(bytes) = bytes {
+            metadata.insert("relative_path_bytes".to_owned(), (*bytes).into());
+        }
+    }
     artifact.metadata = metadata.into();
-    Ok(artifact)
+    artifact
 }
 
 fn described(args: &ArtifactAdd) -> Result<NewArtifact, Failure> {
@@ -168,7 +192,7 @@ fn described(args: &ArtifactAdd) -> Result<NewArtifact, Failure> {
 }
 
 /// What was to be added, and what became of it.
-type Added = (PathBuf, Result<Arc<Artifact>, ArtifactError>);
+type Added = (PathBuf, Result<Arc<Artifact>, Failure>);
 
 async fn add_all(
     manager: &TestArtifactsManager,
@@ -177,27 +201,34 @@ async fn add_all(
     work: &Work,
 ) -> Vec<Added> {
     let (session, collection) = (&args.session, &args.collection);
-    let (mut files, mut stdin) = (Vec::new(), None);
-    for source in sources {
-        match source {
-            Source::File(file) => files.push(file),
-            Source::Stdin(new) => stdin = Some(new),
-        }
-    }
-    let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+    let of_file = |source: &Source| match source {
+        Source::File(file) => Some(file.clone()),
+        Source::Stdin(_) | Source::Nothing(..) => None,
+    };
+    let files: Vec<NewFile> = sources.iter().filter_map(of_file).collect();
     let shown = work.clone();
     let progress = move |progress: AddProgress| {
         let files = format!("{} of {} files", progress.files, progress.total_files);
         shown.measure(progress.bytes, progress.total_bytes, files);
     };
     let outcomes = manager.add_artifacts(session, collection, files, progress).await;
-    let mut added: Vec<Added> = paths.into_iter().zip(outcomes).collect();
-    if let Some(new) = stdin {
-        work.say("standard input");
-        let outcome = manager
-            .add_reader(session, collection, new, io::stdin(), None)
-            .await;
-        added.push((PathBuf::from("-"), outcome));
+    let mut outcomes = outcomes.into_iter();
+    let mut added: Vec<Added> = Vec::with_capacity(sources.len());
+    for source in sources {
+        let (path, outcome) = match source {
+            Source::File(file) => (file.path, outcomes.next().expect("each file has one outcome")),
+            Source::Stdin(new) => {
+                work.say("standard input");
+                let stdin = manager.add_reader(session, collection, new, io::stdin(), None);
+                (PathBuf::from("-"), stdin.await)
+            }
+            Source::Nothing(path, failure) => {
+                added.push((path, Err(failure)));
+                continue;
+            }
+        };
+        let outcome = outcome.map_err(|error| cannot::<ArtifactError>(|| attempted(args, &path))(error));
+        added.push((path, outcome));
     }
     added
 }
@@ -208,10 +239,14 @@ fn report(settings: &Settings, args: &ArtifactAdd, added: Vec<Added>) -> Result<
     for (path, outcome) in added {
         match outcome {
             Ok(artifact) => artifacts.push(artifact),
-            Err(error) => {
-                let causes = chain(&error);
-                first.get_or_insert_with(|| cannot::<ArtifactError>(|| attempted(args, &path))(error));
-                failed.push(NotAdded { path, causes });
+            Err(failure) => {
+                let (path, path_bytes) = path_text(&path);
+                failed.push(NotAdded {
+                    path,
+                    path_bytes,
+                    causes: failure.causes().to_vec(),
+                });
+                first.get_or_insert(failure);
             }
         }
     }
@@ -255,7 +290,7 @@ fn tell(failed: &[NotAdded]) {
     for one in failed {
         note(
             "error",
-            &format!("{} is not kept: {}", one.path.display(), one.causes.join(": ")),
+            &format!("{} is not kept: {}", one.path, one.causes.join(": ")),
         );
     }
 }

@@ -8,6 +8,7 @@ use tracking_facade::{Archive, Salvage, StreamId};
 use crate::args::JournalCommand;
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
+use crate::output::path_text;
 use crate::settings::Settings;
 
 pub(crate) fn journal(command: JournalCommand, settings: &Settings) -> Result<(), Failure> {
@@ -24,7 +25,7 @@ fn repair(journal: &str, settings: &Settings) -> Result<(), Failure> {
     let salvage = archive
         .repair(&stream, settings.lock_timeout)
         .map_err(cannot(attempted))?;
-    let document = match &salvage {
+    let mut document = match &salvage {
         Salvage::Intact(head) => json!({
             "stream": stream.to_string(), "repaired": false, "seq": head.seq, "head": head.hash.to_string(),
         }),
@@ -33,9 +34,14 @@ fn repair(journal: &str, settings: &Settings) -> Result<(), Failure> {
             "head": report.head.hash.to_string(), "epoch": report.head.epoch.to_string(),
             "kept": report.kept, "unverified": report.unverified, "missing": report.missing,
             "dropped_lines": report.dropped_lines, "dropped_bytes": report.dropped_bytes,
-            "damaged_file": report.damaged_file,
+            "damaged_file": path_text(&report.damaged_file).0,
         }),
     };
+    if let Salvage::Repaired(report) = &salvage
+        && let (_, Some(bytes)) = path_text(&report.damaged_file)
+    {
+        document["damaged_file_bytes"] = json!(bytes);
+    }
     settings.output.result(&document, |_| match &salvage {
         Salvage::Intact(head) => format!("{stream} is intact, with {} records; nothing was changed\n", head.seq),
         Salvage::Repaired(report) => format!(

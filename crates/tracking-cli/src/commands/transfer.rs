@@ -1,7 +1,6 @@
 //! `ekstrack import` and `ekstrack export`.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -12,6 +11,7 @@ use tracking_facade::{
 use crate::args::{ExportArgs, ImportArgs};
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
+use crate::output::path_text;
 use crate::render::{Palette, one_line};
 use crate::settings::Settings;
 use crate::work::Work;
@@ -37,14 +37,18 @@ pub(crate) struct ImportDocument {
 #[derive(Debug, Serialize)]
 struct Imported {
     upgrade_id: UpgradeId,
-    source: PathBuf,
+    source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_bytes: Option<Arc<str>>,
     warnings: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct ImportedSession {
     session_id: SessionId,
-    source: PathBuf,
+    source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_bytes: Option<Arc<str>>,
     artifacts: usize,
     /// Artifacts whose bytes were not found.
     missing: usize,
@@ -54,6 +58,8 @@ struct ImportedSession {
 #[derive(Debug, Serialize)]
 struct Skipped {
     source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_bytes: Option<Arc<str>>,
     reason: String,
     /// Whether, and how, it could not be imported though it should have been.
     #[serde(serialize_with = "is_some")]
@@ -104,13 +110,16 @@ impl ImportDocument {
     pub(crate) fn new(report: ArchiveImport) -> Self {
         let mut document = Self::default();
         for one in report.upgrades.imported {
+            let (source, source_bytes) = path_text(&one.source);
             document.upgrades.push(Imported {
                 upgrade_id: one.upgrade_id,
-                source: one.source,
+                source,
+                source_bytes,
                 warnings: one.warnings,
             });
         }
         for one in report.upgrades.skipped {
+            let (source, source_bytes) = path_text(&one.source);
             document.skipped.push(Skipped {
                 failed: match &one.reason {
                     SkipReason::Failed(error) => Some(ErrorKind::from(error).into()),
@@ -118,7 +127,8 @@ impl ImportDocument {
                     _ => None,
                 },
                 reason: chain(&one.reason).join(": "),
-                source: one.source.display().to_string(),
+                source,
+                source_bytes,
             });
         }
         for report in report.sessions {
@@ -129,9 +139,11 @@ impl ImportDocument {
 
     fn add_sessions(&mut self, report: SessionImport) {
         for one in report.sessions {
+            let (source, source_bytes) = path_text(&one.file);
             self.sessions.push(ImportedSession {
                 session_id: one.session_id,
-                source: one.file,
+                source,
+                source_bytes,
                 artifacts: one.artifacts,
                 missing: one.missing,
                 warnings: one.warnings,
@@ -140,13 +152,16 @@ impl ImportDocument {
         for session_id in report.existing {
             self.skipped.push(Skipped {
                 source: format!("session {session_id}"),
+                source_bytes: None,
                 reason: "it is in the data directory already".to_owned(),
                 failed: None,
             });
         }
         for one in report.failures {
+            let (source, source_bytes) = path_text(&one.file);
             self.skipped.push(Skipped {
-                source: one.file.display().to_string(),
+                source,
+                source_bytes,
                 reason: chain(&one.error).join(": "),
                 failed: Some(match &one.error {
                     ImportError::Artifact(error) => ErrorKind::from(error).into(),
@@ -164,7 +179,7 @@ impl ImportDocument {
         let of_files = upgrades.chain(sessions).flat_map(|(source, warnings)| {
             warnings
                 .iter()
-                .map(move |warning| format!("{}: {}", source.display(), one_line(warning)))
+                .map(move |warning| format!("{source}: {}", one_line(warning)))
         });
         let failed = self.skipped.iter().filter(|one| one.failed.is_some());
         let not_taken = failed.map(|one| format!("{} is not taken over: {}", one.source, one.reason));
@@ -186,7 +201,7 @@ impl ImportDocument {
         };
         for one in &self.upgrades {
             told(
-                format!("{} as upgrade {}", one.source.display(), one.upgrade_id),
+                format!("{} as upgrade {}", one_line(&one.source), one.upgrade_id),
                 &one.warnings,
             );
         }
@@ -199,7 +214,7 @@ impl ImportDocument {
             } = one;
             let what = format!(
                 "{} as session {session_id}: {artifacts} artifacts, {missing} without bytes",
-                one.source.display()
+                one_line(&one.source)
             );
             told(what, &one.warnings);
         }
@@ -207,8 +222,8 @@ impl ImportDocument {
             text.push_str(&format!(
                 "{} {}: {}\n",
                 palette.warn("skipped"),
-                one.source,
-                one.reason
+                one_line(&one.source),
+                one_line(&one.reason)
             ));
         }
         if text.is_empty() {

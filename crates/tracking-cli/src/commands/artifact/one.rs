@@ -12,7 +12,7 @@ use tracking_facade::{
 use crate::commands::runtime::block_on;
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
-use crate::output::note;
+use crate::output::{note, path_text};
 use crate::render::{Palette, bytes, one_line, time};
 use crate::settings::{Settings, close_artifacts};
 use crate::work::Work;
@@ -107,7 +107,11 @@ pub(super) fn download(settings: &Settings, id: &ArtifactId, dest: &Path) -> Res
             &format!("the copy is whole, but the history does not tell of it: {why}"),
         );
     }
-    let document = json!({"artifact_id": id, "path": path, "recorded": recorded});
+    let (text, bytes) = path_text(&path);
+    let mut document = json!({"artifact_id": id, "path": text, "recorded": recorded});
+    if let Some(bytes) = bytes {
+        document["path_bytes"] = json!(bytes);
+    }
     settings
         .output
         .result(&document, |_| format!("{}\n", path.display()))

@@ -48,6 +48,8 @@ impl Place {
 pub(super) struct Kept {
     artifact_id: ArtifactId,
     name: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_bytes: Option<Arc<str>>,
     file_size: Option<u64>,
     file_hash: Option<FileHash>,
 }
@@ -57,6 +59,7 @@ impl From<Arc<Artifact>> for Kept {
         Self {
             artifact_id: artifact.artifact_id.clone(),
             name: Arc::clone(&artifact.name),
+            name_bytes: artifact.name_bytes.clone(),
             file_size: artifact.file_size,
             file_hash: artifact.file_hash,
         }
@@ -200,11 +203,14 @@ fn shortened(text: &str) -> String {
 fn matching(patterns: &[FilePattern]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for pattern in patterns {
-        match pattern.files() {
-            Ok(files) if files.is_empty() => note("warning", &format!("no file matches {}", pattern.text())),
-            Ok(files) => found.extend(files),
-            Err(error) => note("warning", &chain(&error).join(": ")),
+        let named = pattern.files();
+        if named.files.is_empty() && named.unlisted.is_empty() {
+            note("warning", &format!("no file matches {}", pattern.text()));
         }
+        for one in &named.unlisted {
+            note("warning", &chain(one).join(": "));
+        }
+        found.extend(named.files);
     }
     found
 }

@@ -1,0 +1,247 @@
+//! What cannot be added, and names that are no text.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tracking_model::percent_decode;
+
+use crate::ekstrack::{Ekstrack, held_back};
+
+/// With the session `s` and its collection `c`.
+fn prepared() -> Ekstrack {
+    let ekstrack = Ekstrack::new();
+    ekstrack.ok(&["session", "create", "up", "--cluster", "k", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "Logs", "--id", "c"]);
+    ekstrack
+}
+
+fn write(ekstrack: &Ekstrack, path: impl AsRef<Path>) {
+    let path = ekstrack.home().join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "bytes").unwrap();
+}
+
+fn forbid(ekstrack: &Ekstrack, path: &str, mode: u32) {
+    fs::set_permissions(ekstrack.home().join(path), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn odd(bytes: &[u8]) -> &OsStr {
+    OsStr::from_bytes(bytes)
+}
+
+/// The names of what was kept and the paths of what was not.
+fn added(output: &Output) -> (Vec<String>, Vec<String>) {
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let texts = |list: &str, field: &str| {
+        let list = document[list].as_array().cloned().unwrap_or_default();
+        let text = |one: &Value| one[field].as_str().unwrap().to_owned();
+        list.iter().map(text).collect::<Vec<_>>()
+    };
+    (texts("artifacts", "name"), texts("failed", "path"))
+}
+
+#[test]
+fn each_failure_of_a_batch_is_told_and_the_rest_is_kept() {
+    let ekstrack = prepared();
+    for path in ["secret", "dd/a.log", "dd/in/hidden.log", "dd/z/b.log"] {
+        write(&ekstrack, path);
+    }
+    forbid(&ekstrack, "secret", 0o000);
+    forbid(&ekstrack, "dd/in", 0o000);
+    let add = [
+        "--json",
+        "artifact",
+        "add",
+        "s",
+        "c",
+        "secret",
+        "dd",
+        "none*",
+        "dd/**/*.log",
+    ];
+    let output = ekstrack.output_by(held_back(), &add);
+    forbid(&ekstrack, "dd/in", 0o700);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    let (kept, failed) = added(&output);
+    assert_eq!(kept, ["a.log", "b.log", "a.log", "b.log"]);
+    assert_eq!(failed, ["secret", "dd/in", "none*", "dd/in"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("4 of 8 files were not added; the other 4 are kept"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_lies_too_deep_is_told_and_the_rest_is_kept() {
+    let ekstrack = prepared();
+    write(&ekstrack, "dd/a.log");
+    let script = "cd dd && n=$(printf %0200d 0) && for i in $(seq 25); do mkdir $n && cd $n || exit 1; done";
+    let made = Command::new("bash")
+        .args(["-c", script])
+        .current_dir(ekstrack.home())
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let output = ekstrack.output(&["--json", "artifact", "add", "s", "c", "dd"]);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    let (kept, failed) = added(&output);
+    assert_eq!((kept, failed.len()), (vec!["a.log".to_owned()], 1));
+}
+
+#[test]
+fn a_run_keeps_what_it_can_reach() {
+    let ekstrack = Ekstrack::started();
+    for path in ["lo/a/1.xml", "lo/b/2.xml", "lo/in/3.xml"] {
+        write(&ekstrack, path);
+    }
+    symlink("1.xml", ekstrack.home().join("lo/a/link.xml")).unwrap();
+    forbid(&ekstrack, "lo/in", 0o000);
+    let run = [
+        "--json",
+        "run",
+        "prod",
+        "t",
+        "--artifact",
+        "lo/**/*.xml",
+        "--",
+        "true",
+    ];
+    let output = ekstrack.output_by(held_back(), &run);
+    forbid(&ekstrack, "lo/in", 0o700);
+    assert!(output.status.success(), "{output:?}");
+    let (kept, _) = added(&output);
+    let kept: Vec<_> = kept.iter().filter(|name| name.ends_with(".xml")).collect();
+    assert_eq!(kept, ["1.xml", "2.xml"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    for part in ["cannot list lo/in", "lo/a/link.xml is not kept"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
+fn what_a_glob_matches_is_never_passed_over() {
+    let ekstrack = prepared();
+    write(&ekstrack, "g/a.log");
+    symlink("a.log", ekstrack.home().join("g/l.log")).unwrap();
+    let pipe = ekstrack.home().join("g/p.log");
+    assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    fs::create_dir(ekstrack.home().join("g/d.log")).unwrap();
+    let add = |args: &[&str]| ekstrack.output(&[&["--json", "artifact", "add", "s", "c"], args].concat());
+
+    let output = add(&["g/*.log"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let refused = names(&["g/d.log", "g/l.log", "g/p.log"]);
+    assert_eq!(added(&output), (names(&["a.log"]), refused));
+    let output = add(&["--follow", "g/l*.log"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(added(&output), (names(&["l.log"]), names(&[])));
+    for refused in ["g/l*.log", "g/l.log", "g/p.log"] {
+        let output = add(&[refused]);
+        assert_eq!(output.status.code(), Some(4), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn names_that_are_no_text_are_in_documents_all_the_same() {
+    let ekstrack = prepared();
+    let name = odd(b"bad\xff\xfe.log");
+    write(&ekstrack, name);
+    write(&ekstrack, Path::new("dd").join(odd(b"sub\xff")).join("x.log"));
+    let mut add = ekstrack.command(&["--json", "artifact", "add", "s", "c"]);
+    let output = add.arg(odd(b"miss\xff")).arg(name).arg("dd").output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["failed"][0]["path"], "miss\u{FFFD}");
+    assert_eq!(document["failed"][0]["path_bytes"], "miss%FF");
+    let metadata = &document["artifacts"][1]["metadata"];
+    assert_eq!(metadata["relative_path_bytes"], "sub%FF%2Fx.log");
+    let mut add = ekstrack.command(&["--json", "artifact", "add", "s", "c"]);
+    let output = add.arg(odd(b"dd/sub\xff/*.log")).output().unwrap();
+    assert_eq!(added(&output), (vec!["x.log".to_owned()], vec![]), "{output:?}");
+
+    let id = document["artifacts"][0]["artifact_id"].as_str().unwrap();
+    fs::create_dir(ekstrack.home().join("o2")).unwrap();
+    let download = |dest: &[u8]| -> Value {
+        let mut download = ekstrack.command(&["--json", "artifact", "download", id]);
+        let output = download.arg(odd(dest)).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    for dest in [&b"o2"[..], b"dest\xff"] {
+        let document = download(dest);
+        let bytes = percent_decode(document["path_bytes"].as_str().unwrap()).unwrap();
+        assert_eq!(fs::read(ekstrack.home().join(odd(&bytes))).unwrap(), b"bytes");
+        assert!(document["path"].as_str().unwrap().contains('\u{FFFD}'));
+    }
+    assert_eq!(download(b"plain").get("path_bytes"), None);
+    ekstrack.ok(&["artifact", "download", id, "text"]);
+}
+
+#[test]
+fn files_to_import_may_have_any_name() {
+    let ekstrack = Ekstrack::new();
+    let dir = ekstrack.home().join("imp");
+    fs::create_dir(&dir).unwrap();
+    let upgrade = r#"{"upgrade_id":"old","plan_id":"p","cluster_name":"c","status":"completed","tasks":{}}"#;
+    fs::write(dir.join(odd(b"upgrade_\xff.json")), upgrade).unwrap();
+    let session = r#"{"session_id":"s1","name":"n","upgrade_id":"old","cluster_name":"c","collections":{},
+        "started_at":"2025-01-31 05:25:00+00:00","completed_at":null,"base_directory":"/srv/base/s1"}"#;
+    fs::write(dir.join(odd(b"session_\xff.json")), session).unwrap();
+    fs::write(dir.join(odd(b"session_\xfe.json")), "{").unwrap();
+
+    let output = ekstrack.output(&["--json", "import", "imp"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["upgrades"][0]["source_bytes"], "imp%2Fupgrade_%FF.json");
+    assert_eq!(document["sessions"][0]["source"], "imp/session_\u{FFFD}.json");
+    assert_eq!(document["sessions"][0]["source_bytes"], "imp%2Fsession_%FF.json");
+    assert_eq!(document["skipped"][0]["source_bytes"], "imp%2Fsession_%FE.json");
+
+    let mut import = ekstrack.command(&["--json", "import"]);
+    let output = import.arg(odd(b"imp/session_\xff.json")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["skipped"][0]["source"], "session s1");
+}
+
+#[test]
+fn a_damaged_journal_below_a_directory_of_any_name_is_repaired() {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["upgrade", "phase", "prod", "Nodes"]);
+    let lines = fs::read_to_string(ekstrack.journal()).unwrap();
+    fs::write(ekstrack.journal(), lines.replacen("plan-7", "plan-8", 1)).unwrap();
+    let data = ekstrack.home().join(odd(b"data\xff"));
+    fs::rename(ekstrack.data(), &data).unwrap();
+    let mut repair = ekstrack.command(&["--json", "journal", "repair", "upgrade:prod", "--data-dir"]);
+    let output = repair.arg(data).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let bytes = percent_decode(document["damaged_file_bytes"].as_str().unwrap()).unwrap();
+    assert!(Path::new(odd(&bytes)).exists(), "{document}");
+}
+
+#[test]
+fn names_cannot_steer_a_terminal() {
+    let ekstrack = prepared();
+    let name = "gpj\u{202E}\u{1b}c.exe";
+    write(&ekstrack, name);
+    let missing = "miss\u{1b}c\u{202E}";
+    let output = ekstrack.output(&["artifact", "add", "s", "c", name, missing]);
+    assert_eq!(output.status.code(), Some(3));
+    for text in [
+        &output.stdout,
+        &output.stderr,
+        &ekstrack.output(&["search", "--name", "gpj"]).stdout,
+    ] {
+        let text = String::from_utf8_lossy(text);
+        assert!(text.contains('\u{FFFD}'), "{text:?}");
+        assert!(!text.contains(['\u{202E}', '\u{1b}']), "{text:?}");
+    }
+}
