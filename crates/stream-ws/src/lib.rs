@@ -12,8 +12,8 @@ pub use client::{Client, ClientError, ClientEvent, ClientOptions, Roots};
 pub use frame::Frame;
 pub use hub::{Hub, HubError, HubOptions, HubStats, Progress, QueueLimits, Viewer, ViewerHandle};
 pub use server::{
-    DEFAULT_ADDRESS, Limits, ServeError, ServeReport, ServerOptions, TlsError, TlsIdentity, Token, TokenError, bind,
-    serve,
+    DEFAULT_ADDRESS, Limits, ServeError, ServeReport, ServerOptions, TlsError, TlsIdentity, Token,
+    TokenError, bind, serve,
 };
 #[cfg(any(test, feature = "test-util"))]
 pub use source::MockSummarySource;

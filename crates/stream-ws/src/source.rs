@@ -112,7 +112,9 @@ impl SummarySource for MemorySummaries {
     fn view(&self, progress: &UpgradeProgress) -> UpgradeView {
         let now = match &self.clock {
             Some(clock) => clock.now(),
-            None => progress.last_report_at.unwrap_or(tracking_model::Timestamp::EPOCH),
+            None => progress
+                .last_report_at
+                .unwrap_or(tracking_model::Timestamp::EPOCH),
         };
         let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         let agent = agents.get(&progress.upgrade_id).cloned();

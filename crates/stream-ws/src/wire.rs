@@ -154,7 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 fn judge(error: Error) -> Turn {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => Turn::Gone,
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => Turn::Gone,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {
+            Turn::Gone
+        }
         // The peer said why before it hung up; that was heard already.
         Error::Io(error) => match error.get_ref().and_then(|source| source.downcast_ref::<Flood>()) {
             Some(flood) => Turn::Offence(CloseReason::Policy, flood.to_string()),

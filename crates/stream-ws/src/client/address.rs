@@ -27,7 +27,9 @@ impl Address {
             Some("wss") => true,
             _ => return Err(bad("it must begin with ws:// or wss://".to_owned())),
         };
-        let authority = uri.authority().ok_or_else(|| bad("it names no host".to_owned()))?;
+        let authority = uri
+            .authority()
+            .ok_or_else(|| bad("it names no host".to_owned()))?;
         if authority.as_str().contains('@') {
             return Err(bad("a password has no place in a URL".to_owned()));
         }
@@ -58,7 +60,10 @@ mod tests {
     #[test]
     fn urls_are_taken_apart() {
         let address = Address::parse("ws://localhost:8765?upgrade=u").unwrap();
-        assert_eq!((address.tls, &*address.host, address.port), (false, "localhost", 8765));
+        assert_eq!(
+            (address.tls, &*address.host, address.port),
+            (false, "localhost", 8765)
+        );
         assert_eq!(address.url(&address.query), "ws://localhost:8765/?upgrade=u");
         let address = Address::parse("wss://[::1]/live").unwrap();
         assert_eq!((address.tls, &*address.host, address.port), (true, "::1", 443));

@@ -43,7 +43,12 @@ pub(super) async fn connect(
     let socket: Box<dyn Socket> = if address.tls {
         let name = ServerName::try_from(address.host.clone()).map_err(|error| tls_error(&error))?;
         let connector = TlsConnector::from(Arc::new(tls_config(&options)?));
-        Box::new(connector.connect(name, tcp).await.map_err(|error| tls_error(&error))?)
+        Box::new(
+            connector
+                .connect(name, tcp)
+                .await
+                .map_err(|error| tls_error(&error))?,
+        )
     } else {
         Box::new(tcp)
     };
@@ -87,7 +92,9 @@ fn tls_config(options: &ClientOptions) -> Result<ClientConfig, ClientError> {
     match &options.roots {
         Some(given) => {
             for certificate in given.0.iter() {
-                roots.add(certificate.clone()).map_err(|error| tls_error(&error))?;
+                roots
+                    .add(certificate.clone())
+                    .map_err(|error| tls_error(&error))?;
             }
         }
         None => {

@@ -75,10 +75,13 @@ impl Known {
             return first.clone();
         };
         let since = self.position(&StreamId::Upgrade(upgrade.clone()));
-        let sessions = self.positions.iter().filter_map(|(stream, position)| match stream {
-            StreamId::Session(id) => Some((id.clone(), *position)),
-            StreamId::Upgrade(_) => None,
-        });
+        let sessions = self
+            .positions
+            .iter()
+            .filter_map(|(stream, position)| match stream {
+                StreamId::Session(id) => Some((id.clone(), *position)),
+                StreamId::Upgrade(_) => None,
+            });
         Query {
             upgrade: Some(upgrade.clone()),
             nothing: false,

@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tracking_journal::{DataDir, DataDirError, JournalError, JournalReader, Record, load};
-use tracking_model::{SessionEvent, SessionId, StreamId, Timestamp, UpgradeEvent, UpgradeId, UpgradeProgress};
+use tracking_model::{
+    SessionEvent, SessionId, StreamId, Timestamp, UpgradeEvent, UpgradeId, UpgradeProgress,
+};
 
 use crate::protocol::Interest;
 

@@ -87,7 +87,13 @@ pub(crate) enum Step {
 }
 
 impl CatchUp {
-    pub(crate) const fn new(names: Names, ticket: Ticket, at: u64, until: Head, preface: Option<Frame>) -> Self {
+    pub(crate) const fn new(
+        names: Names,
+        ticket: Ticket,
+        at: u64,
+        until: Head,
+        preface: Option<Frame>,
+    ) -> Self {
         Self {
             names,
             ticket,
@@ -157,7 +163,8 @@ impl CatchUp {
         let portion = readers.tasks.spawn(async move {
             // The semaphore is never closed; without a permit there would only be more readers at a time.
             let _permit = permits.acquire_owned().await.ok();
-            let read = tokio::task::spawn_blocking(move || portion(&dir, &names, &types, (at, until), reader));
+            let read =
+                tokio::task::spawn_blocking(move || portion(&dir, &names, &types, (at, until), reader));
             read.await.unwrap_or_else(|error| Portion {
                 frames: Vec::new(),
                 reached: at,
@@ -184,7 +191,9 @@ fn portion(
         let (mut bytes, mut records) = (0, 0);
         while reached < until.seq && bytes < PORTION_BYTES && records < PORTION_RECORDS {
             // The feed has read this far already, so there is a record.
-            let Some(record) = reader.next_record()? else { break };
+            let Some(record) = reader.next_record()? else {
+                break;
+            };
             if record.epoch != until.epoch {
                 return Err(ReadError::Epoch(record.epoch));
             }

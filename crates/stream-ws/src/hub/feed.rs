@@ -269,7 +269,12 @@ impl<F: Followed> Feed<F> {
 
     fn summary(&mut self, sessions: Option<&BTreeMap<String, Position>>) -> Option<Frame> {
         let (head, view) = self.view()?;
-        Some(Frame::control(summary_text(&self.names.text, head, &view, sessions)))
+        Some(Frame::control(summary_text(
+            &self.names.text,
+            head,
+            &view,
+            sessions,
+        )))
     }
 
     fn answer(&mut self, ask: Ask) -> Answer {

@@ -2,7 +2,9 @@
 
 use serde::de::DeserializeOwned;
 use tracking_journal::Record;
-use tracking_model::{DecodeError, Fold, RecordMeta, Session, SessionEvent, Status, StreamId, UpgradeEvent, UpgradeProgress};
+use tracking_model::{
+    DecodeError, Fold, RecordMeta, Session, SessionEvent, Status, StreamId, UpgradeEvent, UpgradeProgress,
+};
 use uuid::Uuid;
 
 use crate::frame::Frame;

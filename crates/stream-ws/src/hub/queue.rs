@@ -219,7 +219,9 @@ mod tests {
     }
 
     fn frames(count: usize) -> Vec<Frame> {
-        (0..count).map(|index| Frame::control(format!("{index:04}"))).collect()
+        (0..count)
+            .map(|index| Frame::control(format!("{index:04}")))
+            .collect()
     }
 
     fn texts(frames: &[Frame]) -> Vec<&str> {
@@ -252,7 +254,11 @@ mod tests {
             assert!(queue.take(1_000, &mut out).overflowed);
             assert!(out.is_empty());
             queue.push(&weak, &frames(1));
-            assert_eq!(queue.counters.snapshot().dropped, 7, "all that was and would have been");
+            assert_eq!(
+                queue.counters.snapshot().dropped,
+                7,
+                "all that was and would have been"
+            );
             queue.start_over([ticket]);
             assert!(!queue.push(&weak, &frames(1)), "the stream was given up");
             assert_eq!(queue.take(1_000, &mut out), Found::default());
@@ -273,10 +279,11 @@ mod tests {
     fn unwanted_types_are_not_added_and_answers_always_are() {
         let (queue, ticket) = (queue(4, 1_000), Ticket::default());
         queue.set_types(TypeFilter::new(["task.failed"]));
-        let event = |kind: &str| {
-            Frame::event(kind.to_owned(), kind.into(), tracking_model::Timestamp::EPOCH)
-        };
-        queue.push(&Arc::downgrade(&ticket), &[event("task.progress"), event("task.failed")]);
+        let event = |kind: &str| Frame::event(kind.to_owned(), kind.into(), tracking_model::Timestamp::EPOCH);
+        queue.push(
+            &Arc::downgrade(&ticket),
+            &[event("task.progress"), event("task.failed")],
+        );
         queue.answer(Frame::control("pong".to_owned()));
         let mut out = Vec::new();
         queue.take(1_000, &mut out);

@@ -108,7 +108,12 @@ impl Viewer {
             self.types = types;
         }
         self.interest.add(subscribe.interest.clone());
-        let mut named: BTreeSet<UpgradeId> = self.hub.upgrades(&subscribe.interest).await?.into_iter().collect();
+        let mut named: BTreeSet<UpgradeId> = self
+            .hub
+            .upgrades(&subscribe.interest)
+            .await?
+            .into_iter()
+            .collect();
         let since = Since {
             others: OtherSessions::FromFirstIfContinued,
             positions: subscribe.since,
@@ -159,7 +164,10 @@ impl Viewer {
     /// As [`Self::begin`].
     pub async fn summarize(&mut self) -> Result<(), HubError> {
         let upgrades: Vec<_> = self.watched.keys().cloned().collect();
-        for stream in upgrades.into_iter().filter(|stream| matches!(stream, StreamId::Upgrade(_))) {
+        for stream in upgrades
+            .into_iter()
+            .filter(|stream| matches!(stream, StreamId::Upgrade(_)))
+        {
             let who = self.registration(&stream);
             self.hub.ask(&stream, Ask::Summarize { who }).await?;
         }
@@ -214,7 +222,11 @@ impl Viewer {
         }
         let bytes = out.iter().skip(before).map(Frame::len).sum();
         self.hub.counters().sent(out.len() - before, bytes);
-        Ok(if found.closing { Progress::Closed } else { Progress::Goes })
+        Ok(if found.closing {
+            Progress::Closed
+        } else {
+            Progress::Goes
+        })
     }
 
     /// What the viewer is to be sent next.
@@ -243,7 +255,8 @@ impl Viewer {
     }
 
     fn stop(&mut self, stream: &StreamId) {
-        self.catching_up.retain(|catch_up| catch_up.names.stream != *stream);
+        self.catching_up
+            .retain(|catch_up| catch_up.names.stream != *stream);
         self.queue.give_up(self.watched.remove(stream));
     }
 
@@ -263,7 +276,9 @@ impl Viewer {
             }
         }
         let told = positions.iter();
-        let told = told.map(|(id, at)| (StreamId::Session(id.clone()).to_string(), *at)).collect();
+        let told = told
+            .map(|(id, at)| (StreamId::Session(id.clone()).to_string(), *at))
+            .collect();
         let who = self.registration(&stream);
         let ask = match since.positions.get(&stream) {
             Some(&since) => Ask::Resume {
@@ -300,7 +315,11 @@ impl Viewer {
     }
 
     /// Watches a session from `since` on, else from its first record, unless it is watched already.
-    async fn watch_session(&mut self, session_id: &SessionId, since: Option<Position>) -> Result<(), HubError> {
+    async fn watch_session(
+        &mut self,
+        session_id: &SessionId,
+        since: Option<Position>,
+    ) -> Result<(), HubError> {
         let stream = StreamId::Session(session_id.clone());
         if self.watched.contains_key(&stream) || self.hub.must_exist(&stream).is_err() {
             return Ok(());
@@ -388,10 +407,20 @@ impl Viewer {
 
     /// Too much was queued, and has been thrown away: what the viewer knows is void.
     async fn start_over(&mut self) -> Result<(), HubError> {
-        let catching_up: BTreeSet<_> = self.catching_up.iter().map(|one| one.names.stream.clone()).collect();
+        let catching_up: BTreeSet<_> = self
+            .catching_up
+            .iter()
+            .map(|one| one.names.stream.clone())
+            .collect();
         let streams: Vec<_> = self.watched.keys().cloned().collect();
-        let streams: Vec<_> = streams.into_iter().filter(|stream| !catching_up.contains(stream)).collect();
-        let tickets: Vec<_> = streams.iter().filter_map(|stream| self.watched.remove(stream)).collect();
+        let streams: Vec<_> = streams
+            .into_iter()
+            .filter(|stream| !catching_up.contains(stream))
+            .collect();
+        let tickets: Vec<_> = streams
+            .iter()
+            .filter_map(|stream| self.watched.remove(stream))
+            .collect();
         self.queue.start_over(tickets);
         for stream in streams {
             let sessions = match &stream {

@@ -15,9 +15,12 @@ use uuid::Uuid;
 
 pub use incoming::{ClientMessage, Interest, MalformedMessage, Subscribe, TypeFilter};
 pub use outgoing::{
-    ErrorCode, ErrorMessage, Placed, ResetMessage, ResetReason, ServerMessage, SummaryMessage, UnreadableMessage,
+    ErrorCode, ErrorMessage, Placed, ResetMessage, ResetReason, ServerMessage, SummaryMessage,
+    UnreadableMessage,
 };
-pub(crate) use outgoing::{artifact_frame, error_frame, pong_frame, progress_frame, reset_frame, summary_text};
+pub(crate) use outgoing::{
+    artifact_frame, error_frame, pong_frame, progress_frame, reset_frame, summary_text,
+};
 pub use query::{Query, QueryError};
 
 /// The subprotocol that a server selects where a client offers any.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tracking_journal::Head;
 use tracking_model::{
-    ArtifactEventMessage, ProgressEventMessage, RecordMeta, SessionEvent, StreamId, Summary, UpgradeEvent, UpgradeId,
+    ArtifactEventMessage, ProgressEventMessage, RecordMeta, SessionEvent, StreamId, Summary, UpgradeEvent,
+    UpgradeId,
 };
 use uuid::Uuid;
 
@@ -200,8 +201,9 @@ fn placed<'a, T: Deserialize<'a>>(data: &'a str) -> Result<Placed<T>, Unreadable
 fn placed_text<T: Serialize>(kind: &str, stream: &str, position: Position, data: &T) -> String {
     let Position { epoch, seq } = position;
     let epoch = epoch.hyphenated();
-    let head =
-        format!("{{\"type\":\"{kind}\",\"data\":{{\"stream\":\"{stream}\",\"epoch\":\"{epoch}\",\"seq\":{seq}");
+    let head = format!(
+        "{{\"type\":\"{kind}\",\"data\":{{\"stream\":\"{stream}\",\"epoch\":\"{epoch}\",\"seq\":{seq}"
+    );
     let mut out = Vec::with_capacity(head.len() + 512);
     out.extend_from_slice(head.as_bytes());
     let brace = out.len();

@@ -150,7 +150,9 @@ fn decode(value: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        let digits = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        let digits = bytes
+            .get(at + 1..at + 3)
+            .and_then(|pair| std::str::from_utf8(pair).ok());
         let escaped = digits.and_then(|pair| u8::from_str_radix(pair, 16).ok());
         match (byte, escaped) {
             (b'%', Some(escaped)) => {

@@ -99,7 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Serves the viewer to its end. `token` is what it still has to show.
-    pub(super) async fn run(mut self, query: Result<Query, QueryError>, token: Option<&Token>) -> CloseReason {
+    pub(super) async fn run(
+        mut self,
+        query: Result<Query, QueryError>,
+        token: Option<&Token>,
+    ) -> CloseReason {
         let end = match self.begin(query, token).await {
             Ok(()) => self.serve().await,
             Err(end) => end,
@@ -121,7 +125,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let query = query
             .map_err(|error| End::with_error(CloseReason::Policy, ErrorCode::Malformed, error.to_string()))?;
-        self.viewer.begin(&query).await.map_err(|error| End::internal(&error))
+        self.viewer
+            .begin(&query)
+            .await
+            .map_err(|error| End::internal(&error))
     }
 
     async fn wait_for_token(&mut self, token: &Token) -> Result<(), End> {
@@ -129,7 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let first = async {
             loop {
                 match self.wire.turn().await {
-                    Turn::Heard(Message::Ping(_) | Message::Pong(_)) | Turn::Flushed if self.allowance.spend(1) => {}
+                    Turn::Heard(Message::Ping(_) | Message::Pong(_)) | Turn::Flushed
+                        if self.allowance.spend(1) => {}
                     turn => return turn,
                 }
             }
@@ -148,7 +156,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             },
             Ok(Turn::Gone | Turn::Heard(Message::Close(_))) => Err(End::gone()),
             Ok(Turn::Offence(reason, words)) => Err(End::new(reason, words)),
-            Ok(Turn::Heard(_) | Turn::Flushed) => Err(refused("the first message must be auth, with the token")),
+            Ok(Turn::Heard(_) | Turn::Flushed) => {
+                Err(refused("the first message must be auth, with the token"))
+            }
         }
     }
 
@@ -211,12 +221,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn hear(&mut self, message: Message) -> Result<(), End> {
         self.heard_at = Instant::now();
         if !self.allowance.spend(1) {
-            let words = format!("more than {} messages in a minute", self.limits.messages_per_minute);
-            return Err(End::with_error(CloseReason::Policy, ErrorCode::RateLimited, words));
+            let words = format!(
+                "more than {} messages in a minute",
+                self.limits.messages_per_minute
+            );
+            return Err(End::with_error(
+                CloseReason::Policy,
+                ErrorCode::RateLimited,
+                words,
+            ));
         }
         match message {
             Message::Text(text) => self.obey(&text).await,
-            Message::Binary(_) => Err(End::new(CloseReason::Unsupported, "binary frames mean nothing here")),
+            Message::Binary(_) => Err(End::new(
+                CloseReason::Unsupported,
+                "binary frames mean nothing here",
+            )),
             // Answered by the library.
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
             // So is this: the next turn finds nobody.

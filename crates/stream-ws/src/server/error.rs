@@ -51,7 +51,9 @@ pub enum ServeError {
     #[error("cannot tell where a socket listens")]
     Listener(#[source] io::Error),
     /// Off loopback everybody could watch.
-    #[error("listening on {address} needs a token of at least 256 bits, for it can be reached from other machines")]
+    #[error(
+        "listening on {address} needs a token of at least 256 bits, for it can be reached from other machines"
+    )]
     NeedsToken {
         /// The address.
         address: SocketAddr,

@@ -168,7 +168,9 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ()> {
 
 /// A page whose name was made to point here (DNS rebinding) still sends that name.
 fn check_host(headers: &HeaderMap, local: SocketAddr, options: &ServerOptions) -> Result<(), Refusal> {
-    let host = only(headers, HOST).map_err(|()| Refusal::Host)?.ok_or(Refusal::Host)?;
+    let host = only(headers, HOST)
+        .map_err(|()| Refusal::Host)?
+        .ok_or(Refusal::Host)?;
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
         _ => host,
@@ -182,7 +184,11 @@ fn check_host(headers: &HeaderMap, local: SocketAddr, options: &ServerOptions) -
         let mut hosts = options.hosts.iter();
         hosts.any(|allowed| allowed.eq_ignore_ascii_case(name) || allowed.eq_ignore_ascii_case(host))
     };
-    if is_local || is_named() { Ok(()) } else { Err(Refusal::Host) }
+    if is_local || is_named() {
+        Ok(())
+    } else {
+        Err(Refusal::Host)
+    }
 }
 
 /// Browsers always say which page connects; programs say nothing.
@@ -257,7 +263,10 @@ mod tests {
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&str, &str)| {
-            (HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap())
+            (
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                value.parse().unwrap(),
+            )
         };
         pairs.iter().map(pair).collect()
     }
@@ -268,10 +277,24 @@ mod tests {
         let allowed = |local: &str, host: &str| {
             check_host(&headers(&[("host", host)]), local.parse().unwrap(), &options).is_ok()
         };
-        for host in ["localhost", "localhost:8765", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST:1", "Dash.example.com"] {
+        for host in [
+            "localhost",
+            "localhost:8765",
+            "127.0.0.1:8765",
+            "[::1]:8765",
+            "LOCALHOST:1",
+            "Dash.example.com",
+        ] {
             assert!(allowed("127.0.0.1:8765", host), "{host}");
         }
-        for host in ["evil.example.com", "evil.example.com:8765", "", "localhost.evil.com", "10.0.0.7", "a:b:c"] {
+        for host in [
+            "evil.example.com",
+            "evil.example.com:8765",
+            "",
+            "localhost.evil.com",
+            "10.0.0.7",
+            "a:b:c",
+        ] {
             assert!(!allowed("127.0.0.1:8765", host), "{host}");
         }
         assert!(allowed("10.0.0.7:8765", "10.0.0.7:8765"));
@@ -286,7 +309,12 @@ mod tests {
         let allowed = |pairs: &[(&str, &str)]| check_origin(&headers(pairs), &options).is_ok();
         assert!(allowed(&[]));
         assert!(allowed(&[("origin", "https://dash.example.com")]));
-        for origin in ["null", "http://dash.example.com", "https://dash.example.com.evil.com", "http://localhost:8765"] {
+        for origin in [
+            "null",
+            "http://dash.example.com",
+            "https://dash.example.com.evil.com",
+            "http://localhost:8765",
+        ] {
             assert!(!allowed(&[("origin", origin)]), "{origin}");
         }
     }
@@ -296,7 +324,10 @@ mod tests {
         let options = ServerOptions::default().with_token(TOKEN.parse::<Token>().unwrap());
         let check = |pairs: &[(&str, &str)]| check_token(&headers(pairs), &options).ok();
         assert_eq!(check(&[]), Some(false), "it may still come as a message");
-        assert_eq!(check(&[("authorization", &format!("Bearer {TOKEN}"))]), Some(true));
+        assert_eq!(
+            check(&[("authorization", &format!("Bearer {TOKEN}"))]),
+            Some(true)
+        );
         let offered = format!("{SUBPROTOCOL}, {TOKEN_SUBPROTOCOL_PREFIX}{TOKEN}");
         assert_eq!(check(&[("sec-websocket-protocol", &offered)]), Some(true));
         assert_eq!(check(&[("sec-websocket-protocol", SUBPROTOCOL)]), Some(false));

@@ -47,11 +47,13 @@ async fn bind_loopback(port: u16) -> Result<Vec<TcpListener>, ServeError> {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => ServeError::InUse { address, source },
-        io::ErrorKind::PermissionDenied => ServeError::Denied { address, source },
-        _ => ServeError::Bind { address, source },
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => ServeError::InUse { address, source },
+            io::ErrorKind::PermissionDenied => ServeError::Denied { address, source },
+            _ => ServeError::Bind { address, source },
+        })
 }
 
 /// The next connection to any of them.

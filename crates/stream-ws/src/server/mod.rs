@@ -26,8 +26,8 @@ use crate::wire::Wire;
 use connection::{Connection, End};
 pub use error::{ServeError, TlsError};
 use handshake::{Admitted, handshake};
-pub use listen::bind;
 use listen::accept;
+pub use listen::bind;
 pub(crate) use metered::Flood;
 use metered::Metered;
 pub use options::{Limits, ServerOptions};
@@ -220,7 +220,11 @@ where
         register::Full::Closing => End::new(CloseReason::GoingAway, "the server stops"),
         register::Full::Viewers => {
             metrics::counter!("ekstrack_ws_refused_total", "reason" => "full").increment(1);
-            End::with_error(CloseReason::TryLater, ErrorCode::Busy, "there are too many viewers; try again later")
+            End::with_error(
+                CloseReason::TryLater,
+                ErrorCode::Busy,
+                "there are too many viewers; try again later",
+            )
         }
     };
     end.carry_out(wire, limits.close).await;

@@ -138,7 +138,9 @@ mod tests {
 
     #[test]
     fn off_loopback_needs_a_token_and_tls() {
-        let token: Token = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef".parse().unwrap();
+        let token: Token = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+            .parse()
+            .unwrap();
         let away = ["0.0.0.0:1", "10.0.0.7:1", "[::]:1", "[::ffff:10.0.0.7]:1"];
         let home = ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"];
         let plain = ServerOptions::default();
@@ -150,8 +152,14 @@ mod tests {
         for address in away.map(|text| text.parse().unwrap()) {
             assert!(matches!(plain.check(address), Err(ServeError::NeedsToken { .. })));
             let no_token = plain.clone().with_behind_tls_proxy(true);
-            assert!(matches!(no_token.check(address), Err(ServeError::NeedsToken { .. })));
-            assert!(matches!(with_token.check(address), Err(ServeError::NeedsTls { .. })));
+            assert!(matches!(
+                no_token.check(address),
+                Err(ServeError::NeedsToken { .. })
+            ));
+            assert!(matches!(
+                with_token.check(address),
+                Err(ServeError::NeedsTls { .. })
+            ));
             proxied.check(address).unwrap();
         }
     }

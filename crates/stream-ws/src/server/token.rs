@@ -60,7 +60,11 @@ impl FromStr for Token {
             return Err(TokenError::Character);
         }
         let is_hex = text.chars().all(|character| character.is_ascii_hexdigit());
-        let least = if is_hex { LEAST_HEX_DIGITS } else { LEAST_CHARACTERS };
+        let least = if is_hex {
+            LEAST_HEX_DIGITS
+        } else {
+            LEAST_CHARACTERS
+        };
         if text.len() < least {
             return Err(TokenError::TooShort);
         }
@@ -96,6 +100,10 @@ mod tests {
         assert_eq!(error("secret"), TokenError::TooShort);
         assert_eq!(error(&"ab".repeat(40)), TokenError::NotRandom);
         assert_eq!(error(&format!("{GOOD} {GOOD}")), TokenError::Character);
-        assert!("abcdefghijklmnopqrstuvwxyz-_ABCDEFGHIJKLMNO".parse::<Token>().is_ok());
+        assert!(
+            "abcdefghijklmnopqrstuvwxyz-_ABCDEFGHIJKLMNO"
+                .parse::<Token>()
+                .is_ok()
+        );
     }
 }
