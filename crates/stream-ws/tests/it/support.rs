@@ -10,6 +10,9 @@ use stream_ws::{
     Frame, Hub, HubOptions, MemorySummaries, ServeReport, ServerOptions, Token, Viewer, bind, serve,
 };
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracking_journal::{DataDir, Journal, JournalOptions, JournalReader};
@@ -166,7 +169,10 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start(hub: Hub, options: ServerOptions) -> Self {
-        let listeners = bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(bind("127.0.0.1:0").await.unwrap(), hub, options).await
+    }
+
+    pub(crate) async fn start_on(listeners: Vec<TcpListener>, hub: Hub, options: ServerOptions) -> Self {
         let address = listeners[0].local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let serving = serve(listeners, hub.clone(), options, shutdown.clone());
@@ -249,4 +255,89 @@ pub(crate) fn python() -> std::path::PathBuf {
         python.display()
     );
     python
+}
+
+/// What happens to what passes a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weather {
+    Fair,
+    /// Nothing passes, and nobody is told.
+    Frozen,
+    /// All connections are cut, whose number this is.
+    Cut(u64),
+}
+
+/// A proxy whose connections are cut or freeze.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    weather: watch::Sender<Weather>,
+    _task: AbortOnDrop,
+}
+
+pub(crate) struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Proxy {
+    pub(crate) fn freeze(&self) {
+        self.weather.send_replace(Weather::Frozen);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.weather.send_replace(Weather::Fair);
+    }
+
+    /// Cuts all connections that there are.
+    pub(crate) fn cut(&self, number: u64) {
+        self.weather.send_replace(Weather::Cut(number));
+    }
+}
+
+pub(crate) async fn cutting_proxy(to: SocketAddr) -> Proxy {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (weather, _) = watch::channel(Weather::Fair);
+    let sender = weather.clone();
+    let task = tokio::task::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let Ok(target) = TcpStream::connect(to).await else {
+                continue;
+            };
+            let weather = sender.subscribe();
+            tokio::task::spawn(pass(socket, target, weather));
+        }
+    });
+    Proxy {
+        address,
+        weather,
+        _task: AbortOnDrop(task),
+    }
+}
+
+async fn pass(mut near: TcpStream, mut far: TcpStream, mut weather: watch::Receiver<Weather>) {
+    let (mut there, mut back) = (vec![0; 4096], vec![0; 4096]);
+    weather.mark_unchanged();
+    loop {
+        let frozen = *weather.borrow() == Weather::Frozen;
+        tokio::select! {
+            changed = weather.changed() => match *weather.borrow_and_update() {
+                _ if changed.is_err() => return,
+                Weather::Cut(_) => return,
+                Weather::Fair | Weather::Frozen => {}
+            },
+            read = near.read(&mut there), if !frozen => match read {
+                Ok(length) if length > 0 => if far.write_all(&there[..length]).await.is_err() { return },
+                _ => return,
+            },
+            read = far.read(&mut back), if !frozen => match read {
+                Ok(length) if length > 0 => if near.write_all(&back[..length]).await.is_err() { return },
+                _ => return,
+            },
+        }
+    }
 }
