@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -37,6 +38,8 @@ pub use token::{Token, TokenError};
 
 /// Where viewers are expected: 127.0.0.1 and `::1`.
 pub const DEFAULT_ADDRESS: &str = "localhost:8765";
+/// What the system keeps for a viewer that does not read; it would let this grow to megabytes.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// For a system without sockets to spare, until the next try.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
@@ -142,7 +145,10 @@ impl Server {
             metrics::counter!("ekstrack_ws_refused_total", "reason" => "flood").increment(1);
             return;
         };
-        let local = match socket.set_nodelay(true).and_then(|()| socket.local_addr()) {
+        let prepared = socket
+            .set_nodelay(true)
+            .and_then(|()| Ok(set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES)?));
+        let local = match prepared.and_then(|()| socket.local_addr()) {
             Ok(local) => local,
             Err(error) => {
                 tracing::debug!(%error, %peer, "a connection ended at once");

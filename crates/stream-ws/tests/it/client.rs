@@ -8,7 +8,7 @@ use stream_ws::{Client, ClientError, ClientEvent, ClientOptions, ServerOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::{Agent, Keeper, Served, TOKEN, data_dir, hub, told_sequences, token, within};
+use crate::support::{Agent, Keeper, Served, TOKEN, data_dir, hub, token, told_sequences, within};
 use crate::support::{cutting_proxy, upgrade_stream};
 
 fn quick() -> ClientOptions {
@@ -33,7 +33,9 @@ async fn it_continues_where_it_was_after_the_server_was_away() {
     while sequences.len() < 20 || artifacts.len() < 2 {
         match within(client.next()).await.unwrap() {
             ClientEvent::Message(ServerMessage::Progress(event)) => sequences.push(event.position.seq),
-            ClientEvent::Message(ServerMessage::Artifact(event)) => artifacts.push(event.data.name.to_string()),
+            ClientEvent::Message(ServerMessage::Artifact(event)) => {
+                artifacts.push(event.data.name.to_string())
+            }
             ClientEvent::Message(ServerMessage::Summary(summary)) if stale == 0 => {
                 // Those before the first summary are not asked for.
                 sequences.extend(5..=summary.position.seq);
@@ -113,7 +115,10 @@ async fn what_cannot_be_helped_by_trying_again_is_an_error() {
     let wrong = TOKEN.replace('f', "e").parse().unwrap();
     let mut client = Client::new(&served.url(""), quick().with_token(wrong)).unwrap();
     let error = within(client.next()).await.unwrap_err();
-    assert_eq!(error.to_string(), "the server refuses with HTTP status 401: the token is wrong");
+    assert_eq!(
+        error.to_string(),
+        "the server refuses with HTTP status 401: the token is wrong"
+    );
 
     let mut client = Client::new(&served.url("?upgrade=nobody"), quick().with_token(token())).unwrap();
     let error = loop {
@@ -123,7 +128,10 @@ async fn what_cannot_be_helped_by_trying_again_is_an_error() {
             Err(error) => break error,
         }
     };
-    assert_eq!(error.to_string(), "the server hung up (1008): there is no upgrade:nobody");
+    assert_eq!(
+        error.to_string(),
+        "the server hung up (1008): there is no upgrade:nobody"
+    );
     served.stop().await;
 
     // Something else answers.
@@ -160,7 +168,9 @@ async fn types_are_chosen_before_anything_else() {
         }
     }
     agent.reports(0..5).await;
-    agent.submit(tracking_model::UpgradeCommand::Pause { reason: None }).await;
+    agent
+        .submit(tracking_model::UpgradeCommand::Pause { reason: None })
+        .await;
     let ClientEvent::Message(ServerMessage::Progress(event)) = within(client.next()).await.unwrap() else {
         panic!("an event")
     };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use stream_ws::protocol::{ClientMessage, Interest, ServerMessage, Subscribe};
 use stream_ws::{
-    Client, ClientError, ClientEvent, ClientOptions, Limits, Roots, ServeError, ServerOptions, TlsError, TlsIdentity, bind,
-    serve,
+    Client, ClientError, ClientEvent, ClientOptions, Limits, Roots, ServeError, ServerOptions, TlsError,
+    TlsIdentity, bind, serve,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,10 @@ async fn a_client_sees_a_summary_and_then_what_happens() {
         let ServerMessage::Progress(event) = message(&mut client).await else {
             panic!("an event")
         };
-        assert_eq!((event.position.seq, &*event.data.message), (5 + n, &*n.to_string()));
+        assert_eq!(
+            (event.position.seq, &*event.data.message),
+            (5 + n, &*n.to_string())
+        );
     }
     client.send(&ClientMessage::Ping);
     assert_eq!(message(&mut client).await, ServerMessage::Pong);
@@ -113,8 +116,12 @@ async fn tls_is_spoken_and_certificates_are_checked() {
     let (folder, dir) = data_dir();
     let _agent = Agent::start(&dir, "u").await;
     let issued = |name: &str| {
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        let (certificate, key) = (folder.path().join(format!("{name}.pem")), folder.path().join(format!("{name}.key")));
+        let pair =
+            rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let (certificate, key) = (
+            folder.path().join(format!("{name}.pem")),
+            folder.path().join(format!("{name}.key")),
+        );
         std::fs::write(&certificate, pair.cert.pem()).unwrap();
         std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
         (certificate, key)
@@ -124,7 +131,10 @@ async fn tls_is_spoken_and_certificates_are_checked() {
     let mismatch = TlsIdentity::from_pem_files(&certificate, &other_key).unwrap_err();
     assert!(matches!(mismatch, TlsError::Mismatch { .. }), "{mismatch}");
     let no_certificate = TlsIdentity::from_pem_files(&key, &key).unwrap_err();
-    assert!(matches!(no_certificate, TlsError::NoCertificate { .. }), "{no_certificate}");
+    assert!(
+        matches!(no_certificate, TlsError::NoCertificate { .. }),
+        "{no_certificate}"
+    );
     let no_key = TlsIdentity::from_pem_files(&certificate, &certificate).unwrap_err();
     assert!(matches!(no_key, TlsError::Read { .. }), "{no_key}");
     let missing = TlsIdentity::from_pem_files(&folder.path().join("none"), &key).unwrap_err();
@@ -153,10 +163,22 @@ async fn tls_is_spoken_and_certificates_are_checked() {
 async fn a_server_does_not_start_where_it_must_not() {
     let (_folder, dir) = data_dir();
     let hub = hub(&dir);
-    let nowhere = serve(Vec::new(), hub.clone(), ServerOptions::default(), CancellationToken::new()).await;
+    let nowhere = serve(
+        Vec::new(),
+        hub.clone(),
+        ServerOptions::default(),
+        CancellationToken::new(),
+    )
+    .await;
     assert!(matches!(nowhere, Err(ServeError::NoListener)));
     let everywhere = bind("0.0.0.0:0").await.unwrap();
-    let refused = serve(everywhere, hub.clone(), ServerOptions::default(), CancellationToken::new()).await;
+    let refused = serve(
+        everywhere,
+        hub.clone(),
+        ServerOptions::default(),
+        CancellationToken::new(),
+    )
+    .await;
     assert!(matches!(refused, Err(ServeError::NeedsToken { .. })));
 
     let taken = bind("localhost:0").await.unwrap();

@@ -341,3 +341,34 @@ async fn pass(mut near: TcpStream, mut far: TcpStream, mut weather: watch::Recei
         }
     }
 }
+
+/// A small generator of test choices (xorshift64*), so that a seed reproduces a run.
+pub(crate) struct Choices(u64);
+
+impl Choices {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// That of `cargo xtask faults --long`, else always the same.
+    pub(crate) fn seed() -> u64 {
+        asked_for("EKSTRACK_FAULTS_SEED").unwrap_or(28)
+    }
+
+    /// That of `cargo xtask faults --long`, else `usual`.
+    pub(crate) fn count(usual: u64) -> u64 {
+        asked_for("EKSTRACK_FAULTS_COUNT").unwrap_or(usual)
+    }
+
+    pub(crate) const fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % limit
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test may be told how long to run")]
+fn asked_for(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
