@@ -5,6 +5,7 @@ use cargo_metadata::{Package, Target};
 use crate::error::TaskError;
 use crate::flags::BenchFlags;
 use crate::invocation::Invocation;
+use crate::setup::{self, Tool};
 use crate::workspace::Workspace;
 
 /// Runs or lists benchmarks.
@@ -19,6 +20,7 @@ pub(crate) fn run(workspace: &Workspace, flags: &BenchFlags) -> Result<(), TaskE
     if all.is_empty() {
         println!("there are no benchmarks");
     }
+    setup::ensure(Tool::BENCHES)?;
     for (package, target) in select(&all, &flags.names)? {
         println!("\n=== {} ({}) ===", target.name, package.name);
         invocation(package, target, &flags.args).run()?;

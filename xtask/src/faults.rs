@@ -15,7 +15,9 @@ use crate::table;
 use crate::workspace::{Workspace, cargo_workspace};
 
 /// Rows that every run must report.
-const ROWS: &[u32] = &[1, 2, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 17, 24];
+const ROWS: &[u32] = &[
+    1, 2, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 17, 24, 25, 26, 27, 28, 29,
+];
 /// Rows that a long run must report too.
 const LONG_ROWS: &[u32] = &[3, 18];
 

@@ -12,6 +12,10 @@ pub(crate) enum Tool {
     Deny,
     /// Fault tests kill a writer at a chosen system call.
     Strace,
+    /// A browser that views an upgrade.
+    Chromium,
+    /// Python with the WebSocket client that people use.
+    PythonWebsockets,
 }
 
 impl Tool {
@@ -22,9 +26,18 @@ impl Tool {
         Self::Nextest,
         Self::Deny,
         Self::Strace,
+        Self::Chromium,
+        Self::PythonWebsockets,
     ];
     /// What tests need.
-    pub(crate) const TESTS: &[Self] = &[Self::Nextest, Self::Strace];
+    pub(crate) const TESTS: &[Self] = &[
+        Self::Nextest,
+        Self::Strace,
+        Self::Chromium,
+        Self::PythonWebsockets,
+    ];
+    /// What benchmarks need.
+    pub(crate) const BENCHES: &[Self] = &[Self::PythonWebsockets];
 
     fn recipe(self) -> Recipe {
         match self {
@@ -33,12 +46,19 @@ impl Tool {
             Self::Nextest => Recipe::companion("cargo-nextest", "nextest --version", "0.9.143"),
             Self::Deny => Recipe::companion("cargo-deny", "deny --version", "0.20.2"),
             Self::Strace => Recipe::system_package("strace", Invocation::new("strace", "--version")),
+            Self::Chromium => {
+                let probe = Invocation::new("sh", "-c").args(["command -v chromium-headless-shell"]);
+                Recipe::system_package("chromium-headless-shell", probe)
+            }
+            Self::PythonWebsockets => {
+                Recipe::python_environment("websockets", "target/python-ws", &["websockets==16.0"])
+            }
         }
     }
 
     /// Whether there is such a program for this system.
     fn exists_here(self) -> bool {
-        self != Self::Strace || cfg!(target_os = "linux")
+        !matches!(self, Self::Strace | Self::Chromium) || cfg!(target_os = "linux")
     }
 }
 
@@ -85,6 +105,26 @@ impl Recipe {
             name,
             probe,
             installs: vec![as_root, with_sudo],
+        }
+    }
+
+    /// A virtual environment at `place` with `requirements`, each pinned. It keeps the list, so that a change of the
+    /// list makes it anew.
+    fn python_environment(name: &'static str, place: &str, requirements: &[&str]) -> Self {
+        let wanted = requirements.join(" ");
+        let list = format!("{place}/requirements.list");
+        let there = format!("'{place}/bin/python' --version && test \"$(cat '{list}')\" = '{wanted}'");
+        let make = format!(
+            "rm -rf '{place}' && python3 -m venv '{place}' && \
+             '{place}/bin/python' -m pip install --quiet --disable-pip-version-check {wanted} && \
+             printf %s '{wanted}' > '{list}'"
+        );
+        let with_venv = format!("apt-get update -qq && apt-get install -qq --yes python3-venv && {make}");
+        let shell = |script: &str| Invocation::new("sh", "-c").args([script]);
+        Self {
+            name,
+            probe: shell(&there),
+            installs: vec![shell(&make), shell(&with_venv)],
         }
     }
 
