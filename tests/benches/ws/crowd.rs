@@ -25,7 +25,6 @@ pub(crate) struct Crowd {
 pub(crate) struct Saw {
     pub(crate) bytes: u64,
     pub(crate) events: u64,
-    pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
 }
 
@@ -68,7 +67,6 @@ impl Crowd {
         Saw {
             bytes: next().parse().unwrap(),
             events: next().parse().unwrap(),
-            p50_ms: next().parse().unwrap(),
             p99_ms: next().parse().unwrap(),
         }
     }
