@@ -135,12 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Reads on until the peer hangs up: closing with bytes unread would reset the connection, and take the reason
     /// with it.
     async fn hear_out(&mut self) {
-        loop {
-            match poll_fn(|cx| Pin::new(&mut self.socket).poll_next(cx)).await {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => break,
-            }
-        }
+        while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut self.socket).poll_next(cx)).await {}
         let socket = self.socket.get_mut();
         if socket.shutdown().await.is_ok() {
             let mut rest = socket.take(LAST_BYTES);

@@ -86,7 +86,7 @@ pub enum ClientError {
 const fn hint(status: u16) -> &'static str {
     match status {
         401 => ": the token is wrong",
-        403 => ": it does not go by this name; see its --allow-host and --allow-origin",
+        403 => ": it was not told to go by this name, or not to let this page in",
         _ => "",
     }
 }

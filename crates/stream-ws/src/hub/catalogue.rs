@@ -156,7 +156,7 @@ impl Catalogue {
             .inspect_err(|error| tracing::warn!(%error, %stream, "cannot tell how an upgrade stands"))
             .ok()?;
         let state = loaded.state;
-        state.exists().then(|| match state.completed_at {
+        state.exists().then_some(match state.completed_at {
             Some(ended) => (false, Some(ended)),
             None => (true, state.started_at),
         })

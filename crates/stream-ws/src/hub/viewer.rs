@@ -90,9 +90,9 @@ impl Viewer {
         let since = Since {
             positions: query.positions(),
             others: if query.sessions.is_some() {
-                OtherSessions::FromFirst
+                OtherSessions::All
             } else {
-                OtherSessions::FromNow
+                OtherSessions::New
             },
         };
         self.watch_upgrade(&upgrade_id, &since).await
@@ -115,7 +115,7 @@ impl Viewer {
             .into_iter()
             .collect();
         let since = Since {
-            others: OtherSessions::FromFirstIfContinued,
+            others: OtherSessions::LikeTheirUpgrade,
             positions: subscribe.since,
         };
         for stream in since.positions.keys() {
@@ -298,9 +298,9 @@ impl Viewer {
             return Err(error);
         }
         let others_from_first = match since.others {
-            OtherSessions::FromFirst => true,
-            OtherSessions::FromNow => false,
-            OtherSessions::FromFirstIfContinued => since.positions.contains_key(&stream),
+            OtherSessions::All => true,
+            OtherSessions::New => false,
+            OtherSessions::LikeTheirUpgrade => since.positions.contains_key(&stream),
         };
         for (id, at) in positions {
             let stream = StreamId::Session(id.clone());
@@ -444,7 +444,7 @@ impl Viewer {
     async fn watch_what_is_new(&mut self) -> Result<(), HubError> {
         let since = Since {
             positions: BTreeMap::new(),
-            others: OtherSessions::FromFirst,
+            others: OtherSessions::All,
         };
         for upgrade_id in self.hub.known_upgrades(&self.interest) {
             match self.watch_upgrade(&upgrade_id, &since).await {
@@ -477,10 +477,13 @@ struct Since {
 /// Where sessions begin that `positions` does not name.
 #[derive(Debug, Clone, Copy)]
 enum OtherSessions {
-    FromNow,
-    FromFirst,
-    /// From their first record if their upgrade is continued: then they are new to the viewer.
-    FromFirstIfContinued,
+    /// With what happens from now on.
+    New,
+    /// With their first record.
+    All,
+    /// With their first record if their upgrade is continued, for then they are new to the viewer; else with what happens
+    /// from now on.
+    LikeTheirUpgrade,
 }
 
 impl Drop for Viewer {

@@ -96,7 +96,7 @@ mod tests {
         assert!(!token.matches(&GOOD.replace('f', "e")));
         assert!(!format!("{token:?}").contains("0123"));
         let error = |text: &str| text.parse::<Token>().unwrap_err();
-        assert_eq!(error(&GOOD[1..]), TokenError::TooShort);
+        assert_eq!(error(GOOD.trim_start_matches('0')), TokenError::TooShort);
         assert_eq!(error("secret"), TokenError::TooShort);
         assert_eq!(error(&"ab".repeat(40)), TokenError::NotRandom);
         assert_eq!(error(&format!("{GOOD} {GOOD}")), TokenError::Character);

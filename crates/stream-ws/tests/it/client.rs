@@ -7,6 +7,7 @@ use stream_ws::protocol::{ServerMessage, TypeFilter};
 use stream_ws::{Client, ClientError, ClientEvent, ClientOptions, ServerOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::support::{Agent, Keeper, Served, TOKEN, data_dir, hub, token, told_sequences, within};
 use crate::support::{cutting_proxy, upgrade_stream};
@@ -137,7 +138,8 @@ async fn what_cannot_be_helped_by_trying_again_is_an_error() {
     // Something else answers.
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", other.local_addr().unwrap());
-    let answer = tokio::task::spawn(async move {
+    let mut answer = JoinSet::new();
+    answer.spawn(async move {
         let (mut socket, _) = other.accept().await.unwrap();
         let mut request = [0; 1024];
         assert!(socket.read(&mut request).await.unwrap() > 0);
@@ -146,7 +148,7 @@ async fn what_cannot_be_helped_by_trying_again_is_an_error() {
     let mut client = Client::new(&url, quick()).unwrap();
     let error = within(client.next()).await.unwrap_err();
     assert!(matches!(error, ClientError::Handshake { .. }), "{error}");
-    answer.await.unwrap();
+    answer.join_next().await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::support::{Agent, Served, TOKEN, cutting_proxy, data_dir, hub, python, token, within};
 
@@ -158,7 +159,8 @@ async fn a_page_in_a_browser_is_cut_off_and_continues() {
         .replace("WS_ADDRESS", &proxy.address.to_string())
         .replace("TOKEN", TOKEN);
     let (sender, mut said) = mpsc::unbounded_channel();
-    let pages = tokio::task::spawn(serve_page(listener, page, sender));
+    let mut pages = JoinSet::new();
+    pages.spawn(serve_page(listener, page, sender));
     let profile = tempfile::tempdir().unwrap();
     let mut browser = chromium(profile.path(), &origin);
 
@@ -189,6 +191,6 @@ async fn a_page_in_a_browser_is_cut_off_and_continues() {
     };
     assert_eq!(numbers(&last["seen"]), (5..=13).collect::<Vec<u64>>());
     browser.kill().await.unwrap();
-    pages.abort();
+    pages.shutdown().await;
     served.stop().await;
 }

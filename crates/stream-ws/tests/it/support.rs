@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracking_journal::{DataDir, Journal, JournalOptions, JournalReader};
 use tracking_model::{
@@ -164,7 +164,7 @@ pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     pub(crate) hub: Hub,
     shutdown: CancellationToken,
-    task: JoinHandle<ServeReport>,
+    task: JoinSet<ServeReport>,
 }
 
 impl Served {
@@ -176,7 +176,8 @@ impl Served {
         let address = listeners[0].local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let serving = serve(listeners, hub.clone(), options, shutdown.clone());
-        let task = tokio::task::spawn(async move { serving.await.unwrap() });
+        let mut task = JoinSet::new();
+        task.spawn(async move { serving.await.unwrap() });
         Self {
             address,
             hub,
@@ -193,9 +194,9 @@ impl Served {
         self.shutdown.cancel();
     }
 
-    pub(crate) async fn stop(self) -> ServeReport {
+    pub(crate) async fn stop(mut self) -> ServeReport {
         self.shutdown.cancel();
-        let report = within(self.task).await.unwrap();
+        let report = within(self.task.join_next()).await.unwrap().unwrap();
         self.hub.close().await;
         report
     }
@@ -271,15 +272,7 @@ pub(crate) enum Weather {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     weather: watch::Sender<Weather>,
-    _task: AbortOnDrop,
-}
-
-pub(crate) struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    _tasks: JoinSet<()>,
 }
 
 impl Proxy {
@@ -302,20 +295,23 @@ pub(crate) async fn cutting_proxy(to: SocketAddr) -> Proxy {
     let address = listener.local_addr().unwrap();
     let (weather, _) = watch::channel(Weather::Fair);
     let sender = weather.clone();
-    let task = tokio::task::spawn(async move {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut passing = JoinSet::new();
         loop {
             let (socket, _) = listener.accept().await.unwrap();
             let Ok(target) = TcpStream::connect(to).await else {
                 continue;
             };
             let weather = sender.subscribe();
-            tokio::task::spawn(pass(socket, target, weather));
+            passing.spawn(pass(socket, target, weather));
+            while passing.try_join_next().is_some() {}
         }
     });
     Proxy {
         address,
         weather,
-        _task: AbortOnDrop(task),
+        _tasks: tasks,
     }
 }
 
