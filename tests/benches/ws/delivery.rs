@@ -21,7 +21,7 @@ pub(crate) fn beside_the_deaf() {
             paced(100, 300, |_| {
                 drop(served.agent.journal.submit(report()).wait().unwrap())
             });
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_secs(2));
             let saw = readers.ask();
             assert_eq!(saw.events, 300 * 100, "everybody saw everything");
             saw.p99_ms

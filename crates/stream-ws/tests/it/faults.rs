@@ -1,7 +1,5 @@
 //! Faults of viewers and of the way to them, in numbers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use stream_ws::protocol::{Position, ServerMessage, Subscribe};
@@ -364,35 +362,35 @@ async fn fault_29_strangers_are_refused_and_the_dead_are_reaped() {
 /// How long it takes until viewers are noticed to be gone that do not say so.
 async fn reap(dir: &tracking_journal::DataDir) -> Duration {
     let limits = Limits {
-        ping: Duration::from_millis(50),
-        dead: Duration::from_millis(200),
+        ping: Duration::from_millis(500),
+        dead: Duration::from_secs(2),
         close: Duration::from_millis(50),
         ..many()
     };
     let served = Served::start(hub(dir), ServerOptions::default().with_limits(limits)).await;
     let proxy = cutting_proxy(served.address).await;
     let mut set = JoinSet::new();
-    let stop = Arc::new(AtomicBool::new(false));
+    let (alive, mut all_alive) = watch::channel(0);
     for _ in 0..50 {
-        let (url, stop) = (format!("ws://{}/", proxy.address), Arc::clone(&stop));
+        let (url, alive) = (format!("ws://{}/", proxy.address), alive.clone());
         set.spawn(async move {
             let mut client = live(&url).await;
-            while !stop.load(Ordering::Relaxed) {
-                within(client.next()).await.unwrap();
+            alive.send_modify(|count| *count += 1);
+            // It answers pings as long as they come through.
+            loop {
+                client.next().await.unwrap();
             }
         });
     }
-    while served.hub.stats().viewers < 50 {
-        tokio::task::yield_now().await;
-    }
+    within(all_alive.wait_for(|count| *count == 50)).await.unwrap();
     proxy.freeze();
     let begin = Instant::now();
+    let mut look = tokio::time::interval(Duration::from_millis(10));
     while served.hub.stats().viewers > 0 {
         assert!(begin.elapsed() < PATIENCE, "the dead are reaped");
-        tokio::task::yield_now().await;
+        look.tick().await;
     }
     let reaped = begin.elapsed();
-    stop.store(true, Ordering::Relaxed);
     set.shutdown().await;
     served.stop().await;
     reaped
