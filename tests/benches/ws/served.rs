@@ -86,8 +86,13 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(agent: Agent) -> Self {
+        Self::start_with(agent, 2)
+    }
+
+    /// With so many threads.
+    pub(crate) fn start_with(agent: Agent, threads: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(threads)
             .enable_all()
             .build()
             .unwrap();

@@ -6,5 +6,6 @@ mod faults;
 mod hostile;
 mod hub;
 mod outside;
+mod protocol;
 mod server;
 mod support;
