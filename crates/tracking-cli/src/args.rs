@@ -2,6 +2,7 @@
 
 mod artifact;
 mod run;
+mod serve;
 mod store;
 mod task;
 mod upgrade;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use artifact::{ArtifactAdd, ArtifactCommand, ArtifactRef, CollectionCommand, SessionCommand};
 pub(crate) use run::RunArgs;
+pub(crate) use serve::ServeArgs;
 pub(crate) use store::{
     ExportArgs, ImportArgs, JournalCommand, SearchArgs, SinksArgs, SinksCommand, VerifyArgs,
 };
@@ -118,6 +120,9 @@ Examples:
   ekstrack watch --since 0 prod-1.33                   all that happened, then what happens
   ekstrack --json watch prod-1.33 | jq -r .data.message")]
     Watch(WatchArgs),
+
+    /// Show the upgrades of the data directory live to whoever connects
+    Serve(ServeArgs),
 
     /// Create, list and complete sessions of artifacts
     #[command(subcommand)]

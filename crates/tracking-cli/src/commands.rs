@@ -5,6 +5,7 @@ mod demo;
 mod journal;
 pub(crate) mod run;
 mod runtime;
+mod serve;
 mod session;
 mod show;
 mod sinks;
@@ -29,6 +30,7 @@ pub(crate) fn dispatch(command: Command, settings: &Settings) -> Result<u8, Fail
         Command::Run(args) => return run::run(args, settings),
         Command::Demo(args) => return demo::demo(&args, settings),
         Command::Watch(args) => return watch::watch(args, settings),
+        Command::Serve(args) => serve::serve(&args, settings),
         Command::Verify(args) => verify::verify(args, settings),
         Command::Journal(command) => journal::journal(command, settings),
         Command::Sinks(args) => sinks::sinks(args, settings),

@@ -23,6 +23,7 @@ pub mod blocking;
 mod builder;
 mod error;
 mod import;
+pub mod live;
 mod relays;
 mod tracking;
 mod verify;

@@ -7,4 +7,5 @@ mod documents;
 mod ekstrack;
 mod refusals;
 mod run;
+mod serve;
 mod watch;
