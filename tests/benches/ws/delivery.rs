@@ -13,7 +13,7 @@ use super::served::{Agent, Served, paced, print, quantile, report, spread};
 pub(crate) fn beside_the_deaf() {
     let mut ratios = Vec::new();
     let (mut alone_ms, mut crowded_ms) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
+    for _ in 0..3 {
         let served = Served::start(Agent::start());
         let mut readers = Crowd::gather(served.address, 100, 0, true);
         let measure = |readers: &mut Crowd| {
