@@ -18,8 +18,10 @@ pub(crate) enum Tool {
     Deny,
     /// Fault tests kill a writer at a chosen system call.
     Strace,
-    /// Servers that stand in for AWS, and the client to compare with, in a virtual environment of their own.
+    /// Servers that stand in for AWS, and clients that others wrote, in a virtual environment of their own.
     TestServers,
+    /// A browser that views an upgrade.
+    Chromium,
     /// Long fault tests add files on a file system of this kind, whose files can share blocks.
     MkfsXfs,
     /// As [`Self::MkfsXfs`].
@@ -35,14 +37,16 @@ impl Tool {
         Self::Deny,
         Self::Strace,
         Self::TestServers,
+        Self::Chromium,
     ];
     /// What tests need.
-    pub(crate) const TESTS: &[Self] = &[Self::Nextest, Self::Strace, Self::TestServers];
+    pub(crate) const TESTS: &[Self] = &[Self::Nextest, Self::Strace, Self::TestServers, Self::Chromium];
     /// What tests need if those run too that take long.
     pub(crate) const LONG_TESTS: &[Self] = &[
         Self::Nextest,
         Self::Strace,
         Self::TestServers,
+        Self::Chromium,
         Self::MkfsXfs,
         Self::MkfsBtrfs,
     ];
@@ -60,6 +64,10 @@ impl Tool {
                 let place = workspace.target_directory().join(PYTHON_PLACE);
                 Recipe::python("moto_server", place.as_str())
             }
+            Self::Chromium => {
+                let probe = Invocation::new("sh", "-c").args(["command -v chromium-headless-shell"]);
+                Recipe::system_package("chromium-headless-shell", probe)
+            }
             Self::MkfsXfs => Recipe::system_package("xfsprogs", Invocation::new("mkfs.xfs", "-V")),
             Self::MkfsBtrfs => {
                 Recipe::system_package("btrfs-progs", Invocation::new("mkfs.btrfs", "--version"))
@@ -69,7 +77,11 @@ impl Tool {
 
     /// Whether there is such a program for this system.
     fn exists_here(self) -> bool {
-        !matches!(self, Self::Strace | Self::MkfsXfs | Self::MkfsBtrfs) || cfg!(target_os = "linux")
+        let linux = matches!(
+            self,
+            Self::Strace | Self::Chromium | Self::MkfsXfs | Self::MkfsBtrfs
+        );
+        !linux || cfg!(target_os = "linux")
     }
 }
 

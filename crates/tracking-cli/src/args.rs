@@ -4,6 +4,7 @@ mod artifact;
 mod gc;
 mod run;
 mod search;
+mod serve;
 mod store;
 mod task;
 mod upgrade;
@@ -18,6 +19,7 @@ pub(crate) use artifact::{ArtifactAdd, ArtifactCommand, ArtifactRef, CollectionC
 pub(crate) use gc::GcArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use search::{CriteriaArgs, SearchArgs, StatsArgs};
+pub(crate) use serve::ServeArgs;
 pub(crate) use store::{ExportArgs, ImportArgs, JournalCommand, SinksArgs, SinksCommand, VerifyArgs};
 pub(crate) use task::{TaskAddArgs, TaskCommand, TaskName};
 pub(crate) use upgrade::UpgradeCommand;
@@ -120,6 +122,9 @@ Examples:
   ekstrack watch --since 0 prod-1.33                   all that happened, then what happens
   ekstrack --json watch prod-1.33 | jq -r .data.message")]
     Watch(WatchArgs),
+
+    /// Show the upgrades of the data directory live to whoever connects
+    Serve(ServeArgs),
 
     /// Create, show, complete and pin sessions of artifacts
     #[command(subcommand)]

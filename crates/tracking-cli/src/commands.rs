@@ -8,6 +8,7 @@ mod journal;
 pub(crate) mod run;
 pub(crate) mod runtime;
 mod search;
+mod serve;
 mod session;
 mod show;
 mod sinks;
@@ -33,6 +34,7 @@ pub(crate) fn dispatch(command: Command, settings: &Settings) -> Result<u8, Fail
         Command::Demo(args) => return demo::demo(&args, settings),
         Command::Watch(args) => return watch::watch(args, settings),
         Command::Gc(args) => gc::gc(args, settings),
+        Command::Serve(args) => serve::serve(&args, settings),
         Command::Verify(args) => verify::verify(args, settings),
         Command::Journal(command) => journal::journal(command, settings),
         Command::Sinks(args) => sinks::sinks(args, settings),

@@ -30,6 +30,7 @@ pub mod blocking;
 mod builder;
 mod error;
 mod import;
+pub mod live;
 mod outcomes;
 mod relays;
 mod tracking;

@@ -45,7 +45,7 @@ pub use id::{
     ArtifactId, CollectionId, IdError, IdRule, MAX_ENCODED_ID_BYTES, MAX_ID_BYTES, PlanId, SessionId,
     StreamId, TaskId, UpgradeId, check_id,
 };
-pub use message::ProgressEventMessage;
+pub use message::{ArtifactEventMessage, ProgressEventMessage};
 pub use percent::{Percent, PercentError};
 pub use reference::{ReferenceArtifact, ReferenceError, ReferenceKind, ReferenceSession};
 pub use rollup::Rollup;

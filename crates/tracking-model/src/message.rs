@@ -1,4 +1,4 @@
-//! Progress events as they go over the wire to live viewers.
+//! Events as they go over the wire to live viewers: those of upgrades, and those of artifacts.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    Details, EventId, Percent, RecordMeta, Span, Status, StreamEvent, TaskAdded, TaskChange, TaskId,
-    TaskType, Timestamp, UpgradeChange, UpgradeChangeKind, UpgradeCreated, UpgradeEvent, UpgradeId,
+    Artifact, ArtifactChange, ArtifactId, ArtifactStatus, ArtifactType, CollectionId, Details, EventId,
+    FileHash, Percent, RecordMeta, SessionEvent, SessionId, Span, Status, StreamEvent, TaskAdded, TaskChange,
+    TaskId, TaskType, Timestamp, UpgradeChange, UpgradeChangeKind, UpgradeCreated, UpgradeEvent, UpgradeId,
     UpgradeImported, Waiting,
 };
 
@@ -183,6 +184,93 @@ impl ProgressEventMessage {
             error_message: change.error_message.clone(),
             waiting_on: change.waiting_on.clone(),
             ..self
+        }
+    }
+}
+
+/// One event of an artifact as live viewers get it.
+///
+/// Whoever sends it adds `stream`, `epoch` and `seq`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ArtifactEventMessage {
+    /// The id of its record.
+    pub event_id: EventId,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// The artifact.
+    pub artifact_id: ArtifactId,
+    /// The session that it belongs to.
+    pub session_id: SessionId,
+    /// The collection that it belongs to.
+    pub collection_id: CollectionId,
+    /// The upgrade that produced it.
+    pub upgrade_id: UpgradeId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it is.
+    pub artifact_type: ArtifactType,
+    /// Its status after the event.
+    pub status: ArtifactStatus,
+    /// How many bytes it has.
+    pub file_size: Option<u64>,
+    /// The SHA-256 of its bytes.
+    pub file_hash: Option<FileHash>,
+    /// The record's type: `artifact.added`.
+    #[serde(rename = "type")]
+    pub kind: Arc<str>,
+}
+
+impl ArtifactEventMessage {
+    /// What viewers get for a record of a session; `None` for what is about the session itself, for downloads, which
+    /// change nothing, and for types that this version does not know.
+    #[must_use]
+    pub fn new(meta: &RecordMeta, event: &SessionEvent) -> Option<Self> {
+        match event {
+            SessionEvent::ArtifactAdded(artifact) => Some(Self::added(meta, event.kind(), artifact)),
+            SessionEvent::Artifact(_, change) => Some(Self::changed(meta, event.kind(), change)),
+            SessionEvent::Created(_)
+            | SessionEvent::Imported(_)
+            | SessionEvent::CollectionCreated(_)
+            | SessionEvent::Completed(_)
+            | SessionEvent::Outcome(_)
+            | SessionEvent::Downloaded(_)
+            | SessionEvent::Pinned(_)
+            | SessionEvent::Unknown { .. } => None,
+        }
+    }
+
+    fn added(meta: &RecordMeta, kind: &str, artifact: &Artifact) -> Self {
+        Self {
+            event_id: meta.event_id(),
+            timestamp: meta.at,
+            artifact_id: artifact.artifact_id.clone(),
+            session_id: artifact.session_id.clone(),
+            collection_id: artifact.collection_id.clone(),
+            upgrade_id: artifact.upgrade_id.clone(),
+            name: Arc::clone(&artifact.name),
+            artifact_type: artifact.artifact_type,
+            status: artifact.status,
+            file_size: artifact.file_size,
+            file_hash: artifact.file_hash,
+            kind: kind.into(),
+        }
+    }
+
+    fn changed(meta: &RecordMeta, kind: &str, change: &ArtifactChange) -> Self {
+        Self {
+            event_id: meta.event_id(),
+            timestamp: meta.at,
+            artifact_id: change.artifact_id.clone(),
+            session_id: change.session_id.clone(),
+            collection_id: change.collection_id.clone(),
+            upgrade_id: change.upgrade_id.clone(),
+            name: Arc::clone(&change.name),
+            artifact_type: change.artifact_type,
+            status: change.status,
+            file_size: change.file_size,
+            file_hash: change.file_hash,
+            kind: kind.into(),
         }
     }
 }

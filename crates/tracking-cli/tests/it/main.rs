@@ -10,4 +10,5 @@ mod refusals;
 mod retention;
 mod run;
 mod search;
+mod serve;
 mod watch;

@@ -1,0 +1,349 @@
+//! A viewer that stays one: it connects again, continues where it was, and knows when what it shows is stale.
+
+mod address;
+mod connect;
+mod known;
+mod options;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tracking_model::StreamId;
+
+use crate::protocol::{ClientMessage, CloseReason, Position, ServerMessage, Subscribe};
+use crate::wire::{Turn, Wire};
+use address::Address;
+use connect::{ClientSocket, Socket, connect};
+use known::Known;
+pub use options::{ClientOptions, Roots};
+
+/// Why a client cannot be one, now or ever.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// A URL that leads nowhere.
+    #[error("cannot use the URL: {reason}")]
+    Url {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Nobody listens there, or cannot be reached.
+    #[error("cannot connect to {host}:{port}")]
+    Connect {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// TLS does not come about.
+    #[error("cannot speak TLS with the server: {reason}")]
+    Tls {
+        /// Why.
+        reason: String,
+    },
+    /// The server does not want this client.
+    #[error("the server refuses with HTTP status {status}{}", hint(*status))]
+    Refused {
+        /// The status.
+        status: u16,
+    },
+    /// Something else than a WebSocket server answers.
+    #[error("what answers is no WebSocket server of ours: {reason}")]
+    Handshake {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The server hung up, and said why.
+    #[error("the server hung up ({code}): {reason}")]
+    Closed {
+        /// The close code.
+        code: u16,
+        /// Why.
+        reason: String,
+    },
+    /// The connection broke.
+    #[error("the connection is gone")]
+    Gone,
+    /// Nothing came for too long.
+    #[error("nothing was heard for {0:?}")]
+    Silent(Duration),
+    /// What came is not of this protocol.
+    #[error("cannot make sense of the server: {reason}")]
+    Nonsense {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+const fn hint(status: u16) -> &'static str {
+    match status {
+        401 => ": the token is wrong",
+        403 => ": it was not told to go by this name, or not to let this page in",
+        _ => "",
+    }
+}
+
+impl ClientError {
+    /// Whether trying again may help.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Url { .. } | Self::Tls { .. } | Self::Handshake { .. } => false,
+            Self::Refused { status } => *status >= 500,
+            Self::Closed { code, .. } => *code != CloseReason::Policy.code(),
+            Self::Connect { .. } | Self::Gone | Self::Silent(_) | Self::Nonsense { .. } => true,
+        }
+    }
+}
+
+/// What a client learns.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// The connection stands. What is shown is live once the summary comes.
+    Connected,
+    /// A message; events that were seen already are left out.
+    Message(ServerMessage),
+    /// What is shown is stale from now on.
+    Stale {
+        /// Why.
+        error: ClientError,
+        /// When the next try is.
+        retry_in: Duration,
+    },
+}
+
+/// A viewer that stays one.
+///
+/// It reconnects with growing pauses and continues where it was, so that each event is returned once however often the
+/// connection breaks; where that cannot be, the server sends a `reset` and a summary.
+#[derive(Debug)]
+pub struct Client {
+    address: Address,
+    options: ClientOptions,
+    known: Known,
+    state: State,
+    failures: u32,
+    /// The last error that the server told; it explains why it hangs up.
+    told: Option<String>,
+    live: bool,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<ClientSocket, ClientError>> + Send>>;
+
+enum State {
+    Connecting(Connecting),
+    Open(Box<Open>),
+    Pausing(Pin<Box<Sleep>>),
+}
+
+struct Open {
+    wire: Wire<Box<dyn Socket>>,
+    heard_at: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Client {
+    /// A client of `url`, which is `ws://host:port`, with a query as [`Query`](crate::protocol::Query) says. Connects when
+    /// it is first asked for something.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`].
+    pub fn new(url: &str, options: ClientOptions) -> Result<Self, ClientError> {
+        let address = Address::parse(url)?;
+        Ok(Self {
+            address,
+            options,
+            known: Known::default(),
+            state: State::Pausing(Box::pin(sleep(Duration::ZERO))),
+            failures: 0,
+            told: None,
+            live: false,
+        })
+    }
+
+    /// What happens next. It goes on after every error that passes; [`ClientEvent::Stale`] says so.
+    ///
+    /// # Errors
+    /// [`ClientError`] if trying again is of no use; calling again tries all the same.
+    ///
+    /// # Cancellation
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Result<ClientEvent, ClientError> {
+        loop {
+            let event = match &mut self.state {
+                State::Pausing(pause) => {
+                    pause.await;
+                    self.state = State::Connecting(self.connecting());
+                    continue;
+                }
+                State::Connecting(connecting) => match connecting.await {
+                    Ok(socket) => {
+                        self.open(socket);
+                        return Ok(ClientEvent::Connected);
+                    }
+                    Err(error) => Err(error),
+                },
+                State::Open(open) => open.hear(&self.options).await,
+            };
+            match event {
+                Ok(None) => {}
+                Ok(Some(message)) => {
+                    if let ServerMessage::Error(error) = &message {
+                        self.told = Some(error.message.clone());
+                    }
+                    let is_new = self.known.take_in(&message);
+                    if let ServerMessage::Summary(_) = message {
+                        self.live = true;
+                        self.failures = 0;
+                    }
+                    if is_new {
+                        return Ok(ClientEvent::Message(message));
+                    }
+                }
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// Whether what was returned last is how things stand, as far as can be known.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// How far a stream was seen.
+    #[must_use]
+    pub fn position(&self, stream: &StreamId) -> Option<Position> {
+        self.known.position(stream)
+    }
+
+    /// Sends a message, if there is a connection. What it asks for is not asked for again after the next one.
+    pub fn send(&mut self, message: &ClientMessage) -> bool {
+        match &mut self.state {
+            State::Open(open) => {
+                open.wire.send(Message::Text(message.to_text().into()));
+                true
+            }
+            State::Connecting(_) | State::Pausing(_) => false,
+        }
+    }
+
+    /// Hangs up, and waits at most `patience` for the server to agree.
+    pub async fn close(self, patience: Duration) {
+        if let State::Open(open) = self.state {
+            open.wire.close(CloseReason::Normal, "", patience).await;
+        }
+    }
+
+    fn connecting(&self) -> Connecting {
+        let query = self.known.query(&self.address.query);
+        let (address, options) = (self.address.clone(), self.options.clone());
+        let limit = options.connect;
+        Box::pin(async move {
+            let connected = timeout(limit, connect(address, query, options)).await;
+            connected.map_err(|_| ClientError::Silent(limit))?
+        })
+    }
+
+    fn open(&mut self, socket: ClientSocket) {
+        let mut wire = Wire::new(socket);
+        if !self.options.types.is_open() {
+            let subscribe = Subscribe {
+                types: Some(self.options.types.clone()),
+                ..Subscribe::default()
+            };
+            let text = ClientMessage::Subscribe(subscribe).to_text();
+            wire.send(Message::Text(text.into()));
+        }
+        self.told = None;
+        self.state = State::Open(Box::new(Open {
+            wire,
+            heard_at: Instant::now(),
+            timer: Box::pin(sleep(self.options.ping)),
+        }));
+    }
+
+    /// Gives up a connection: for good, or until the next try.
+    fn fail(&mut self, error: ClientError) -> Result<ClientEvent, ClientError> {
+        self.live = false;
+        let error = match (error, self.told.take()) {
+            (ClientError::Closed { code, .. }, Some(reason)) => ClientError::Closed { code, reason },
+            (error, _) => error,
+        };
+        let retry_in = self.pause();
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Pausing(Box::pin(sleep(retry_in)));
+        if error.is_passing() {
+            Ok(ClientEvent::Stale { error, retry_in })
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Twice as long each time, give or take a half, so that a thousand clients do not come back at once.
+    fn pause(&self) -> Duration {
+        let doubled = self.options.pause.saturating_mul(1 << self.failures.min(16));
+        doubled
+            .min(self.options.pause_at_most)
+            .mul_f64(0.5 + fastrand::f64())
+    }
+}
+
+impl Open {
+    /// The next message; `None` for what only shows that the server lives.
+    async fn hear(&mut self, options: &ClientOptions) -> Result<Option<ServerMessage>, ClientError> {
+        tokio::select! {
+            turn = self.wire.turn() => {
+                let message = match turn {
+                    Turn::Flushed => return Ok(None),
+                    Turn::Heard(message) => message,
+                    Turn::Gone => return Err(ClientError::Gone),
+                    Turn::Offence(_, reason) => return Err(ClientError::Nonsense { reason }),
+                };
+                self.heard_at = Instant::now();
+                match message {
+                    Message::Text(text) => match ServerMessage::parse(&text) {
+                        Ok(message) => Ok(Some(message)),
+                        Err(error) => Err(ClientError::Nonsense { reason: error.to_string() }),
+                    },
+                    Message::Close(Some(frame)) => Err(ClientError::Closed {
+                        code: frame.code.into(),
+                        reason: frame.reason.to_string(),
+                    }),
+                    Message::Close(None) => Err(ClientError::Gone),
+                    Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => Ok(None),
+                }
+            }
+            () = &mut self.timer => {
+                let now = Instant::now();
+                let silent = now.duration_since(self.heard_at);
+                if silent >= options.stale {
+                    return Err(ClientError::Silent(silent));
+                }
+                self.wire.ping();
+                let next = (now + options.ping).min(self.heard_at + options.stale);
+                self.timer.as_mut().reset(next);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connecting(_) => "Connecting",
+            Self::Open(_) => "Open",
+            Self::Pausing(_) => "Pausing",
+        })
+    }
+}

@@ -1,0 +1,371 @@
+//! One task per stream that is watched: follows its journal, encodes each event once, and hands it to all who watch.
+//!
+//! The task owns the stream's state and the list of its viewers, so whoever joins does so between two commits: the
+//! summary that it gets and the events after it fit without gap or repeat.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tracking_journal::{Commit, DataDir, Follower, Head, JournalError};
+use tracking_model::{Session, StreamId, TaskId, UpgradeProgress};
+
+use super::Counters;
+use super::followed::{Followed, Names};
+use super::queue::{Ticket, ViewerQueue};
+use crate::frame::Frame;
+use crate::protocol::{ErrorCode, Position, ResetReason, error_frame, reset_frame, summary_text};
+use crate::source::{SummarySource, UpgradeView};
+
+/// How often a feed looks at what changes with time alone, and whether anybody still watches.
+const LOOK: Duration = Duration::from_secs(5);
+/// How often it looks for more where more is rare, or for a journal that cannot be read.
+const LOOK_AT_REST: Duration = Duration::from_secs(1);
+/// For how long a view of an unchanged state is handed to those who join.
+const VIEW_KEEPS: Duration = Duration::from_secs(1);
+/// So many events are handed out before viewers get a turn: what comes in one go should overflow nobody who keeps up.
+const SLICE: usize = 256;
+const COMMANDS: usize = 64;
+
+/// Wants events of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Registration {
+    pub(crate) queue: Arc<ViewerQueue>,
+    pub(crate) ticket: Weak<()>,
+}
+
+impl Registration {
+    pub(crate) fn new(queue: &Arc<ViewerQueue>, ticket: &Ticket) -> Self {
+        Self {
+            queue: Arc::clone(queue),
+            ticket: Arc::downgrade(ticket),
+        }
+    }
+
+    fn push(&self, frames: &[Frame]) -> bool {
+        self.queue.push(&self.ticket, frames)
+    }
+}
+
+/// What viewers ask of a feed.
+#[derive(Debug, Clone)]
+pub(crate) enum Ask {
+    /// Send everything from now on, after a summary, after a reset if a reason is given.
+    Join {
+        who: Registration,
+        reset: Option<ResetReason>,
+        sessions: Option<BTreeMap<String, Position>>,
+    },
+    /// The viewer knows everything up to `since`: what does it lack? If `since` cannot be, that is a `Join`.
+    Resume {
+        who: Registration,
+        since: Position,
+        sessions: Option<BTreeMap<String, Position>>,
+    },
+    /// The viewer has caught up to `at`: if that is where the feed stands, send everything from now on.
+    Meet { who: Registration, at: Position },
+    /// Send a summary.
+    Summarize { who: Registration },
+    /// Where does it stand?
+    Where,
+}
+
+/// What a feed answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// What was asked for has been queued.
+    Done(Head),
+    /// What lies between must be read from the journal first, up to here. The summary precedes it.
+    Behind { until: Head, summary: Option<Frame> },
+    /// There is nothing that could be watched, and why.
+    Unavailable(ErrorCode, String),
+}
+
+/// The way to a feed. The feed ends some time after nobody watches any more.
+#[derive(Debug, Clone)]
+pub(crate) struct FeedHandle(mpsc::Sender<(Ask, oneshot::Sender<Answer>)>);
+
+impl FeedHandle {
+    /// Asks; `None` if the feed has ended.
+    pub(crate) async fn ask(&self, ask: Ask) -> Option<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send((ask, reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// What a feed needs.
+#[derive(Debug, Clone)]
+pub(crate) struct FeedParts {
+    pub(crate) dir: DataDir,
+    pub(crate) source: Arc<dyn SummarySource>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// The feed of `stream`, to be run, and the way to it.
+pub(crate) fn feed(stream: StreamId, parts: FeedParts) -> (FeedHandle, impl Future<Output = ()> + Send) {
+    let (sender, asked) = mpsc::channel(COMMANDS);
+    let run = async move {
+        match stream {
+            StreamId::Upgrade(_) => Feed::<UpgradeProgress>::new(stream, parts).run(asked).await,
+            StreamId::Session(_) => Feed::<Session>::new(stream, parts).run(asked).await,
+        }
+    };
+    (FeedHandle(sender), run)
+}
+
+struct Feed<F: Followed> {
+    names: Names,
+    parts: FeedParts,
+    source: Result<Follower<F>, (ErrorCode, String)>,
+    viewers: Vec<Registration>,
+    view: Option<(Head, Instant, Arc<UpgradeView>)>,
+    /// What of the last view was told to all, of that which changes with time alone.
+    told: Option<(Option<Arc<str>>, Vec<TaskId>)>,
+}
+
+impl<F: Followed> Feed<F> {
+    fn new(stream: StreamId, parts: FeedParts) -> Self {
+        Self {
+            names: Names::new(stream),
+            parts,
+            source: Err((ErrorCode::Unavailable, "not opened yet".to_owned())),
+            viewers: Vec::new(),
+            view: None,
+            told: None,
+        }
+    }
+
+    async fn run(mut self, mut asked: mpsc::Receiver<(Ask, oneshot::Sender<Answer>)>) {
+        self.open().await;
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        look.tick().await;
+        let mut idle = 0;
+        loop {
+            tokio::select! {
+                question = asked.recv() => {
+                    let Some((ask, reply)) = question else { return };
+                    // Whoever asked may be gone.
+                    drop(reply.send(self.answer(ask)));
+                    idle = 0;
+                }
+                next = next_commit(&mut self.source) => match next {
+                    Some(Ok(commit)) => self.tell(&commit).await,
+                    Some(Err(error)) => self.lose(&error),
+                    None => self.open_again().await,
+                },
+                _ = look.tick() => {
+                    self.look_again();
+                    idle = if self.viewers.is_empty() { idle + 1 } else { 0 };
+                    if idle > 1 {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn open(&mut self) {
+        let (dir, stream) = (self.parts.dir.clone(), self.names.stream.clone());
+        let opened = tokio::task::spawn_blocking(move || Follower::<F>::open(&dir, &stream)).await;
+        self.source = match opened {
+            Ok(Ok(follower)) => Ok(follower),
+            Ok(Err(error)) => Err(self.reason(&error)),
+            Err(error) => Err((ErrorCode::Unavailable, error.to_string())),
+        };
+    }
+
+    /// Viewers are not told paths of this machine; the log is.
+    fn reason(&self, error: &JournalError) -> (ErrorCode, String) {
+        let stream = &self.names.text;
+        match error {
+            JournalError::NoSuchStream { .. } => (ErrorCode::UnknownUpgrade, format!("there is no {stream}")),
+            JournalError::Removed { .. } => (ErrorCode::Removed, format!("{stream} was removed")),
+            error => {
+                tracing::warn!(%error, %stream, "a stream cannot be shown to its viewers");
+                let message = format!("{stream} cannot be read at present; the server's log says why");
+                (ErrorCode::Unavailable, message)
+            }
+        }
+    }
+
+    /// What was followed is no more: says so, and looks for it again.
+    fn lose(&mut self, error: &JournalError) {
+        let (code, message) = self.reason(error);
+        // The journal that took its place is looked at next, and a reset says the rest.
+        if !matches!(error, JournalError::Replaced { .. }) {
+            self.send_to_all(&[error_frame(code, message.clone())]);
+        }
+        self.source = Err((code, message));
+    }
+
+    async fn open_again(&mut self) {
+        self.open().await;
+        if self.source.is_ok() {
+            for who in std::mem::take(&mut self.viewers) {
+                self.join(who, Some(ResetReason::Replaced), None);
+            }
+        }
+    }
+
+    async fn tell(&mut self, commit: &Commit<F::Event>) {
+        let epoch = commit.head.epoch;
+        for records in commit.records.chunks(SLICE) {
+            let frames: Vec<_> = records
+                .iter()
+                .filter_map(|record| F::frame(&self.names, epoch, &record.meta, &record.event))
+                .collect();
+            self.send_to_all(&frames);
+            if commit.records.len() > SLICE {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn send_to_all(&mut self, frames: &[Frame]) {
+        if !frames.is_empty() {
+            self.viewers.retain(|who| who.push(frames));
+        }
+    }
+
+    /// Tells all what changed with time alone: who is at work, and which tasks are silent.
+    fn look_again(&mut self) {
+        self.viewers.retain(|who| who.ticket.strong_count() > 0);
+        if self.viewers.is_empty() {
+            return;
+        }
+        self.view = None;
+        let Some((head, view)) = self.view() else { return };
+        let now = (view.agent.clone(), view.summary.stalled_tasks.clone());
+        if self.told.as_ref().is_some_and(|told| *told != now) {
+            let text = summary_text(&self.names.text, head, &view, None);
+            self.send_to_all(&[Frame::control(text)]);
+        }
+        self.told = Some(now);
+    }
+
+    fn view(&mut self) -> Option<(Head, Arc<UpgradeView>)> {
+        let follower = self.source.as_ref().ok()?;
+        let head = follower.head();
+        if let Some((at, since, view)) = &self.view
+            && *at == head
+            && since.elapsed() < VIEW_KEEPS
+        {
+            return Some((head, Arc::clone(view)));
+        }
+        let view = Arc::new(follower.state().view(&*self.parts.source)?);
+        self.view = Some((head, Instant::now(), Arc::clone(&view)));
+        let told = (view.agent.clone(), view.summary.stalled_tasks.clone());
+        self.told.get_or_insert(told);
+        Some((head, view))
+    }
+
+    fn summary(&mut self, sessions: Option<&BTreeMap<String, Position>>) -> Option<Frame> {
+        let (head, view) = self.view()?;
+        Some(Frame::control(summary_text(
+            &self.names.text,
+            head,
+            &view,
+            sessions,
+        )))
+    }
+
+    fn answer(&mut self, ask: Ask) -> Answer {
+        let head = match &self.source {
+            Ok(follower) => follower.head(),
+            Err((code, message)) => return Answer::Unavailable(*code, message.clone()),
+        };
+        match ask {
+            Ask::Join { who, reset, sessions } => self.join(who, reset, sessions.as_ref()),
+            Ask::Resume { who, since, sessions } => match void(since, head) {
+                Some(reason) => self.join(who, Some(reason), sessions.as_ref()),
+                None => Answer::Behind {
+                    until: head,
+                    summary: self.summary(sessions.as_ref()),
+                },
+            },
+            Ask::Meet { who, at } => match void(at, head) {
+                Some(reason) => self.join(who, Some(reason), None),
+                None if at.seq == head.seq => {
+                    self.viewers.push(who);
+                    Answer::Done(head)
+                }
+                None => Answer::Behind {
+                    until: head,
+                    summary: None,
+                },
+            },
+            Ask::Summarize { who } => {
+                if let Some(frame) = self.summary(None) {
+                    who.push(&[frame]);
+                }
+                Answer::Done(head)
+            }
+            Ask::Where => Answer::Done(head),
+        }
+    }
+
+    fn join(
+        &mut self,
+        who: Registration,
+        reset: Option<ResetReason>,
+        sessions: Option<&BTreeMap<String, Position>>,
+    ) -> Answer {
+        let Ok(follower) = &self.source else {
+            let message = format!("{} cannot be read at present", self.names.text);
+            return Answer::Unavailable(ErrorCode::Unavailable, message);
+        };
+        let head = follower.head();
+        let mut frames = Vec::new();
+        if let Some(reason) = reset {
+            self.parts.counters.reset();
+            frames.push(reset_frame(&self.names.text, head.into(), reason));
+        }
+        frames.extend(self.summary(sessions));
+        if who.push(&frames) {
+            self.viewers.push(who);
+        }
+        Answer::Done(head)
+    }
+}
+
+/// Why a viewer's place cannot be one of a stream that stands at `head`. Before the first record any epoch will do.
+fn void(place: Position, head: Head) -> Option<ResetReason> {
+    if place.seq > 0 && place.epoch != head.epoch {
+        Some(ResetReason::Epoch)
+    } else if place.seq > head.seq {
+        Some(ResetReason::Future)
+    } else {
+        None
+    }
+}
+
+/// The next commit; `None` when it is time to look for a journal that could not be read.
+///
+/// # Cancellation
+/// Nothing is lost when the future is dropped.
+async fn next_commit<F: Followed>(
+    source: &mut Result<Follower<F>, (ErrorCode, String)>,
+) -> Option<Result<Commit<F::Event>, JournalError>> {
+    let Ok(follower) = source else {
+        sleep(LOOK_AT_REST).await;
+        return None;
+    };
+    // Notifications of the system are few: streams that are over do without.
+    while follower.state().is_at_rest() {
+        sleep(LOOK_AT_REST).await;
+        match follower.try_next() {
+            Ok(None) => {}
+            Ok(Some(commit)) => return Some(Ok(commit)),
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    Some(follower.next().await)
+}

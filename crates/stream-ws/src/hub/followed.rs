@@ -1,0 +1,78 @@
+//! What the two kinds of streams have in common for viewers.
+
+use serde::de::DeserializeOwned;
+use tracking_journal::Record;
+use tracking_model::{
+    DecodeError, Fold, RecordMeta, Session, SessionEvent, Status, StreamId, UpgradeEvent, UpgradeProgress,
+};
+use uuid::Uuid;
+
+use crate::frame::Frame;
+use crate::protocol::{artifact_frame, progress_frame};
+use crate::source::{SummarySource, UpgradeView};
+
+/// The state of a stream that viewers watch.
+pub(crate) trait Followed: Fold + DeserializeOwned {
+    /// What viewers get for a record, if anything.
+    fn frame(names: &Names, epoch: Uuid, meta: &RecordMeta, event: &Self::Event) -> Option<Frame>;
+
+    /// How it stands, if that is a thing to tell.
+    fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView>;
+
+    /// Whether it is over, so that what still comes is rare: looking once a second is enough.
+    fn is_at_rest(&self) -> bool;
+}
+
+impl Followed for UpgradeProgress {
+    fn frame(names: &Names, epoch: Uuid, meta: &RecordMeta, event: &UpgradeEvent) -> Option<Frame> {
+        match &names.stream {
+            StreamId::Upgrade(id) => progress_frame((&names.text, id), epoch, meta, event),
+            StreamId::Session(_) => None,
+        }
+    }
+
+    fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView> {
+        self.exists().then(|| source.view(self))
+    }
+
+    fn is_at_rest(&self) -> bool {
+        matches!(self.status, Status::Completed | Status::Cancelled)
+    }
+}
+
+impl Followed for Session {
+    fn frame(names: &Names, epoch: Uuid, meta: &RecordMeta, event: &SessionEvent) -> Option<Frame> {
+        artifact_frame(&names.text, epoch, meta, event)
+    }
+
+    fn view(&self, _: &dyn SummarySource) -> Option<UpgradeView> {
+        None
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.exists() && !self.is_open()
+    }
+}
+
+/// A stream, and its name as it is written in messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) stream: StreamId,
+    pub(crate) text: String,
+}
+
+impl Names {
+    pub(crate) fn new(stream: StreamId) -> Self {
+        let text = stream.to_string();
+        Self { stream, text }
+    }
+
+    /// What viewers get for a record read from the journal, if anything.
+    pub(crate) fn frame_of(&self, record: &Record) -> Result<Option<Frame>, DecodeError> {
+        let (epoch, meta) = (record.epoch, record.meta());
+        Ok(match &self.stream {
+            StreamId::Upgrade(_) => UpgradeProgress::frame(self, epoch, &meta, &record.decode()?),
+            StreamId::Session(_) => Session::frame(self, epoch, &meta, &record.decode()?),
+        })
+    }
+}

@@ -1,0 +1,292 @@
+//! What waits for one viewer: bounded, and thrown away rather than let grow.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use crate::frame::Frame;
+use crate::hub::Counters;
+use crate::protocol::TypeFilter;
+
+/// How much may wait for one viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of messages. Viewers of one stream share them. One message alone may be larger.
+    pub bytes: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            messages: 4_096,
+            bytes: 4 << 20,
+        }
+    }
+}
+
+/// Proves that a viewer still wants a stream. Dropping it under the queue's lock is what ends that.
+pub(crate) type Ticket = Arc<()>;
+
+/// The one place at which a viewer waits: for messages, and for everything else that it has to see to.
+#[derive(Debug)]
+pub(crate) struct ViewerQueue {
+    limits: QueueLimits,
+    counters: Arc<Counters>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    types: TypeFilter,
+    overflowed: bool,
+    /// The catalogue of streams has changed.
+    poked: bool,
+    /// Whoever waits should stop.
+    closing: bool,
+    waker: Option<Waker>,
+}
+
+/// What a viewer finds when it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Found {
+    pub(crate) overflowed: bool,
+    pub(crate) poked: bool,
+    pub(crate) closing: bool,
+}
+
+impl ViewerQueue {
+    pub(crate) fn new(limits: QueueLimits, counters: Arc<Counters>) -> Self {
+        let inner = Mutex::default();
+        Self {
+            limits,
+            counters,
+            inner,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds those of `frames` that the viewer wants. `false` if it no longer wants the stream that `ticket` is for.
+    pub(crate) fn push(&self, ticket: &Weak<()>, frames: &[Frame]) -> bool {
+        self.push_and_wake(Some(ticket), frames)
+    }
+
+    /// Adds a message that answers the viewer itself.
+    pub(crate) fn answer(&self, frame: Frame) {
+        self.push_and_wake(None, &[frame]);
+    }
+
+    fn push_and_wake(&self, ticket: Option<&Weak<()>>, frames: &[Frame]) -> bool {
+        let waker = {
+            let mut inner = self.lock();
+            if ticket.is_some_and(|ticket| ticket.strong_count() == 0) {
+                return false;
+            }
+            let dropped = inner.add(frames, self.limits);
+            self.counters.dropped(dropped);
+            if inner.frames.is_empty() && !inner.overflowed {
+                None
+            } else {
+                inner.waker.take()
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Tells the viewer that there may be streams that it does not know.
+    pub(crate) fn poke(&self) {
+        self.signal(|inner| inner.poked = true);
+    }
+
+    /// Tells whoever waits to stop.
+    pub(crate) fn close(&self) {
+        self.signal(|inner| inner.closing = true);
+    }
+
+    fn signal(&self, set: impl FnOnce(&mut Inner)) {
+        let waker = {
+            let mut inner = self.lock();
+            set(&mut inner);
+            inner.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ready when there is something to see to.
+    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if !inner.frames.is_empty() || inner.overflowed || inner.poked || inner.closing {
+            return Poll::Ready(());
+        }
+        match &mut inner.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Takes messages of at most `bytes`, but one at least, and what else there is to see to. `closing` stays.
+    pub(crate) fn take(&self, bytes: usize, out: &mut Vec<Frame>) -> Found {
+        let mut inner = self.lock();
+        let mut taken = 0;
+        while let Some(frame) = inner.frames.front() {
+            let length = frame.len();
+            if taken > 0 && taken + length > bytes {
+                break;
+            }
+            taken += length;
+            out.extend(inner.frames.pop_front());
+        }
+        inner.bytes -= taken;
+        // What a burst made it grow to is not kept for good.
+        if inner.frames.is_empty() && inner.frames.capacity() > 64 {
+            inner.frames = VecDeque::new();
+        }
+        Found {
+            overflowed: inner.overflowed,
+            poked: std::mem::take(&mut inner.poked),
+            closing: inner.closing,
+        }
+    }
+
+    /// Gives up the streams of `tickets`: nothing of them is added from now on.
+    pub(crate) fn give_up(&self, tickets: impl IntoIterator<Item = Ticket>) {
+        let _held = self.lock();
+        tickets.into_iter().for_each(drop);
+    }
+
+    /// Gives up the streams of `tickets` and begins anew after an overflow.
+    pub(crate) fn start_over(&self, tickets: impl IntoIterator<Item = Ticket>) {
+        let mut inner = self.lock();
+        tickets.into_iter().for_each(drop);
+        let lost = inner.clear();
+        self.counters.dropped(lost);
+        inner.overflowed = false;
+    }
+
+    /// Sets which events are added from now on.
+    pub(crate) fn set_types(&self, types: TypeFilter) {
+        self.lock().types = types;
+    }
+}
+
+impl Inner {
+    /// How many messages were thrown away for it.
+    fn add(&mut self, frames: &[Frame], limits: QueueLimits) -> u64 {
+        if self.overflowed {
+            return frames.len() as u64;
+        }
+        for (index, frame) in frames.iter().enumerate() {
+            if frame.kind().is_some_and(|kind| !self.types.admits(kind)) {
+                continue;
+            }
+            let fits = self.frames.len() < limits.messages && self.bytes + frame.len() <= limits.bytes;
+            if !fits && !self.frames.is_empty() {
+                self.overflowed = true;
+                return self.clear() + (frames.len() - index) as u64;
+            }
+            self.bytes += frame.len();
+            self.frames.push_back(frame.clone());
+        }
+        0
+    }
+
+    fn clear(&mut self) -> u64 {
+        let lost = self.frames.len() as u64;
+        self.frames = VecDeque::new();
+        self.bytes = 0;
+        lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(messages: usize, bytes: usize) -> ViewerQueue {
+        ViewerQueue::new(QueueLimits { messages, bytes }, Arc::default())
+    }
+
+    fn frames(count: usize) -> Vec<Frame> {
+        (0..count)
+            .map(|index| Frame::control(format!("{index:04}")))
+            .collect()
+    }
+
+    fn texts(frames: &[Frame]) -> Vec<&str> {
+        frames.iter().map(Frame::text).collect()
+    }
+
+    #[test]
+    fn messages_come_out_in_order_and_in_portions() {
+        let (queue, ticket) = (queue(10, 1_000), Ticket::default());
+        assert!(queue.push(&Arc::downgrade(&ticket), &frames(5)));
+        let mut out = Vec::new();
+        assert_eq!(queue.take(9, &mut out), Found::default());
+        assert_eq!(texts(&out), ["0000", "0001"]);
+        out.clear();
+        queue.take(1, &mut out);
+        assert_eq!(texts(&out), ["0002"], "one at least");
+        out.clear();
+        queue.take(1_000, &mut out);
+        assert_eq!(texts(&out), ["0003", "0004"]);
+    }
+
+    #[test]
+    fn too_many_messages_or_bytes_empty_it() {
+        for (messages, bytes) in [(4, 1_000), (100, 19)] {
+            let (queue, ticket) = (queue(messages, bytes), Ticket::default());
+            let weak = Arc::downgrade(&ticket);
+            queue.push(&weak, &frames(4));
+            queue.push(&weak, &frames(2));
+            let mut out = Vec::new();
+            assert!(queue.take(1_000, &mut out).overflowed);
+            assert!(out.is_empty());
+            queue.push(&weak, &frames(1));
+            assert_eq!(
+                queue.counters.snapshot().dropped,
+                7,
+                "all that was and would have been"
+            );
+            queue.start_over([ticket]);
+            assert!(!queue.push(&weak, &frames(1)), "the stream was given up");
+            assert_eq!(queue.take(1_000, &mut out), Found::default());
+            assert!(out.is_empty());
+        }
+    }
+
+    #[test]
+    fn one_message_may_be_larger_than_the_limit() {
+        let (queue, ticket) = (queue(4, 3), Ticket::default());
+        queue.push(&Arc::downgrade(&ticket), &frames(1));
+        let mut out = Vec::new();
+        assert!(!queue.take(1, &mut out).overflowed);
+        assert_eq!(out.len(), 1);
+    }
+
+    #[test]
+    fn unwanted_types_are_not_added_and_answers_always_are() {
+        let (queue, ticket) = (queue(4, 1_000), Ticket::default());
+        queue.set_types(TypeFilter::new(["task.failed"]));
+        let event = |kind: &str| Frame::event(kind.to_owned(), kind.into(), tracking_model::Timestamp::EPOCH);
+        queue.push(
+            &Arc::downgrade(&ticket),
+            &[event("task.progress"), event("task.failed")],
+        );
+        queue.answer(Frame::control("pong".to_owned()));
+        let mut out = Vec::new();
+        queue.take(1_000, &mut out);
+        assert_eq!(texts(&out), ["task.failed", "pong"]);
+    }
+}

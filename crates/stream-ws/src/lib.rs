@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+mod client;
+mod frame;
+mod hub;
+pub mod protocol;
+mod server;
+mod source;
+mod wire;
+
+pub use client::{Client, ClientError, ClientEvent, ClientOptions, Roots};
+pub use frame::Frame;
+pub use hub::{Hub, HubError, HubOptions, HubStats, Progress, QueueLimits, Viewer, ViewerHandle};
+pub use server::{
+    DEFAULT_ADDRESS, Limits, ServeError, ServeReport, ServerOptions, TlsError, TlsIdentity, Token,
+    TokenError, bind, serve,
+};
+#[cfg(any(test, feature = "test-util"))]
+pub use source::MockSummarySource;
+pub use source::{JournalSummaries, MemorySummaries, SummarySource, UpgradeView};

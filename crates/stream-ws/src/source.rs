@@ -1,0 +1,123 @@
+//! What a viewer is told of an upgrade beside its events.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use tracking_journal::{Clock, DataDir, Liveness, SystemClock};
+use tracking_model::{Status, StreamId, Summary, UpgradeId, UpgradeProgress};
+
+/// How an upgrade stands: the summary, and whether anybody is at work on it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct UpgradeView {
+    /// The summary.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// Whether somebody is at work on it, in a word: `live`, `gone` and so on. `None` where that is not known.
+    pub agent: Option<Arc<str>>,
+}
+
+impl UpgradeView {
+    /// A summary, and a word on who is at work.
+    #[must_use]
+    pub const fn new(summary: Summary, agent: Option<Arc<str>>) -> Self {
+        Self { summary, agent }
+    }
+}
+
+/// Sums an upgrade up for viewers. Whoever knows more than its journal says (estimates, whether its agent lives) says it
+/// here.
+#[cfg_attr(any(test, feature = "test-util"), mockall::automock)]
+pub trait SummarySource: Debug + Send + Sync + 'static {
+    /// Sums up an upgrade as it stands now. Called whenever a viewer needs a summary and every few seconds for each
+    /// upgrade that is watched, so that viewers learn of what changes with time alone; it may look at files for as long
+    /// as that takes, and must not wait for anything else.
+    ///
+    /// The summary's counts and states are those of `progress`, whatever else is known.
+    fn view(&self, progress: &UpgradeProgress) -> UpgradeView;
+}
+
+/// Sums upgrades up from what their data directory says.
+#[derive(Debug, Clone)]
+pub struct JournalSummaries {
+    dir: DataDir,
+    clock: Arc<dyn Clock>,
+}
+
+impl JournalSummaries {
+    /// Reads the markers of writers in `dir`, and tells stalled tasks by the machine's clock.
+    #[must_use]
+    pub fn new(dir: DataDir) -> Self {
+        Self::with_clock(dir, Arc::new(SystemClock))
+    }
+
+    /// As [`Self::new`], by another clock.
+    #[must_use]
+    pub fn with_clock(dir: DataDir, clock: Arc<dyn Clock>) -> Self {
+        Self { dir, clock }
+    }
+}
+
+impl SummarySource for JournalSummaries {
+    fn view(&self, progress: &UpgradeProgress) -> UpgradeView {
+        let summary = Summary::of(progress, self.clock.now());
+        let agent = match progress.status {
+            Status::InProgress => {
+                let stream = StreamId::Upgrade(progress.upgrade_id.clone());
+                match Liveness::of(&self.dir, &stream) {
+                    Ok(Liveness::Live) => Some("live"),
+                    Ok(Liveness::Gone) => Some("gone"),
+                    Ok(Liveness::Unmarked) => None,
+                    Err(error) => {
+                        tracing::debug!(%error, %stream, "cannot tell whether somebody is at work");
+                        None
+                    }
+                }
+            }
+            Status::NotStarted | Status::Completed | Status::Failed | Status::Paused | Status::Cancelled => {
+                Some("not_needed")
+            }
+        };
+        UpgradeView::new(summary, agent.map(Arc::from))
+    }
+}
+
+/// Sums upgrades up by their state and by what it was told of their agents; for tests and for what lives in memory.
+#[derive(Debug, Default)]
+pub struct MemorySummaries {
+    clock: Option<Arc<dyn Clock>>,
+    agents: Mutex<HashMap<UpgradeId, Arc<str>>>,
+}
+
+impl MemorySummaries {
+    /// Tells stalled tasks by `clock`; without one none is stalled.
+    #[must_use]
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock: Some(clock),
+            ..Self::default()
+        }
+    }
+
+    /// Says who is at work on an upgrade.
+    pub fn set_agent(&self, upgrade_id: UpgradeId, agent: impl Into<Arc<str>>) {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        agents.insert(upgrade_id, agent.into());
+    }
+}
+
+impl SummarySource for MemorySummaries {
+    fn view(&self, progress: &UpgradeProgress) -> UpgradeView {
+        let now = match &self.clock {
+            Some(clock) => clock.now(),
+            None => progress
+                .last_report_at
+                .unwrap_or(tracking_model::Timestamp::EPOCH),
+        };
+        let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let agent = agents.get(&progress.upgrade_id).cloned();
+        UpgradeView::new(Summary::of(progress, now), agent)
+    }
+}

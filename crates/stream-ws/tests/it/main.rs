@@ -1,0 +1,11 @@
+//! Viewers, through the hub alone and through sockets.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod client;
+mod faults;
+mod hostile;
+mod hub;
+mod outside;
+mod protocol;
+mod server;
+mod support;

@@ -1,0 +1,195 @@
+//! The server through sockets, with the client of this crate.
+
+use std::time::Duration;
+
+use stream_ws::protocol::{ClientMessage, Interest, ServerMessage, Subscribe};
+use stream_ws::{
+    Client, ClientError, ClientEvent, ClientOptions, Limits, Roots, ServeError, ServerOptions, TlsError,
+    TlsIdentity, bind, serve,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Agent, Served, data_dir, hub, token, upgrade_id, within};
+
+/// The next message.
+async fn message(client: &mut Client) -> ServerMessage {
+    loop {
+        match within(client.next()).await.unwrap() {
+            ClientEvent::Message(message) => return message,
+            ClientEvent::Connected => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn refusal(mut client: Client) -> ClientError {
+    loop {
+        match within(client.next()).await {
+            Ok(ClientEvent::Stale { error, .. }) | Err(error) => return error,
+            Ok(_) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_sees_a_summary_and_then_what_happens() {
+    let (_folder, dir) = data_dir();
+    let agent = Agent::start(&dir, "u").await;
+    let served = Served::start(hub(&dir), ServerOptions::default()).await;
+    let mut client = Client::new(&served.url(""), ClientOptions::default()).unwrap();
+    assert!(!client.is_live());
+    let ServerMessage::Summary(summary) = message(&mut client).await else {
+        panic!("a summary comes first")
+    };
+    assert_eq!(summary.data.summary.upgrade_id, upgrade_id("u"));
+    assert!(client.is_live());
+    agent.reports(0..3).await;
+    for n in 0..3 {
+        let ServerMessage::Progress(event) = message(&mut client).await else {
+            panic!("an event")
+        };
+        assert_eq!(
+            (event.position.seq, &*event.data.message),
+            (5 + n, &*n.to_string())
+        );
+    }
+    client.send(&ClientMessage::Ping);
+    assert_eq!(message(&mut client).await, ServerMessage::Pong);
+    client.send(&ClientMessage::Subscribe(Subscribe {
+        interest: Interest::upgrade(upgrade_id("nobody")),
+        ..Subscribe::default()
+    }));
+    assert!(matches!(message(&mut client).await, ServerMessage::Error(_)));
+    client.close(Duration::from_secs(5)).await;
+    let report = served.stop().await;
+    assert_eq!((report.accepted, report.viewers, report.cut_off), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_so_and_ends_in_time() {
+    let (_folder, dir) = data_dir();
+    let _agent = Agent::start(&dir, "u").await;
+    let limits = Limits {
+        shutdown: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let served = Served::start(hub(&dir), ServerOptions::default().with_limits(limits)).await;
+    let mut polite = Client::new(&served.url(""), ClientOptions::default()).unwrap();
+    let mut deaf = Client::new(&served.url(""), ClientOptions::default()).unwrap();
+    message(&mut polite).await;
+    message(&mut deaf).await;
+    // One that has connected and asks for nothing.
+    let _silent = tokio::net::TcpStream::connect(served.address).await.unwrap();
+    served.begin_to_stop();
+    let error = refusal(polite).await;
+    assert!(matches!(error, ClientError::Closed { code: 1001, .. }), "{error}");
+    assert!(error.is_passing(), "it may come back");
+    let report = within(served.stop()).await;
+    assert_eq!((report.viewers, report.cut_off), (2, 1));
+    drop(deaf);
+}
+
+#[tokio::test]
+async fn too_many_viewers_are_told_to_come_back_later() {
+    let (_folder, dir) = data_dir();
+    let _agent = Agent::start(&dir, "u").await;
+    for (connections, connections_per_address) in [(1, 10), (10, 1)] {
+        let limits = Limits {
+            connections,
+            connections_per_address,
+            ..Limits::default()
+        };
+        let served = Served::start(hub(&dir), ServerOptions::default().with_limits(limits)).await;
+        let mut first = Client::new(&served.url(""), ClientOptions::default()).unwrap();
+        message(&mut first).await;
+        let mut second = Client::new(&served.url(""), ClientOptions::default()).unwrap();
+        assert!(matches!(message(&mut second).await, ServerMessage::Error(_)));
+        let error = refusal(second).await;
+        assert!(matches!(error, ClientError::Closed { code: 1013, .. }), "{error}");
+        first.close(Duration::from_secs(5)).await;
+        served.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn tls_is_spoken_and_certificates_are_checked() {
+    let (folder, dir) = data_dir();
+    let _agent = Agent::start(&dir, "u").await;
+    let issued = |name: &str| {
+        let pair =
+            rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let (certificate, key) = (
+            folder.path().join(format!("{name}.pem")),
+            folder.path().join(format!("{name}.key")),
+        );
+        std::fs::write(&certificate, pair.cert.pem()).unwrap();
+        std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        (certificate, key)
+    };
+    let ((certificate, key), (other, other_key)) = (issued("a"), issued("b"));
+
+    let mismatch = TlsIdentity::from_pem_files(&certificate, &other_key).unwrap_err();
+    assert!(matches!(mismatch, TlsError::Mismatch { .. }), "{mismatch}");
+    let no_certificate = TlsIdentity::from_pem_files(&key, &key).unwrap_err();
+    assert!(
+        matches!(no_certificate, TlsError::NoCertificate { .. }),
+        "{no_certificate}"
+    );
+    let no_key = TlsIdentity::from_pem_files(&certificate, &certificate).unwrap_err();
+    assert!(matches!(no_key, TlsError::Read { .. }), "{no_key}");
+    let missing = TlsIdentity::from_pem_files(&folder.path().join("none"), &key).unwrap_err();
+    assert!(matches!(missing, TlsError::Read { .. }), "{missing}");
+
+    let identity = TlsIdentity::from_pem_files(&certificate, &key).unwrap();
+    let options = ServerOptions::default().with_tls(identity).with_token(token());
+    let served = Served::start(hub(&dir), options).await;
+    let url = format!("wss://{}/", served.address);
+    let trusting = |path: &std::path::Path| {
+        ClientOptions::default()
+            .with_token(token())
+            .with_roots(Roots::from_pem_file(path).unwrap())
+    };
+    let mut client = Client::new(&url, trusting(&certificate)).unwrap();
+    assert!(matches!(message(&mut client).await, ServerMessage::Summary(_)));
+    client.close(Duration::from_secs(5)).await;
+    let error = refusal(Client::new(&url, trusting(&other)).unwrap()).await;
+    assert!(matches!(error, ClientError::Tls { .. }), "{error}");
+    let plain = Client::new(&served.url(""), ClientOptions::default().with_token(token())).unwrap();
+    assert!(!matches!(refusal(plain).await, ClientError::Tls { .. }));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_does_not_start_where_it_must_not() {
+    let (_folder, dir) = data_dir();
+    let hub = hub(&dir);
+    let nowhere = serve(
+        Vec::new(),
+        hub.clone(),
+        ServerOptions::default(),
+        CancellationToken::new(),
+    )
+    .await;
+    assert!(matches!(nowhere, Err(ServeError::NoListener)));
+    let everywhere = bind("0.0.0.0:0").await.unwrap();
+    let refused = serve(
+        everywhere,
+        hub.clone(),
+        ServerOptions::default(),
+        CancellationToken::new(),
+    )
+    .await;
+    assert!(matches!(refused, Err(ServeError::NeedsToken { .. })));
+
+    let taken = bind("localhost:0").await.unwrap();
+    let port = taken[0].local_addr().unwrap().port();
+    let error = bind(&format!("127.0.0.1:{port}")).await.unwrap_err();
+    assert!(matches!(error, ServeError::InUse { .. }), "{error}");
+    let error = bind(&format!("localhost:{port}")).await.unwrap_err();
+    assert!(matches!(error, ServeError::InUse { .. }), "{error}");
+    for nonsense in ["localhost", "localhost:http", "127.0.0.1"] {
+        let error = bind(nonsense).await.unwrap_err();
+        assert!(matches!(error, ServeError::Address { .. }), "{error}");
+    }
+    hub.close().await;
+}

@@ -1,0 +1,94 @@
+//! `ekstrack serve`: shows the upgrades of a data directory to whoever connects.
+
+use serde_json::json;
+use tracking_facade::Archive;
+use tracking_facade::live::{
+    CancellationToken, HubOptions, ServeError, ServerOptions, TlsIdentity, Token, bind, serve as serve_hub,
+};
+
+use crate::args::ServeArgs;
+use crate::commands::runtime::block_on;
+use crate::exit::{Failure, Kind};
+use crate::failure::cannot;
+use crate::output::Output;
+use crate::process::Signals;
+use crate::settings::Settings;
+
+/// Serves until a signal comes.
+pub(crate) fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), Failure> {
+    let archive = settings
+        .archive()
+        .map_err(cannot(|| "serve upgrades".to_owned()))?;
+    let options = options(args)?;
+    block_on(run(args, options, &archive, settings.output))?
+}
+
+fn options(args: &ServeArgs) -> Result<ServerOptions, Failure> {
+    let mut options = ServerOptions::default()
+        .with_behind_tls_proxy(args.behind_tls_proxy)
+        .with_hosts(args.allow_host.iter().cloned())
+        .with_origins(args.allow_origin.iter().cloned());
+    if let Some(path) = &args.token_file {
+        let attempted = || format!("read a token from {}", path.display());
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Failure::of(Kind::Usage, attempted(), &error))?;
+        let token = text.parse::<Token>();
+        options = options.with_token(token.map_err(|error| Failure::of(Kind::Usage, attempted(), &error))?);
+    }
+    if let Some((certificate, key)) = args.certificate.as_deref().zip(args.key.as_deref()) {
+        let identity = TlsIdentity::from_pem_files(certificate, key);
+        options = options.with_tls(identity.map_err(|error| Failure::of(Kind::Usage, "speak TLS", &error))?);
+    }
+    Ok(options)
+}
+
+async fn run(
+    args: &ServeArgs,
+    options: ServerOptions,
+    archive: &Archive,
+    output: Output,
+) -> Result<(), Failure> {
+    let failed = |error: ServeError| {
+        let kind = match error {
+            ServeError::NeedsToken { .. } | ServeError::NeedsTls { .. } | ServeError::Address { .. } => {
+                Kind::Usage
+            }
+            _ => Kind::Unavailable,
+        };
+        Failure::of(kind, format!("serve on {}", args.listen), &error)
+    };
+    let signals = |error: &dyn std::error::Error| Failure::of(Kind::Failed, "serve upgrades", error);
+    let mut interrupts = Signals::take_over().map_err(|error| signals(&error))?;
+    let listeners = bind(&args.listen).await.map_err(failed)?;
+    let scheme = if options.tls.is_some() { "wss" } else { "ws" };
+    let mut urls = Vec::new();
+    for listener in &listeners {
+        let address = listener
+            .local_addr()
+            .map_err(|error| failed(ServeError::Listener(error)))?;
+        options.check(address).map_err(failed)?;
+        urls.push(format!("{scheme}://{address}"));
+    }
+    output.result(&json!({ "listening": urls }), |_| {
+        urls.iter().map(|url| format!("serving on {url}\n")).collect()
+    })?;
+    let (hub, shutdown) = (archive.hub(HubOptions::default()), CancellationToken::new());
+    let serving = serve_hub(listeners, hub.clone(), options, shutdown.clone());
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        _ = interrupts.next() => {
+            shutdown.cancel();
+            serving.await
+        }
+    };
+    hub.close().await;
+    let report = served.map_err(failed)?;
+    tracing::info!(
+        accepted = report.accepted,
+        viewers = report.viewers,
+        cut_off = report.cut_off,
+        "served"
+    );
+    Ok(())
+}

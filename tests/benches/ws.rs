@@ -1,0 +1,51 @@
+//! What live viewers cost, as ratios measured side by side in one run.
+//!
+//! `cargo xtask bench ws`, or one measurement by name: `cargo bench -p scenarios --bench ws -- fan-out`. The server is in
+//! this process; viewers are in another, so that the processor time of each is told apart.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark prints its results and fails by panicking"
+)]
+#![expect(clippy::cast_precision_loss, reason = "counts of events are far below 2^52")]
+
+mod ws {
+    pub(crate) mod bare;
+    pub(crate) mod crowd;
+    pub(crate) mod delivery;
+    pub(crate) mod fan_out;
+    pub(crate) mod frames;
+    pub(crate) mod memory;
+    pub(crate) mod python;
+    pub(crate) mod resume;
+    pub(crate) mod served;
+    pub(crate) mod update;
+}
+
+use ws::{crowd, delivery, fan_out, memory, resume, update};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    if let [child, rest @ ..] = arguments.as_slice()
+        && child == "--child"
+    {
+        crowd::child(rest);
+        return;
+    }
+    let all: [(&str, fn()); 6] = [
+        ("fan-out", fan_out::fan_out),
+        ("delivery", delivery::beside_the_deaf),
+        ("latency", delivery::latency),
+        ("update", update::update),
+        ("memory", memory::memory),
+        ("resume", resume::resume),
+    ];
+    for (name, run) in all {
+        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
+            run();
+        }
+    }
+}
