@@ -50,7 +50,7 @@ impl TestArtifactsManager {
     ) -> Result<Download, ArtifactError> {
         let (id, destination) = (id.clone(), destination.into());
         self.run(move |inner| {
-            let artifact = inner.from_journal(&id)?;
+            let artifact = inner.artifact_in_journal(&id)?;
             let path = inner.copy_out(&artifact, &destination)?;
             let record = match inner.record_download(&artifact) {
                 Ok(()) => DownloadRecord::Written,

@@ -72,7 +72,7 @@ impl Inner {
 
     /// One artifact's record as a journal has it, with all its changes. The index only tells where to look: what bytes
     /// are compared with is never taken from it. In memory there is nothing else to take it from.
-    pub(crate) fn from_journal(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
+    pub(crate) fn artifact_in_journal(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
         let known = self.artifact(id)?;
         if self.catalogue.home().is_none() {
             return Ok(known);

@@ -142,12 +142,12 @@ impl TestArtifactsManager {
             let mut run = Verification::new(inner, &progress);
             match scope {
                 VerifyScope::Artifact(id) => {
-                    let artifact = inner.from_journal(&id)?;
+                    let artifact = inner.artifact_in_journal(&id)?;
                     run.read_all(|each| {
                         each(artifact);
                         Ok(())
                     })?;
-                    let now = inner.from_journal(&id)?;
+                    let now = inner.artifact_in_journal(&id)?;
                     let mut deleted = Paths::new();
                     extras::note_deleted(&mut deleted, &now);
                     run.forget_deleted(0, &deleted);

@@ -312,3 +312,26 @@ fn what_is_not_ours_is_named() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["artifacts"]["extras"], 2);
 }
+
+/// Names that are removed are made durable once for many of them.
+#[test]
+fn gc_syncs_a_directory_once_for_many_files() {
+    let ekstrack = Ekstrack::new();
+    fill(&ekstrack, "s1");
+    let many = ekstrack.home().join("many");
+    fs::create_dir(&many).unwrap();
+    for number in 0..300 {
+        fs::write(many.join(format!("n{number}.log")), format!("{number}")).unwrap();
+    }
+    ekstrack.ok(&["artifact", "add", "s1", "logs", "many"]);
+    ekstrack.ok(&["session", "complete", "s1"]);
+    let trace = ekstrack.home().join("trace");
+    let strace = ["strace", "-f", "-qq", "-e", "trace=fsync,unlinkat", "-o"];
+    let strace = [&strace[..], &[trace.to_str().unwrap()]].concat();
+    let cleaned = ekstrack.output_by(&strace, &GC_ALL);
+    assert!(cleaned.status.success(), "{cleaned:?}");
+    let calls = fs::read_to_string(trace).unwrap();
+    let count = |call: &str| calls.lines().filter(|line| line.contains(call)).count();
+    assert!(count("unlinkat(") >= 303, "{}", count("unlinkat("));
+    assert!(count("fsync(") < 30, "{}", count("fsync("));
+}
