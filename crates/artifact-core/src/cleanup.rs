@@ -21,8 +21,8 @@ use crate::{
 };
 
 pub use report::{
-    CleanupFailure, CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, OrphanFile, OrphanMode,
-    SparedMeanwhile,
+    CleanupFailure, CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, LeftBecause, OrphanFile,
+    OrphanMode, SparedMeanwhile,
 };
 
 /// Artifacts that are deleted in one commit.

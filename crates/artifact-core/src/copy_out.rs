@@ -34,7 +34,8 @@ impl TestArtifactsManager {
 
     /// Copies an artifact to `destination`: a new file, or a directory in which it gets its own name. Its bytes are
     /// those that were added. That it was taken stands in the session's journal, if that can be written; if not, the
-    /// copy is there all the same, and [`Download::record`] says why not.
+    /// copy is there all the same, and [`Download::record`] says why not. The record is read from the journal, as far as
+    /// that is long, for an index could have been altered along with the bytes.
     ///
     /// # Errors
     /// [`ArtifactError::Altered`] if they are not, and [`ArtifactError::Io`] if the file exists or cannot be written;
@@ -49,7 +50,7 @@ impl TestArtifactsManager {
     ) -> Result<Download, ArtifactError> {
         let (id, destination) = (id.clone(), destination.into());
         self.run(move |inner| {
-            let artifact = inner.artifact(&id)?;
+            let artifact = inner.artifact_in_journal(&id)?;
             let path = inner.copy_out(&artifact, &destination)?;
             let record = match inner.record_download(&artifact) {
                 Ok(()) => DownloadRecord::Written,

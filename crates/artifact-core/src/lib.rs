@@ -34,8 +34,8 @@ pub mod words;
 mod writer;
 
 pub use cleanup::{
-    CleanupFailure, CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, OrphanFile, OrphanMode,
-    SparedMeanwhile,
+    CleanupFailure, CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, LeftBecause, OrphanFile,
+    OrphanMode, SparedMeanwhile,
 };
 pub use copy_out::{Download, DownloadRecord};
 pub use cursor::{PageCursor, PageCursorError};

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use tracking_journal::JournalReader;
-use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent, SessionId, StreamId};
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus, RecordMeta, SessionEvent, SessionId, StreamId};
 
 use crate::manager::Inner;
 use crate::{ArtifactError, ArtifactQuery};
@@ -51,7 +51,7 @@ impl Inner {
             });
         }
         let (mut gone, mut is_empty) = (Gone::default(), true);
-        self.each_record(id, |event| {
+        self.each_record(id, |_, event| {
             is_empty = false;
             if let SessionEvent::Artifact(_, change) = event {
                 gone.note(&change.artifact_id, change.status);
@@ -60,7 +60,7 @@ impl Inner {
         if is_empty {
             return Err(ArtifactError::UnknownSession(id.clone()));
         }
-        self.each_record(id, |event| {
+        self.each_record(id, |_, event| {
             if let SessionEvent::ArtifactAdded(mut artifact) = event {
                 if let Some(status) = gone.status_of(&artifact.artifact_id) {
                     Arc::make_mut(&mut artifact).status = status;
@@ -70,7 +70,50 @@ impl Inner {
         })
     }
 
-    fn each_record(&self, id: &SessionId, mut each: impl FnMut(SessionEvent)) -> Result<(), ArtifactError> {
+    /// One artifact's record as a journal has it, with all its changes. The index only tells where to look: what bytes
+    /// are compared with is never taken from it. In memory there is nothing else to take it from.
+    pub(crate) fn artifact_in_journal(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
+        let known = self.artifact(id)?;
+        if self.catalogue.home().is_none() {
+            return Ok(known);
+        }
+        match self.recorded_in(&known.session_id, id) {
+            Ok(Some(artifact)) => return Ok(artifact),
+            Ok(None) | Err(ArtifactError::UnknownSession(_)) => {}
+            Err(error) => return Err(error),
+        }
+        // The index is wrong about the session.
+        for session_id in self.catalogue.ids()? {
+            if let Some(artifact) = self.recorded_in(&session_id, id)? {
+                return Ok(artifact);
+            }
+        }
+        Err(ArtifactError::UnknownArtifact(id.clone()))
+    }
+
+    fn recorded_in(
+        &self,
+        session_id: &SessionId,
+        id: &ArtifactId,
+    ) -> Result<Option<Arc<Artifact>>, ArtifactError> {
+        let mut recorded: Option<Arc<Artifact>> = None;
+        self.each_record(session_id, |meta, event| match event {
+            SessionEvent::ArtifactAdded(artifact) if artifact.artifact_id == *id => recorded = Some(artifact),
+            SessionEvent::Artifact(_, change) if change.artifact_id == *id => {
+                if let Some(artifact) = &mut recorded {
+                    change.apply(Arc::make_mut(artifact), meta.at);
+                }
+            }
+            _ => {}
+        })?;
+        Ok(recorded)
+    }
+
+    fn each_record(
+        &self,
+        id: &SessionId,
+        mut each: impl FnMut(&RecordMeta, SessionEvent),
+    ) -> Result<(), ArtifactError> {
         let Some(home) = self.catalogue.home() else {
             return Ok(());
         };
@@ -80,11 +123,12 @@ impl Inner {
         }
         let mut reader = JournalReader::open(home, &stream)?;
         while let Some(record) = reader.next_record()? {
-            each(record.decode().map_err(|source| ArtifactError::Undecodable {
+            let event = record.decode().map_err(|source| ArtifactError::Undecodable {
                 session_id: id.clone(),
                 seq: record.seq,
                 source,
-            })?);
+            })?;
+            each(&record.meta(), event);
         }
         Ok(())
     }

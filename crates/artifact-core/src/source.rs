@@ -43,8 +43,26 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    fn of(stat: &Stat) -> Option<Self> {
-        match FileType::from_raw_mode(stat.st_mode) {
+    /// One word for scripts: `symlink`, `directory`, `fifo`, `socket`, `device`, `other`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Symlink => "symlink",
+            Self::Directory => "directory",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::Device => "device",
+            Self::Other => "other",
+        }
+    }
+
+    pub(crate) fn of(stat: &Stat) -> Option<Self> {
+        Self::of_type(FileType::from_raw_mode(stat.st_mode))
+    }
+
+    /// `None` for a regular file.
+    pub(crate) const fn of_type(file_type: FileType) -> Option<Self> {
+        match file_type {
             FileType::RegularFile => None,
             FileType::Symlink => Some(Self::Symlink),
             FileType::Directory => Some(Self::Directory),

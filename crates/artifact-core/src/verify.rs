@@ -1,5 +1,7 @@
 //! Verifying: every byte that is there against what its record says, and every file against the records.
 
+mod extras;
+
 use std::io::Read;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +14,8 @@ use tracking_model::{Artifact, ArtifactId, ArtifactStatus, FileHash, SessionId};
 use crate::manager::Inner;
 use crate::on_disk::Paths;
 use crate::store::CHUNK_BYTES;
-use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager, Unreadable};
+use crate::{ArtifactError, ArtifactKey, FileKind, StoreErrorKind, TestArtifactsManager, Unreadable};
+use extras::Unexplained;
 
 /// Most files that are read at once, each with a buffer of a quarter of a MiB.
 const MAX_READERS: usize = 8;
@@ -29,6 +32,8 @@ pub enum VerifyScope {
     All,
     /// One session, with what is on disk beside its artifacts.
     Session(SessionId),
+    /// What is beside the directories of sessions, where only what belongs to a session and contents may be.
+    Beside,
     /// One artifact.
     Artifact(ArtifactId),
 }
@@ -58,7 +63,10 @@ pub enum Problem {
     },
     /// It is there and no record speaks of it: the rest of an add that was interrupted, or put there by hand. An add that
     /// runs at this moment may look so too.
-    Extra,
+    Extra {
+        /// What it is; `None` if it is a regular file.
+        kind: Option<FileKind>,
+    },
     /// It cannot be read.
     Unreadable {
         /// Why not.
@@ -71,7 +79,8 @@ impl std::fmt::Display for Problem {
         match self {
             Self::Missing => f.write_str("missing"),
             Self::Altered { expected, found } => write!(f, "altered: {expected} was added, {found} is there"),
-            Self::Extra => f.write_str("extra: no record speaks of it"),
+            Self::Extra { kind: None } => f.write_str("extra: no record speaks of it"),
+            Self::Extra { kind: Some(kind) } => write!(f, "extra: {kind} that no record speaks of"),
             Self::Unreadable { reason } => write!(f, "unreadable: {reason}"),
         }
     }
@@ -98,6 +107,9 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Artifacts without bytes here, as their records say: deleted, archived, or taken over without them.
     pub without_bytes: u64,
+    /// How many files, directories and others are there that no record speaks of. The first ten thousand of each scope
+    /// are among the findings.
+    pub extras: u64,
     /// What is wrong, in the order of files.
     pub findings: Vec<Finding>,
     /// Sessions that could not be read, so that nothing of them was verified.
@@ -108,7 +120,7 @@ impl VerifyReport {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.findings.is_empty() && self.unreadable.is_empty()
+        self.findings.is_empty() && self.extras == 0 && self.unreadable.is_empty()
     }
 }
 
@@ -130,13 +142,18 @@ impl TestArtifactsManager {
             let mut run = Verification::new(inner, &progress);
             match scope {
                 VerifyScope::Artifact(id) => {
-                    let artifact = inner.artifact(&id)?;
+                    let artifact = inner.artifact_in_journal(&id)?;
                     run.read_all(|each| {
                         each(artifact);
                         Ok(())
                     })?;
+                    let now = inner.artifact_in_journal(&id)?;
+                    let mut deleted = Paths::new();
+                    extras::note_deleted(&mut deleted, &now);
+                    run.forget_deleted(0, &deleted);
                 }
                 VerifyScope::Session(id) => run.session(&id)?,
+                VerifyScope::Beside => run.beside()?,
                 VerifyScope::All => {
                     for session_id in inner.catalogue.ids()? {
                         match run.session(&session_id) {
@@ -145,6 +162,7 @@ impl TestArtifactsManager {
                             Err(error) => run.report.unreadable.push(Unreadable { session_id, error }),
                         }
                     }
+                    run.beside()?;
                 }
             }
             Ok(run.finish())
@@ -178,34 +196,32 @@ impl<'a> Verification<'a> {
     /// Memory holds eight bytes a file, and the artifacts that are being read.
     fn session(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let inner = self.inner;
-        let (vault, mut unexplained) = (inner.catalogue.vault(), Paths::new());
-        vault.each_key(id, &mut |key| unexplained.insert(&key.local_path()))?;
+        let (vault, mut unexplained) = (inner.catalogue.vault(), Unexplained::new());
+        vault.each_entry(id, &mut |entry| unexplained.found(&entry))?;
+        let before = self.report.findings.len();
         self.read_all(|each| {
             inner.each_recorded(id, |artifact| {
-                if let Some(local_path) = &artifact.local_path {
-                    unexplained.remove(local_path);
-                }
+                unexplained.explain(&artifact);
                 each(artifact);
             })
         })?;
-        if unexplained.is_empty() {
+        unexplained.explain_collections(self, id)?;
+        let mut found = self.report.findings.iter().skip(before);
+        if unexplained.is_empty() && !found.any(|finding| finding.problem == Problem::Missing) {
             return Ok(());
         }
-        // What was added while the files were read has a record by now.
+        // What was added while the files were read has a record by now, and what was deleted is not missing.
+        let mut deleted = Paths::new();
         inner.each_recorded(id, |artifact| {
-            if let Some(local_path) = &artifact.local_path {
-                unexplained.remove(local_path);
-            }
+            unexplained.explain(&artifact);
+            extras::note_deleted(&mut deleted, &artifact);
         })?;
-        let findings = &mut self.report.findings;
-        vault.each_key(id, &mut |key| {
-            let local_path = key.local_path();
-            if unexplained.contains(&local_path) {
-                findings.push(Finding {
-                    local_path: local_path.into(),
-                    artifact: None,
-                    problem: Problem::Extra,
-                });
+        unexplained.explain_collections(self, id)?;
+        self.forget_deleted(before, &deleted);
+        let report = &mut self.report;
+        vault.each_entry(id, &mut |entry| {
+            if unexplained.contains(&entry) {
+                report.extra(&entry);
             }
         })?;
         Ok(())
@@ -274,7 +290,7 @@ impl<'a> Verification<'a> {
         let mut reader = match self.inner.read_artifact(artifact) {
             Ok((reader, _)) => reader,
             Err(ArtifactError::Store(error)) if error.kind() == StoreErrorKind::NotFound => {
-                return self.missing(artifact);
+                return Some(Problem::Missing);
             }
             Err(error) => return Some(unreadable(&error)),
         };
@@ -298,14 +314,6 @@ impl<'a> Verification<'a> {
         let found = FileHash::new(hasher.finalize().into());
         let expected = artifact.file_hash?;
         (found != expected).then_some(Problem::Altered { expected, found })
-    }
-
-    /// What was deleted since its record was read is not missing.
-    fn missing(&self, artifact: &Artifact) -> Option<Problem> {
-        let now = self.inner.artifact(&artifact.artifact_id);
-        let deleted = now
-            .is_ok_and(|now| now.session_id == artifact.session_id && now.status == ArtifactStatus::Deleted);
-        (!deleted).then_some(Problem::Missing)
     }
 
     fn finish(mut self) -> VerifyReport {

@@ -137,6 +137,9 @@ fn artifact_kind(error: &ArtifactError) -> ErrorKind {
             ErrorKind::Refused
         }
         ArtifactError::Store(error) if error.kind() == StoreErrorKind::NotFound => ErrorKind::NotFound,
+        ArtifactError::Store(error) if matches!(error.kind(), StoreErrorKind::NotAFile(_)) => {
+            ErrorKind::Refused
+        }
         ArtifactError::NoHistory(_) => ErrorKind::Refused,
         ArtifactError::Store(_) | ArtifactError::Io { .. } => ErrorKind::Unavailable,
         ArtifactError::Pattern(_) | ArtifactError::Text(_) | ArtifactError::Cursor(_) => ErrorKind::Invalid,

@@ -62,7 +62,7 @@ impl ArchiveReport {
 
 impl Archive {
     /// Verifies the whole chain of the journals named, of all if none is, and the bytes of every artifact of the
-    /// sessions among them. `expected` is the hash of a record of any of them, kept elsewhere. `progress` is called
+    /// sessions among them; of all, also what lies beside the sessions and belongs to none. `expected` is the hash of a record of any of them, kept elsewhere. `progress` is called
     /// now and then, from several threads.
     ///
     /// # Errors
@@ -100,7 +100,10 @@ impl Archive {
             StreamId::Session(id) => Some(VerifyScope::Session(id.clone())),
             StreamId::Upgrade(_) => None,
         });
-        let scopes: Vec<VerifyScope> = sessions.collect();
+        let mut scopes: Vec<VerifyScope> = sessions.collect();
+        if all {
+            scopes.push(VerifyScope::Beside);
+        }
         report.artifacts = self.verify_artifacts(scopes, records, progress)?;
         Ok(report)
     }
@@ -136,6 +139,7 @@ impl Archive {
             total.artifacts += report.artifacts;
             total.bytes += report.bytes;
             total.without_bytes += report.without_bytes;
+            total.extras += report.extras;
             total.findings.extend(report.findings);
             total.unreadable.extend(report.unreadable);
         }

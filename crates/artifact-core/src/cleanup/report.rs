@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracking_model::{ArtifactId, SessionCommandError, SessionId, Timestamp};
 
-use crate::{ArtifactError, RetentionPlan};
+use crate::{ArtifactError, FileKind, RetentionPlan};
 
 /// Most failures and orphans that a report names one by one.
 const NAMED: usize = 1000;
@@ -25,7 +25,8 @@ pub enum OrphanMode {
     /// They are reported.
     #[default]
     Report,
-    /// They are removed, in sessions that are completed. Elsewhere one may belong to an artifact that is being added.
+    /// Regular files, symbolic links and named pipes are removed, and directories that are empty then, in sessions that
+    /// are completed. Elsewhere one may belong to an artifact that is being added. What is left is reported.
     Remove,
 }
 
@@ -86,7 +87,7 @@ pub struct CleanupReport {
     pub removed_directories: u64,
     /// Files of deleted artifacts that are still there: in a dry run all of them, else those in sessions that are open.
     pub leftover_files: u64,
-    /// Files without a record that are older than a day; the first thousand.
+    /// What has no record and is older than a day, of whatever kind; the first thousand.
     pub orphans: Vec<OrphanFile>,
     /// How many there are.
     pub orphan_files: u64,
@@ -98,18 +99,56 @@ pub struct CleanupReport {
     pub failed: u64,
 }
 
-/// A file without a record.
+/// Something in a session's directory, of whatever kind, that no record speaks of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OrphanFile {
     /// The file, relative to the data directory.
     pub local_path: Arc<str>,
+    /// What it is; `None` if it is a regular file.
+    pub kind: Option<FileKind>,
     /// How many bytes it has.
     pub size: u64,
     /// Since when it is there.
     pub since: Timestamp,
     /// Whether it was removed.
     pub removed: bool,
+    /// Why not.
+    pub left: Option<LeftBecause>,
+}
+
+/// Why something that no record speaks of was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeftBecause {
+    /// Nobody asked to remove such.
+    NotAsked,
+    /// A dry run changes nothing.
+    DryRun,
+    /// Its session is open: it may belong to an artifact that is being added.
+    SessionOpen,
+    /// It is a directory, and something is left in it.
+    NotEmpty,
+    /// It is in the place of a collection's directory: what it leads to may be what somebody moved away.
+    InPlaceOfCollection,
+    /// It is a socket or a device, which are left to those who made them.
+    Special,
+    /// It could not be removed: the failure is in the report.
+    Failed,
+}
+
+impl std::fmt::Display for LeftBecause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotAsked => "removing was not asked for",
+            Self::DryRun => "this is a dry run",
+            Self::SessionOpen => "its session is open",
+            Self::NotEmpty => "something is left in it",
+            Self::InPlaceOfCollection => "it is in the place of a collection's directory",
+            Self::Special => "sockets and devices are left to those who made them",
+            Self::Failed => "it could not be removed",
+        })
+    }
 }
 
 /// A session that was to lose artifacts and did not.

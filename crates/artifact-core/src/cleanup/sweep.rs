@@ -1,31 +1,39 @@
-//! Comparing a session's files with its records, and removing those that no live artifact has.
+//! Comparing what is in a session's directory with its records, and removing what no live artifact has.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
-use tracking_model::{ArtifactStatus, Session, SessionId, Span};
+use tracking_model::{ArtifactStatus, CollectionId, Session, SessionId, Span};
 
-use super::{Cleanup, CleanupMode, OrphanFile, OrphanMode};
+use super::{Cleanup, CleanupMode, LeftBecause, OrphanFile, OrphanMode};
 use crate::on_disk::Paths;
-use crate::{ArtifactError, ArtifactKey};
+use crate::store::{Entry, FileAge};
+use crate::{ArtifactError, FileKind};
 
-/// A file without a record is only reported when it is older: until then it may belong to an artifact that is being
+/// What no record speaks of is only reported when it is older: until then it may belong to an artifact that is being
 /// added.
 const ORPHAN_AGE: Span = Span::from_secs(86_400);
-/// Files that are collected before they are removed.
+/// Most entries of one directory that are collected before they are removed, which is made durable once for all of them.
 const CHUNK: usize = 1024;
-/// Files that are removed at once: each removal waits for the disk, and the disk takes several in one go.
-const REMOVERS: usize = 4;
 
-/// The files that nobody needs, as far as they were found.
+/// Entries of one directory that nobody needs, as far as they were found.
 #[derive(Default)]
 struct Found {
-    leftovers: Vec<ArtifactKey>,
-    orphans: Vec<ArtifactKey>,
+    leftovers: Vec<Entry>,
+    orphans: Vec<Entry>,
+}
+
+impl Found {
+    /// Whether these are to be dealt with before `next` is taken.
+    fn is_due(&self, next: &Entry) -> bool {
+        let first = self.leftovers.first().or_else(|| self.orphans.first());
+        first.is_some_and(|first| !Arc::ptr_eq(&first.place, &next.place) && first.place != next.place)
+            || self.leftovers.len() + self.orphans.len() >= CHUNK
+    }
 }
 
 impl Cleanup<'_> {
     /// Removes the files of a completed session whose records say that they are deleted, and the directories that are
-    /// empty then; looks for files without a record.
+    /// empty then; looks for what has no record.
     pub(super) fn sweep(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let inner = self.inner;
         let (vault, completed) = (
@@ -33,9 +41,9 @@ impl Cleanup<'_> {
             inner.catalogue.look(id, |session: &Session| !session.is_open())?,
         );
         let mut is_empty = true;
-        vault.each_key(id, &mut |_| is_empty = false)?;
+        vault.each_entry(id, &mut |_| is_empty = false)?;
         if !is_empty {
-            self.sweep_files(id, completed)?;
+            self.sweep_entries(id, completed)?;
         }
         if completed && self.options.mode == CleanupMode::Delete {
             let removed = vault.tidy(id)?;
@@ -47,7 +55,7 @@ impl Cleanup<'_> {
         Ok(())
     }
 
-    fn sweep_files(&mut self, id: &SessionId, completed: bool) -> Result<(), ArtifactError> {
+    fn sweep_entries(&mut self, id: &SessionId, completed: bool) -> Result<(), ArtifactError> {
         let inner = self.inner;
         let (mut live, mut dead) = (Paths::new(), Paths::new());
         inner.each_recorded(id, |artifact| {
@@ -58,80 +66,136 @@ impl Cleanup<'_> {
                 }
             }
         })?;
-        let removes = completed && self.options.mode == CleanupMode::Delete;
         let mut found = Found::default();
         let mut walked = Ok(());
-        inner.catalogue.vault().each_key(id, &mut |key| {
-            let path = key.local_path();
-            if live.contains(&path) {
+        inner.catalogue.vault().each_entry(id, &mut |entry| {
+            if walked.is_ok() && found.is_due(&entry) {
+                walked = self.deal_with(id, std::mem::take(&mut found), completed);
+            }
+            // Those of collections are the store's own, and tidied away when they are empty.
+            if walked.is_err() || entry.is_shelf() {
                 return;
             }
-            if dead.contains(&path) {
-                found.leftovers.push(key);
-            } else {
-                found.orphans.push(key);
-            }
-            if found.leftovers.len() + found.orphans.len() >= CHUNK && walked.is_ok() {
-                walked = self.deal_with(id, std::mem::take(&mut found), removes);
+            let path = entry.key.as_ref().map(|key| key.local_path());
+            match path {
+                // Whatever has taken the place of a live artifact's file is for those who verify.
+                Some(path) if live.contains(&path) => {}
+                Some(path) if entry.kind.is_none() && dead.contains(&path) => found.leftovers.push(entry),
+                _ => found.orphans.push(entry),
             }
         })?;
         walked?;
-        self.deal_with(id, found, removes)
+        self.deal_with(id, found, completed)
     }
 
-    fn deal_with(&mut self, id: &SessionId, found: Found, removes: bool) -> Result<(), ArtifactError> {
-        if removes {
+    fn deal_with(&mut self, id: &SessionId, found: Found, completed: bool) -> Result<(), ArtifactError> {
+        if completed && self.options.mode == CleanupMode::Delete {
             self.remove(id, &found.leftovers);
         } else {
             self.report.leftover_files += found.leftovers.len() as u64;
         }
-        let now = self.inner.options.journal.clock.now();
-        for key in found.orphans {
-            let Some(age) = self.inner.catalogue.vault().age(&key)? else {
-                continue;
-            };
-            if now < age.changed + ORPHAN_AGE {
+        let stays = match (self.options.orphans, self.options.mode) {
+            (OrphanMode::Report, _) => Some(LeftBecause::NotAsked),
+            (OrphanMode::Remove, CleanupMode::DryRun) => Some(LeftBecause::DryRun),
+            (OrphanMode::Remove, CleanupMode::Delete) => (!completed).then_some(LeftBecause::SessionOpen),
+        };
+        let (mut removable, mut ages) = (Vec::new(), Vec::new());
+        for entry in found.orphans {
+            // A directory is as old as the last change in it, which may be ours: if it is empty it may go.
+            if entry.kind == Some(FileKind::Directory) && stays.is_none() && self.remove_directory(id, &entry)
+            {
                 continue;
             }
-            let removed = removes
-                && self.options.orphans == OrphanMode::Remove
-                && self.remove(id, std::slice::from_ref(&key));
-            self.report.orphan(OrphanFile {
-                local_path: key.local_path().into(),
-                size: age.size,
-                since: age.changed,
-                removed,
-            });
+            let Some(age) = self.old(&entry)? else { continue };
+            let stays = match stays {
+                None => self.stays(id, &entry)?,
+                stays => stays,
+            };
+            match stays {
+                Some(reason) => self.report_orphan(&entry, age, Some(reason)),
+                None => {
+                    removable.push(entry);
+                    ages.push(age);
+                }
+            }
+        }
+        let gone = self.remove(id, &removable);
+        for ((entry, age), gone) in removable.iter().zip(ages).zip(gone) {
+            self.report_orphan(entry, age, (!gone).then_some(LeftBecause::Failed));
         }
         Ok(())
     }
 
-    /// Removes files, several at once; tells whether all are gone.
-    fn remove(&mut self, id: &SessionId, keys: &[ArtifactKey]) -> bool {
-        let (vault, steps) = (self.inner.catalogue.vault(), &self.steps);
-        let (rest, failed) = (Mutex::new(keys.iter()), Mutex::new(Vec::new()));
-        let work = || {
-            loop {
-                let next = rest.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(key) = next else { return };
-                match vault.unlink(key) {
-                    Ok(()) => steps.add(&steps.files, 1),
-                    Err(error) => failed.lock().unwrap_or_else(PoisonError::into_inner).push(error),
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..REMOVERS.min(keys.len()) {
-                scope.spawn(work);
-            }
-            work();
+    /// Why something is not removed though it may be.
+    fn stays(&self, id: &SessionId, entry: &Entry) -> Result<Option<LeftBecause>, ArtifactError> {
+        let collection = entry
+            .name()
+            .and_then(|name| CollectionId::from_encoded(name).ok());
+        if let (1, Some(collection)) = (entry.depth(), collection)
+            && self
+                .inner
+                .catalogue
+                .look(id, |session| session.collection(&collection).is_some())?
+        {
+            return Ok(Some(LeftBecause::InPlaceOfCollection));
+        }
+        Ok(match entry.kind {
+            None | Some(FileKind::Symlink | FileKind::Fifo) => None,
+            Some(FileKind::Directory) => Some(LeftBecause::NotEmpty),
+            Some(_) => Some(LeftBecause::Special),
+        })
+    }
+
+    /// How old it is, if it is old enough to be an orphan.
+    fn old(&self, entry: &Entry) -> Result<Option<FileAge>, ArtifactError> {
+        let now = self.inner.options.journal.clock.now();
+        let age = self.inner.catalogue.vault().age(entry)?;
+        Ok(age.filter(|age| now >= age.changed + ORPHAN_AGE))
+    }
+
+    fn report_orphan(&mut self, entry: &Entry, age: FileAge, left: Option<LeftBecause>) {
+        self.report.orphan(OrphanFile {
+            local_path: entry.local_path().into(),
+            kind: entry.kind,
+            size: age.size,
+            since: age.changed,
+            removed: left.is_none(),
+            left,
         });
-        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.report.removed_files += (keys.len() - failed.len()) as u64;
-        let all = failed.is_empty();
-        for error in failed {
+    }
+
+    fn remove_directory(&mut self, id: &SessionId, entry: &Entry) -> bool {
+        match self.inner.catalogue.vault().remove_directory(entry) {
+            Ok(removed) => {
+                self.report.removed_directories += u64::from(removed);
+                removed
+            }
+            Err(error) => {
+                self.report.fail(id, None, error.into());
+                false
+            }
+        }
+    }
+
+    /// Removes entries of one directory; tells of each whether it is gone.
+    fn remove(&mut self, id: &SessionId, entries: &[Entry]) -> Vec<bool> {
+        let steps = &self.steps;
+        let unlinked = self
+            .inner
+            .catalogue
+            .vault()
+            .unlink_all(entries, &|| steps.add(&steps.files, 1));
+        let mut gone = Vec::with_capacity(entries.len());
+        for result in unlinked.each {
+            gone.push(result.is_ok());
+            match result {
+                Ok(()) => self.report.removed_files += 1,
+                Err(error) => self.report.fail(id, None, error.into()),
+            }
+        }
+        if let Err(error) = unlinked.durable {
             self.report.fail(id, None, error.into());
         }
-        all
+        gone
     }
 }

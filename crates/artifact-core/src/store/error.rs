@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::FileKind;
+
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,6 +24,8 @@ pub enum StoreErrorKind {
     TooLarge,
     /// A directory of the store was replaced by something that leads elsewhere.
     UnsafePath,
+    /// Something that is no regular file has taken the place of what was stored; it was not opened.
+    NotAFile(FileKind),
     /// What is stored is not what was put.
     Corrupt,
     /// The store cannot be reached now.
@@ -70,6 +74,7 @@ impl StoreError {
             | StoreErrorKind::Body
             | StoreErrorKind::TooLarge
             | StoreErrorKind::UnsafePath
+            | StoreErrorKind::NotAFile(_)
             | StoreErrorKind::Corrupt
             | StoreErrorKind::PreconditionFailed
             | StoreErrorKind::Misconfigured
@@ -153,6 +158,13 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = match self.kind {
+            StoreErrorKind::NotAFile(kind) => {
+                return write!(
+                    f,
+                    "cannot {} {}: {kind} is in the place of the file that was stored, and was not opened",
+                    self.operation, self.key
+                );
+            }
             StoreErrorKind::NotFound => "it is not there",
             StoreErrorKind::AlreadyExists => "something is there already",
             StoreErrorKind::PermissionDenied => "permission denied",

@@ -30,7 +30,9 @@ use super::{
     PutOutcome, StoreError, StoreErrorKind, Vault,
 };
 
+use crate::FileKind;
 use crate::executor::{detach, off_executor};
+pub(super) use content::CONTENT;
 pub(crate) use content::SweptContent;
 pub(crate) use draft::UploadKind;
 pub(super) use draft::{Draft, Shelf};
@@ -157,16 +159,26 @@ impl LocalStore {
     /// Opens an object, with its size.
     pub(crate) fn read(&self, key: &ArtifactKey) -> Result<(File, u64), StoreError> {
         let failed = |source| StoreError::io("get", key, source);
+        let not_a_file = |kind| StoreError::new(StoreErrorKind::NotAFile(kind), "get", key);
         let directory = self.directory_of(key).map_err(failed)?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&directory, key.file_name(), flags, Mode::empty())
+        // Opening a device may do something.
+        let stat = rustix::fs::statat(&directory, key.file_name(), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| failed(error.into()))?;
-        let file = File::from(file);
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(StoreError::new(StoreErrorKind::UnsafePath, "get", key));
+        if let Some(kind) = FileKind::of(&stat) {
+            return Err(not_a_file(kind));
         }
-        Ok((file, metadata.len()))
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&directory, key.file_name(), flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::LOOP) => return Err(not_a_file(FileKind::Symlink)),
+            Err(error) => return Err(failed(error.into())),
+        };
+        // It may have been replaced since it was looked at.
+        let stat = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
+        match FileKind::of(&stat) {
+            None => Ok((file, u64::try_from(stat.st_size).unwrap_or(0))),
+            Some(kind) => Err(not_a_file(kind)),
+        }
     }
 
     /// Deletes an object, and its content if nothing else uses that. Telling its hash saves reading it.
@@ -174,17 +186,6 @@ impl LocalStore {
         match self.remove_file(key, hash) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed.map_err(|source| StoreError::io("delete", key, source)),
-        }
-    }
-
-    pub(super) fn unlink(&self, key: &ArtifactKey) -> Result<(), StoreError> {
-        let unlinked = self.directory_of(key).and_then(|directory| {
-            rustix::fs::unlinkat(&directory, key.file_name(), AtFlags::empty())?;
-            Ok(rustix::fs::fsync(&directory)?)
-        });
-        match unlinked {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            unlinked => unlinked.map_err(|source| StoreError::io("delete", key, source)),
         }
     }
 

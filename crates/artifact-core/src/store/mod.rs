@@ -23,6 +23,7 @@ pub(crate) use local::UploadKind;
 pub use memory::MemoryStore;
 pub(crate) use pump::FillError;
 pub(crate) use upload::{Sealed, Shelf, Upload, Vault};
+pub(crate) use walk::{Entry, FileAge};
 
 /// What is to happen where a key is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

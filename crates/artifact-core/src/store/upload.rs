@@ -136,18 +136,6 @@ impl Vault {
         }
     }
 
-    /// As [`Self::remove`], but leaves the content that it may have shared with others to [`Self::sweep_content`]: for
-    /// those who remove much and do not know the hashes.
-    pub(crate) fn unlink(&self, key: &ArtifactKey) -> Result<(), StoreError> {
-        match self {
-            Self::Local(store) => store.unlink(key),
-            Self::Memory(store) => {
-                store.remove(key);
-                Ok(())
-            }
-        }
-    }
-
     /// Removes stored contents that no object uses, which removals that were interrupted left.
     pub(crate) fn sweep_content(&self) -> Result<SweptContent, StoreError> {
         match self {

@@ -1,12 +1,81 @@
-//! Looking at what is on disk, one file after the other: for those who compare it with the records.
+//! Looking at what is on disk, one entry after the other: for those who compare it with the records. Nothing is opened but
+//! directories, and no symbolic link is followed.
 
+use std::ffi::{CStr, CString};
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use tracking_model::{CollectionId, SessionId, Timestamp};
 
 use super::local::{INCOMING, Missing};
 use super::{ArtifactKey, KeyPrefix, LocalStore, StoreError, Vault};
+use crate::FileKind;
+
+/// Directories that are deeper are named and not entered, for each is open while what is in it is looked at. Artifacts
+/// are at a depth of two.
+const MAX_DEPTH: usize = 32;
+
+/// A directory of the store: the names that lead to it from the root.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    names: Vec<CString>,
+}
+
+impl Place {
+    fn below(&self, name: &CStr) -> Self {
+        let mut names = self.names.clone();
+        names.push(name.to_owned());
+        Self { names }
+    }
+}
+
+/// Something that is in the store, whoever put it there.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// The directory that it is in.
+    pub(crate) place: Arc<Place>,
+    name: CString,
+    /// What it is; `None` if it is a regular file.
+    pub(crate) kind: Option<FileKind>,
+    /// The key whose file is there, if one can be.
+    pub(crate) key: Option<ArtifactKey>,
+}
+
+impl Entry {
+    /// Its path relative to the data directory, to be shown: bytes that are not UTF-8 are escaped.
+    pub(crate) fn local_path(&self) -> String {
+        let mut path = "artifacts".to_owned();
+        for name in self.place.names.iter().chain([&self.name]) {
+            path.push('/');
+            match name.to_str() {
+                Ok(name) => path.push_str(name),
+                Err(_) => path.push_str(&name.to_bytes().escape_ascii().to_string()),
+            }
+        }
+        path
+    }
+
+    /// How many directories of the store it is in.
+    pub(crate) fn depth(&self) -> usize {
+        self.place.names.len()
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.to_str().ok()
+    }
+
+    /// Whether it is a directory that the store makes for a collection.
+    pub(crate) fn is_shelf(&self) -> bool {
+        self.depth() == 1
+            && self.kind == Some(FileKind::Directory)
+            && self
+                .name()
+                .is_some_and(|name| CollectionId::from_encoded(name).is_ok())
+    }
+}
 
 /// How large a file is, and since when it is there.
 #[derive(Debug, Clone, Copy)]
@@ -17,37 +86,86 @@ pub(crate) struct FileAge {
     pub(crate) changed: Timestamp,
 }
 
+/// What became of entries that were to be removed.
+#[derive(Debug)]
+pub(crate) struct Unlinked {
+    /// For each entry whether it is gone.
+    pub(crate) each: Vec<Result<(), StoreError>>,
+    /// Whether that outlives a crash.
+    pub(crate) durable: Result<(), StoreError>,
+}
+
 impl Vault {
-    /// Passes the key of every file of a session to `each`, in no particular order and without holding them all.
-    pub(crate) fn each_key(
+    /// Passes everything that is below a session's directory to `each`, in no particular order and without holding it all;
+    /// only a directory comes after what is in it. What is in `.incoming` is left out.
+    pub(crate) fn each_entry(
         &self,
         session: &SessionId,
-        each: &mut dyn FnMut(ArtifactKey),
+        each: &mut dyn FnMut(Entry),
     ) -> Result<(), StoreError> {
         match self {
-            Self::Local(store) => match store.each_key(session, each) {
+            Self::Local(store) => match store.each_entry(session, each) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 walked => walked
                     .map_err(|source| StoreError::io("list", KeyPrefix::Session(session.clone()), source)),
             },
             Self::Memory(store) => {
                 for object in store.objects(&KeyPrefix::Session(session.clone())) {
-                    each(object.key);
+                    each(Entry::of(object.key));
                 }
                 Ok(())
             }
         }
     }
 
-    /// How large a file is, and since when it is there; `None` if it is gone, or in memory, where nothing is old.
-    pub(crate) fn age(&self, key: &ArtifactKey) -> Result<Option<FileAge>, StoreError> {
+    /// Passes everything that is beside the directories of sessions to `each`: what is at the root, those directories
+    /// included, and what is among the contents.
+    pub(crate) fn each_beside(&self, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        let Self::Local(store) = self else { return Ok(()) };
+        match store.each_beside(each) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            walked => walked.map_err(|source| StoreError::io("list", "artifacts", source)),
+        }
+    }
+
+    /// How large something is, and since when it is there; `None` if it is gone, or in memory, where nothing is old.
+    pub(crate) fn age(&self, entry: &Entry) -> Result<Option<FileAge>, StoreError> {
         let Self::Local(store) = self else { return Ok(None) };
-        match store.age(key) {
+        match store.age(entry) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             age => age
                 .map(Some)
-                .map_err(|source| StoreError::io("look at", key, source)),
+                .map_err(|source| StoreError::io("look at", entry.local_path(), source)),
         }
+    }
+
+    /// Removes entries of one directory that are no directories, and makes that durable once for all of them. `removed` is
+    /// called after each. The content that one may have shared with others is left to [`Self::sweep_content`].
+    pub(crate) fn unlink_all(&self, entries: &[Entry], removed: &dyn Fn()) -> Unlinked {
+        match self {
+            Self::Local(store) => store.unlink_all(entries, removed),
+            Self::Memory(store) => {
+                let unlink = |entry: &Entry| {
+                    entry.key.iter().for_each(|key| store.remove(key));
+                    removed();
+                    Ok(())
+                };
+                Unlinked {
+                    each: entries.iter().map(unlink).collect(),
+                    durable: Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Removes a directory if it is empty; tells whether it was.
+    pub(crate) fn remove_directory(&self, entry: &Entry) -> Result<bool, StoreError> {
+        let Self::Local(store) = self else {
+            return Ok(false);
+        };
+        let place = store.open_place(&entry.place);
+        let removed = place.and_then(|place| remove_if_empty(&place, &entry.name));
+        removed.map_err(|source| StoreError::io("remove", entry.local_path(), source))
     }
 
     /// Removes the directories of a session that are empty; tells how many. What is put into one meanwhile keeps it.
@@ -63,61 +181,127 @@ impl Vault {
     }
 }
 
+impl Entry {
+    /// The file of an object in memory.
+    fn of(key: ArtifactKey) -> Self {
+        let name = |text: &str| CString::new(text).unwrap_or_default();
+        let (session, collection) = (key.session_id().encoded(), key.collection_id().encoded());
+        Self {
+            place: Arc::new(Place {
+                names: vec![name(&session), name(&collection)],
+            }),
+            name: name(key.file_name()),
+            kind: None,
+            key: Some(key),
+        }
+    }
+}
+
+/// A directory that is being looked at.
+struct Directory {
+    opened: OwnedFd,
+    place: Arc<Place>,
+    /// The collection whose directory it is.
+    collection: Option<(SessionId, CollectionId)>,
+}
+
+const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
 impl LocalStore {
-    fn each_key(&self, session: &SessionId, each: &mut dyn FnMut(ArtifactKey)) -> io::Result<()> {
-        for collection in self.collections_of(session)? {
-            match self.each_key_of(session, &collection, each) {
-                // It was tidied away meanwhile, or is no directory.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                    ) => {}
-                walked => walked?,
+    fn each_entry(&self, session: &SessionId, each: &mut dyn FnMut(Entry)) -> io::Result<()> {
+        let encoded = session.encoded();
+        let top = Directory {
+            opened: self.directory(&[&encoded], Missing::Fail)?,
+            place: Arc::new(Place::default().below(&c_name(&encoded)?)),
+            collection: None,
+        };
+        each_in(&top, &mut |entry| {
+            let is_directory = entry.kind == Some(FileKind::Directory);
+            if is_directory && entry.name.to_bytes() == INCOMING.as_bytes() {
+                return Ok(());
             }
-        }
-        Ok(())
+            if is_directory {
+                let collection = entry
+                    .name()
+                    .and_then(|name| CollectionId::from_encoded(name).ok());
+                descend(
+                    &top,
+                    &entry,
+                    collection.map(|collection| (session.clone(), collection)),
+                    each,
+                )?;
+            }
+            each(entry);
+            Ok(())
+        })
     }
 
-    fn each_key_of(
-        &self,
-        session: &SessionId,
-        collection: &CollectionId,
-        each: &mut dyn FnMut(ArtifactKey),
-    ) -> io::Result<()> {
-        let directory = self.directory(&[&session.encoded(), &collection.encoded()], Missing::Fail)?;
-        for entry in Dir::read_from(&directory)? {
-            let entry = entry?;
-            // What has another name was not put here by a store.
-            let key = entry
-                .file_name()
-                .to_str()
-                .ok()
-                .and_then(|name| ArtifactKey::new(session.clone(), collection.clone(), name).ok());
-            let Some(key) = key else { continue };
-            let kind = match entry.file_type() {
-                FileType::Unknown => {
-                    let stat = rustix::fs::statat(&directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
-                    FileType::from_raw_mode(stat.st_mode)
-                }
-                kind => kind,
-            };
-            if kind == FileType::RegularFile {
-                each(key);
+    fn each_beside(&self, each: &mut dyn FnMut(Entry)) -> io::Result<()> {
+        let root = Directory {
+            opened: self.directory(&[], Missing::Fail)?,
+            place: Arc::default(),
+            collection: None,
+        };
+        each_in(&root, &mut |entry| {
+            let is_contents = entry.name.to_bytes() == super::local::CONTENT.as_bytes();
+            if is_contents && entry.kind == Some(FileKind::Directory) {
+                return descend(&root, &entry, None, each);
             }
-        }
-        Ok(())
+            each(entry);
+            Ok(())
+        })
     }
 
-    fn age(&self, key: &ArtifactKey) -> io::Result<FileAge> {
-        let directory = self.directory_of(key)?;
-        let stat = rustix::fs::statat(&directory, key.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+    fn open_place(&self, place: &Place) -> io::Result<OwnedFd> {
+        let mut directory = self.directory(&[], Missing::Fail)?;
+        for name in &place.names {
+            directory = rustix::fs::openat(&directory, name, OPEN_DIRECTORY, Mode::empty())?;
+        }
+        Ok(directory)
+    }
+
+    fn age(&self, entry: &Entry) -> io::Result<FileAge> {
+        let directory = self.open_place(&entry.place)?;
+        let stat = rustix::fs::statat(&directory, &entry.name, AtFlags::SYMLINK_NOFOLLOW)?;
         let seconds = stat.st_mtime.max(stat.st_ctime);
         Ok(FileAge {
             size: u64::try_from(stat.st_size).unwrap_or(0),
             // Rounded up, so that nothing looks older than it is.
             changed: Timestamp::from_micros(seconds.saturating_add(1).saturating_mul(1_000_000)),
         })
+    }
+
+    fn unlink_all(&self, entries: &[Entry], removed: &dyn Fn()) -> Unlinked {
+        let failed = |entry: &Entry, source| StoreError::io("delete", entry.local_path(), source);
+        let Some(first) = entries.first() else {
+            return Unlinked {
+                each: Vec::new(),
+                durable: Ok(()),
+            };
+        };
+        let directory = match self.open_place(&first.place) {
+            Ok(directory) => directory,
+            Err(error) => {
+                let error = failed(first, error);
+                return Unlinked {
+                    each: entries.iter().map(|_| Err(error.repeated())).collect(),
+                    durable: Ok(()),
+                };
+            }
+        };
+        let unlink = |entry: &Entry| match rustix::fs::unlinkat(&directory, &entry.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {
+                removed();
+                Ok(())
+            }
+            Err(error) => Err(failed(entry, error.into())),
+        };
+        let each = entries.iter().map(unlink).collect();
+        let durable = rustix::fs::fsync(&directory).map_err(|error| failed(first, error.into()));
+        Unlinked { each, durable }
     }
 
     fn tidy(&self, session: &SessionId) -> io::Result<u64> {
@@ -128,16 +312,85 @@ impl LocalStore {
         let directory = self.directory(&[&encoded], Missing::Fail)?;
         let mut removed = 0;
         for name in &names {
-            removed += u64::from(remove_if_empty(&directory, name)?);
+            removed += u64::from(remove_if_empty(&directory, &c_name(name)?)?);
         }
         drop(directory);
-        removed += u64::from(remove_if_empty(&self.directory(&[], Missing::Fail)?, &encoded)?);
+        let root = self.directory(&[], Missing::Fail)?;
+        removed += u64::from(remove_if_empty(&root, &c_name(&encoded)?)?);
         Ok(removed)
     }
 }
 
-fn remove_if_empty(parent: &std::os::fd::OwnedFd, name: &str) -> io::Result<bool> {
-    use rustix::io::Errno;
+fn c_name(name: &str) -> io::Result<CString> {
+    CString::new(name).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// Passes what is in a directory itself to `each`.
+fn each_in(directory: &Directory, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
+    for entry in Dir::read_from(&directory.opened)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                match rustix::fs::statat(&directory.opened, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    // It was removed meanwhile.
+                    Err(Errno::NOENT) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            kind => kind,
+        };
+        let key = directory.collection.as_ref().and_then(|(session, collection)| {
+            let name = name.to_str().ok()?;
+            ArtifactKey::new(session.clone(), collection.clone(), name).ok()
+        });
+        each(Entry {
+            place: Arc::clone(&directory.place),
+            name: name.to_owned(),
+            kind: FileKind::of_type(kind),
+            key,
+        })?;
+    }
+    Ok(())
+}
+
+/// Passes all that is below the directory `entry` of `parent` to `each`.
+fn descend(
+    parent: &Directory,
+    entry: &Entry,
+    collection: Option<(SessionId, CollectionId)>,
+    each: &mut dyn FnMut(Entry),
+) -> io::Result<()> {
+    if entry.depth() >= MAX_DEPTH {
+        return Ok(());
+    }
+    let opened = match rustix::fs::openat(&parent.opened, &entry.name, OPEN_DIRECTORY, Mode::empty()) {
+        Ok(opened) => opened,
+        // It was tidied away meanwhile, or is no directory any more.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+        // Somebody else's, who is named by the directory itself.
+        Err(Errno::ACCESS) if collection.is_none() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let directory = Directory {
+        opened,
+        place: Arc::new(entry.place.below(&entry.name)),
+        collection,
+    };
+    each_in(&directory, &mut |entry| {
+        if entry.kind == Some(FileKind::Directory) {
+            descend(&directory, &entry, None, each)?;
+        }
+        each(entry);
+        Ok(())
+    })
+}
+
+fn remove_if_empty(parent: &OwnedFd, name: &CStr) -> io::Result<bool> {
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Ok(()) => Ok(true),
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT | Errno::NOTDIR) => Ok(false),

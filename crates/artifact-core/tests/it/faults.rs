@@ -60,7 +60,7 @@ async fn fault_13_an_add_that_dies_after_any_step_leaves_nothing_half() {
     let manager = open(&fixture.dir);
     let report = manager.verify_artifacts(VerifyScope::All, |_| {}).await.unwrap();
     assert_eq!(report.findings.len(), 1);
-    assert_eq!(report.findings[0].problem, Problem::Extra);
+    assert_eq!(report.findings[0].problem, Problem::Extra { kind: None });
     let source = fixture.source("after.log", b"again");
     let added = manager
         .add_artifact(&fixture.session, &fixture.collection, source, NewArtifact::new())

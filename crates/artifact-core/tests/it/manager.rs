@@ -352,7 +352,7 @@ async fn verifying_finds_what_is_missing_altered_and_extra() {
             let problem = match &finding.problem {
                 Problem::Missing => "missing",
                 Problem::Altered { .. } => "altered",
-                Problem::Extra => "extra",
+                Problem::Extra { .. } => "extra",
                 _ => "other",
             };
             format!("{} {problem}", finding.local_path)

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use artifact_core::{
-    ArtifactIndex, ArtifactQuery, CleanupOptions, DeleteOptions, IndexBatch, MemoryIndex, OrphanMode,
-    RetentionPolicy, TestArtifactsManager, VerifyScope,
+    ArtifactIndex, ArtifactQuery, CleanupOptions, DeleteOptions, IndexBatch, LeftBecause, MemoryIndex,
+    OrphanMode, RetentionPolicy, TestArtifactsManager, VerifyScope,
 };
 use tracking_journal::{Committed, DataDir};
 use tracking_model::{
@@ -322,6 +322,12 @@ async fn fault_36_tampered_records_and_links_delete_nothing_outside() {
             .await
             .unwrap();
         assert_eq!(report.removed_files, 0, "{report:?}");
+        let left: Vec<_> = report.orphans.iter().map(|orphan| orphan.left).collect();
+        let expected = match link {
+            "s" => Vec::new(),
+            _ => vec![Some(LeftBecause::InPlaceOfCollection)],
+        };
+        assert_eq!(left, expected);
         assert_eq!(fs::read_dir(&outside).unwrap().count(), before);
         assert_eq!(fs::read(outside.join("c/precious")).unwrap(), b"precious");
         victims += 3;

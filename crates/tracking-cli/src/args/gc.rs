@@ -37,7 +37,8 @@ pub(crate) struct GcArgs {
     /// Delete only artifacts of this status; may be given again [default: any]
     #[arg(long, value_parser = deletable_status())]
     pub(crate) status: Vec<ArtifactStatus>,
-    /// Remove files older than a day that no record speaks of, in completed sessions
+    /// Remove files, links and pipes older than a day that no record speaks of, and the directories
+    /// that are empty then, in completed sessions
     #[arg(long)]
     pub(crate) orphans: bool,
 }

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use tracking_facade::{
-    ArtifactError, ArtifactId, CleanupMode, CleanupOptions, CleanupReport, OrphanMode, PlannedSession,
-    RetentionPolicy, RetentionRule, SessionId, SessionMeta, SessionOutcome, SparedSession, Timestamp,
-    UpgradeId,
+    ArtifactError, ArtifactId, CleanupMode, CleanupOptions, CleanupReport, FileKind, OrphanMode,
+    PlannedSession, RetentionPolicy, RetentionRule, SessionId, SessionMeta, SessionOutcome, SparedSession,
+    Timestamp, UpgradeId,
 };
 
 use super::runtime::block_on;
@@ -116,9 +116,15 @@ struct SessionDocument {
 #[derive(Debug, Serialize)]
 struct OrphanDocument {
     path: String,
+    kind: &'static str,
     size: u64,
     since: Timestamp,
     removed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_because: Option<String>,
+    /// Empty for a regular file.
+    #[serde(skip)]
+    kind_in_words: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -175,9 +181,12 @@ impl GcDocument {
         let plan = &report.plan;
         let orphan = |orphan: &tracking_facade::OrphanFile| OrphanDocument {
             path: orphan.local_path.to_string(),
+            kind: orphan.kind.map_or("file", FileKind::as_str),
             size: orphan.size,
             since: orphan.since,
             removed: orphan.removed,
+            left_because: orphan.left.map(|left| left.to_string()),
+            kind_in_words: orphan.kind.map_or_else(String::new, |kind| format!("{kind}, ")),
         };
         let failure = |failure: &tracking_facade::CleanupFailure| FailureDocument {
             session_id: failure.session_id.clone(),
@@ -246,12 +255,15 @@ impl GcDocument {
         let mut lines = Vec::new();
         for orphan in &self.orphans {
             let head = if orphan.removed { "removed" } else { "orphan" };
+            let left = orphan.left_because.as_ref();
             lines.push(format!(
-                "{} {}: {}, there since {}, no record speaks of it",
+                "{} {}: {}{}, there since {}, no record speaks of it{}",
                 palette.warn(head),
                 one_line(&orphan.path),
+                orphan.kind_in_words,
                 bytes(orphan.size),
-                time(orphan.since)
+                time(orphan.since),
+                left.map_or_else(String::new, |left| format!("; left: {left}"))
             ));
         }
         for spared in &self.spared_meanwhile {
@@ -304,7 +316,7 @@ impl GcDocument {
         }
         if self.orphans.iter().any(|orphan| !orphan.removed) {
             lines.push(
-                "`ekstrack gc --orphans` removes files that no record speaks of, in completed sessions"
+                "`ekstrack gc --orphans` removes files, links and pipes that no record speaks of, in completed sessions"
                     .to_owned(),
             );
         }

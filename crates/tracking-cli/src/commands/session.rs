@@ -1,22 +1,21 @@
 //! `ekstrack session` and `ekstrack collection`.
 
 mod history;
+mod show;
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use tracking_facade::{
-    Artifact, ArtifactError, ArtifactQuery, Collection, CollectionId, NewCollection, NewSession, Session,
-    SessionId, SessionOutcome, SessionSummary, TaskId, TestArtifactsManager, Timestamp, TrackingError,
-    UpgradeId,
+    ArtifactError, Collection, CollectionId, NewCollection, NewSession, Session, SessionId, SessionOutcome,
+    SessionSummary, TaskId, Timestamp, UpgradeId,
 };
 
-use super::artifact::artifact_table;
 use super::runtime::block_on;
 use crate::args::{CollectionCommand, SessionCommand};
 use crate::exit::{Failure, chain};
 use crate::failure::cannot;
-use crate::render::{Cell, Palette, Table, bytes, one_line, time};
+use crate::render::{Cell, Palette, Table, bytes, time};
 use crate::settings::{Settings, close_artifacts};
 
 /// A collection as scripts get it.
@@ -82,15 +81,6 @@ impl UnreadableSession {
     }
 }
 
-/// `session show`.
-#[derive(Debug, Serialize)]
-struct ShowDocument {
-    #[serde(flatten)]
-    summary: SessionSummary,
-    collections: Vec<CollectionDocument>,
-    artifacts: Vec<Arc<Artifact>>,
-}
-
 pub(crate) fn session(command: SessionCommand, settings: &Settings) -> Result<(), Failure> {
     match command {
         SessionCommand::Create {
@@ -110,7 +100,7 @@ pub(crate) fn session(command: SessionCommand, settings: &Settings) -> Result<()
             session,
             history: true,
         } => history::history(settings, &session),
-        SessionCommand::Show { session, .. } => show(settings, &session),
+        SessionCommand::Show { session, .. } => show::show(settings, &session),
         SessionCommand::Pin { session, off } => pin(settings, &session, !off),
         SessionCommand::Complete { session, outcome } => {
             let attempted = || format!("complete session {session}");
@@ -227,78 +217,6 @@ fn outcome(session: &SessionSummary) -> String {
         (None, true) => "pinned".to_owned(),
         (outcome, false) => outcome.map_or("-", SessionOutcome::as_str).to_owned(),
     }
-}
-
-fn show(settings: &Settings, id: &SessionId) -> Result<(), Failure> {
-    let attempted = || format!("show session {id}");
-    let manager = settings.artifacts().map_err(cannot(attempted))?;
-    let (session, artifacts) = block_on(read(&manager, id))?.map_err(cannot::<TrackingError>(attempted))?;
-    let document = ShowDocument {
-        summary: session.summary(),
-        collections: session
-            .collections
-            .values()
-            .map(|one| CollectionDocument::new(id, one))
-            .collect(),
-        artifacts,
-    };
-    settings
-        .output
-        .result(&document, |palette| show_text(&document, palette))
-}
-
-async fn read(
-    manager: &TestArtifactsManager,
-    id: &SessionId,
-) -> Result<(Session, Vec<Arc<Artifact>>), TrackingError> {
-    let session = manager.session(id).await?;
-    let mut query = ArtifactQuery::new().with_limit(usize::MAX);
-    query.session_id = Some(id.clone());
-    let found = manager.search_artifacts(query).await?;
-    if let Some(unreadable) = found.unreadable.into_iter().next() {
-        return Err(unreadable.error.into());
-    }
-    Ok((session, found.artifacts))
-}
-
-fn show_text(document: &ShowDocument, palette: Palette) -> String {
-    let summary = &document.summary;
-    let upgrade = summary
-        .upgrade_id
-        .as_ref()
-        .map_or("-", |upgrade| upgrade.as_str());
-    let state = summary.completed_at.map_or_else(
-        || palette.active("open"),
-        |at| palette.good(&format!("completed {}", time(at))),
-    );
-    let mut text = format!(
-        "{} ({})\n  upgrade   {upgrade}, cluster {}\n  state     {state}\n  outcome   {}\n  holds     {} artifacts, {}\n  kept for  {} days\n",
-        palette.bold(&one_line(&summary.name)),
-        summary.session_id,
-        one_line(&summary.cluster_name),
-        outcome(summary),
-        summary.total_artifacts,
-        bytes(summary.total_size_bytes),
-        summary.retention_days,
-    );
-    for collection in &document.collections {
-        let task = collection
-            .task_id
-            .as_ref()
-            .map_or_else(String::new, |task| format!(", task {task}"));
-        let head = format!(
-            "\n{} ({}{task})\n",
-            palette.bold(&one_line(&collection.name)),
-            collection.collection_id
-        );
-        text.push_str(&head);
-        let held = document
-            .artifacts
-            .iter()
-            .filter(|one| one.collection_id == collection.collection_id);
-        text.push_str(&artifact_table(held.map(AsRef::as_ref)).render(palette));
-    }
-    text
 }
 
 pub(crate) fn collection(command: CollectionCommand, settings: &Settings) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use tracking_facade::{
 use crate::args::VerifyArgs;
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
-use crate::render::{Palette, bytes};
+use crate::render::{Palette, bytes, one_line};
 use crate::settings::Settings;
 use crate::work::Work;
 
@@ -48,6 +48,8 @@ struct ArtifactFindings {
     verified: u64,
     bytes: u64,
     without_bytes: u64,
+    /// Entries that no record speaks of; not more than ten thousand of each session are among the problems.
+    extras: u64,
     problems: Vec<FileProblem>,
 }
 
@@ -57,6 +59,8 @@ struct FileProblem {
     #[serde(skip_serializing_if = "Option::is_none")]
     artifact_id: Option<String>,
     problem: String,
+    #[serde(skip)]
+    is_extra: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,7 +158,7 @@ fn verdict(report: &ArchiveReport, args: &VerifyArgs, attempted: impl Fn() -> St
             0 => String::new(),
             others => format!(", and {others} more files"),
         };
-        let cause = format!("{} is {}{others}", finding.local_path, finding.problem);
+        let cause = format!("{} is {}{others}", one_line(&finding.local_path), finding.problem);
         return Err(Failure::new(Kind::Refused, attempted(), cause));
     }
     if let Some(unreadable) = files.unreadable.first() {
@@ -215,9 +219,14 @@ impl VerifyDocument {
             lines.push(format!(
                 "{}  {}: {}",
                 palette.error("damaged"),
-                problem.path,
+                one_line(&problem.path),
                 problem.problem
             ));
+        }
+        let named = files.problems.iter().filter(|problem| problem.is_extra).count() as u64;
+        if files.extras > named {
+            let more = files.extras - named;
+            lines.push(format!("and {more} more that no record speaks of"));
         }
         lines.push(format!(
             "{} artifacts verified, {}",
@@ -266,11 +275,13 @@ impl ArtifactFindings {
                 .as_ref()
                 .map(|artifact| artifact.artifact_id.to_string()),
             problem: finding.problem.to_string(),
+            is_extra: finding.artifact.is_none(),
         };
         Self {
             verified: report.artifacts,
             bytes: report.bytes,
             without_bytes: report.without_bytes,
+            extras: report.extras,
             problems: report.findings.iter().map(problem).collect(),
         }
     }

@@ -257,3 +257,81 @@ fn fault_36_gc_beside_other_processes_deletes_no_live_file() {
     assert_eq!(verified["ok"], true, "{verified}");
     println!("FAULT row=36 name=gc_beside_processes runs={runs} live={live} live_files_deleted=0");
 }
+
+/// More artifacts than are read at a time: each is shown once.
+#[test]
+fn a_large_session_is_shown_page_by_page() {
+    let ekstrack = Ekstrack::new();
+    fill(&ekstrack, "s1");
+    let many = ekstrack.home().join("many");
+    fs::create_dir(&many).unwrap();
+    for number in 0..1100 {
+        fs::write(many.join(format!("n{number}.log")), b"x").unwrap();
+    }
+    ekstrack.ok(&["artifact", "add", "s1", "logs", "many"]);
+    let shown = ekstrack.json(&["session", "show", "s1"]);
+    let shown = shown["artifacts"].as_array().unwrap();
+    let ids: std::collections::BTreeSet<&str> = shown
+        .iter()
+        .map(|artifact| artifact["artifact_id"].as_str().unwrap())
+        .collect();
+    assert_eq!((shown.len(), ids.len()), (1103, 1103));
+    let text = ekstrack.ok(&["session", "show", "s1"]);
+    assert!(ids.iter().all(|id| text.matches(*id).count() == 1));
+}
+
+/// What was put into the data directory by hand is named with what it is, and removed on request only.
+#[test]
+fn what_is_not_ours_is_named() {
+    let ekstrack = Ekstrack::new();
+    fill(&ekstrack, "s1");
+    let artifacts = ekstrack.data().join("artifacts");
+    fs::write(artifacts.join("s1/logs/.hid"), b"x").unwrap();
+    std::os::unix::fs::symlink("/etc", artifacts.join("s1/lnk")).unwrap();
+    fs::write(artifacts.join("notes.txt"), b"x").unwrap();
+    let output = ekstrack.output(&["--json", "verify"]);
+    assert_eq!(output.status.code(), Some(4));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let paths: Vec<&str> = found["artifacts"]["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "artifacts/s1/lnk",
+            "artifacts/s1/logs/.hid",
+            "artifacts/notes.txt"
+        ]
+    );
+    assert_eq!(found["artifacts"]["extras"], 3);
+    // One session alone is asked about nothing beside it.
+    let output = ekstrack.output(&["--json", "verify", "session:s1"]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["artifacts"]["extras"], 2);
+}
+
+/// Names that are removed are made durable once for many of them.
+#[test]
+fn gc_syncs_a_directory_once_for_many_files() {
+    let ekstrack = Ekstrack::new();
+    fill(&ekstrack, "s1");
+    let many = ekstrack.home().join("many");
+    fs::create_dir(&many).unwrap();
+    for number in 0..300 {
+        fs::write(many.join(format!("n{number}.log")), format!("{number}")).unwrap();
+    }
+    ekstrack.ok(&["artifact", "add", "s1", "logs", "many"]);
+    ekstrack.ok(&["session", "complete", "s1"]);
+    let trace = ekstrack.home().join("trace");
+    let strace = ["strace", "-f", "-qq", "-e", "trace=fsync,unlinkat", "-o"];
+    let strace = [&strace[..], &[trace.to_str().unwrap()]].concat();
+    let cleaned = ekstrack.output_by(&strace, &GC_ALL);
+    assert!(cleaned.status.success(), "{cleaned:?}");
+    let calls = fs::read_to_string(trace).unwrap();
+    let count = |call: &str| calls.lines().filter(|line| line.contains(call)).count();
+    assert!(count("unlinkat(") >= 303, "{}", count("unlinkat("));
+    assert!(count("fsync(") < 30, "{}", count("fsync("));
+}

@@ -18,7 +18,7 @@ use super::{LocalStore, Missing, names_in};
 use crate::store::CHUNK_BYTES;
 
 /// No session is called so, for ids begin with a letter or digit.
-const CONTENT: &str = ".content";
+pub(in crate::store) const CONTENT: &str = ".content";
 /// Permissions of stored files. What has others may have been put there by somebody who can still write it.
 const STORED_MODE: u32 = 0o400;
 

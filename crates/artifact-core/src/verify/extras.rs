@@ -1,0 +1,194 @@
+//! What is there and no record speaks of.
+
+use std::sync::Arc;
+
+use tracking_model::{Artifact, ArtifactStatus, FileHash, SessionId, StreamId};
+
+use super::{Finding, Problem, Verification, VerifyReport, has_bytes};
+use crate::on_disk::Paths;
+use crate::store::Entry;
+use crate::{ArtifactError, FileKind};
+
+/// Most extras that a report names one by one; the rest is counted.
+const NAMED: usize = 10_000;
+/// What follows `session_<id>` in the names of the files beside a session's directory.
+const SUFFIXES: [&str; 10] = [
+    ".jsonl",
+    ".json",
+    ".lock",
+    ".checkpoint",
+    ".agent",
+    ".jsonl.new",
+    ".jsonl.repaired",
+    ".checkpoint.new",
+    ".json.part",
+    ".json.lock",
+];
+/// The same, where more follows: what a repair and a take-over in place keep.
+const BEGINNINGS: [&str; 2] = [".jsonl.damaged-", ".json.reference"];
+
+/// What was found in a session's directory and not yet among its records.
+pub(super) struct Unexplained(Paths);
+
+impl Unexplained {
+    pub(super) fn new() -> Self {
+        Self(Paths::new())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn found(&mut self, entry: &Entry) {
+        self.0.insert(&mark(entry));
+    }
+
+    /// Takes out what a record speaks of.
+    pub(super) fn explain(&mut self, artifact: &Artifact) {
+        let Some(local_path) = &artifact.local_path else {
+            return;
+        };
+        self.0.remove(local_path);
+        if has_bytes(artifact) {
+            // What has taken the place of its file is told of with the artifact.
+            self.0.remove(&other(local_path));
+        }
+    }
+
+    /// Takes out the directories of the collections that a session has now.
+    pub(super) fn explain_collections(
+        &mut self,
+        run: &Verification<'_>,
+        id: &SessionId,
+    ) -> Result<(), ArtifactError> {
+        run.inner.catalogue.look(id, |session| {
+            for collection in session.collections.keys() {
+                let path = format!("artifacts/{}/{}", id.encoded(), collection.encoded());
+                self.0.remove(&other(&path));
+            }
+        })
+    }
+
+    pub(super) fn contains(&self, entry: &Entry) -> bool {
+        self.0.contains(&mark(entry))
+    }
+}
+
+/// What an entry is known as: a file that can be an artifact's by the path that its record has, and all else by something
+/// that no record has.
+fn mark(entry: &Entry) -> String {
+    let path = entry.local_path();
+    if entry.key.is_some() && entry.kind.is_none() {
+        path
+    } else {
+        other(&path)
+    }
+}
+
+fn other(path: &str) -> String {
+    format!("\0{path}")
+}
+
+impl VerifyReport {
+    pub(super) fn extra(&mut self, entry: &Entry) {
+        self.extras += 1;
+        if self.extras <= NAMED as u64 {
+            self.findings.push(Finding {
+                local_path: entry.local_path().into(),
+                artifact: None,
+                problem: Problem::Extra { kind: entry.kind },
+            });
+        }
+    }
+}
+
+impl Verification<'_> {
+    /// Looks for what is beside the directories of sessions.
+    pub(super) fn beside(&mut self) -> Result<(), ArtifactError> {
+        let (inner, report) = (self.inner, &mut self.report);
+        Ok(inner.catalogue.vault().each_beside(&mut |entry| {
+            let belongs = match (entry.depth(), entry.kind) {
+                (0, None) => entry.name().is_some_and(is_beside_a_session),
+                (0, Some(FileKind::Directory)) => entry.name().is_some_and(|name| has_session(inner, name)),
+                (1, None) => entry.name().is_some_and(is_content),
+                _ => false,
+            };
+            if !belongs {
+                report.extra(&entry);
+            }
+        })?)
+    }
+
+    /// Removes from the findings what was deleted since it was found missing.
+    pub(super) fn forget_deleted(&mut self, since: usize, deleted: &Paths) {
+        let mut number = 0;
+        self.report.findings.retain(|finding| {
+            number += 1;
+            let gone = |artifact: &Arc<Artifact>| deleted.contains(artifact.artifact_id.as_str());
+            number <= since
+                || finding.problem != Problem::Missing
+                || !finding.artifact.as_ref().is_some_and(gone)
+        });
+    }
+}
+
+/// Notes an artifact that is deleted.
+pub(super) fn note_deleted(deleted: &mut Paths, artifact: &Artifact) {
+    if artifact.status == ArtifactStatus::Deleted {
+        deleted.insert(artifact.artifact_id.as_str());
+    }
+}
+
+/// Whether a session has that directory: one of which there is a journal, or what the reference wrote.
+fn has_session(inner: &crate::manager::Inner, name: &str) -> bool {
+    let (Some(home), Ok(id)) = (inner.catalogue.home(), SessionId::from_encoded(name)) else {
+        return false;
+    };
+    let stream = StreamId::Session(id);
+    // What cannot be looked at is not said to be missing.
+    let is_there = |path: std::path::PathBuf| path.symlink_metadata().is_ok();
+    is_there(home.journal_path(&stream)) || is_there(home.snapshot_path(&stream))
+}
+
+fn is_beside_a_session(name: &str) -> bool {
+    let is_session = |stem: &str| matches!(StreamId::from_file_stem(stem), Ok(StreamId::Session(_)));
+    let before = |beginning: &&str| name.rfind(beginning).and_then(|at| name.get(..at));
+    let mut stems = SUFFIXES.iter().filter_map(|suffix| name.strip_suffix(suffix));
+    stems.any(is_session) || BEGINNINGS.iter().filter_map(before).any(is_session)
+}
+
+fn is_content(name: &str) -> bool {
+    name.parse::<FileHash>()
+        .is_ok_and(|hash| hash.to_string() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_beside_sessions_is_told_by_its_name() {
+        for name in [
+            "session_a.b.jsonl",
+            "session_a%3Ab.json",
+            "session_a.json.reference-2",
+            "session_a.jsonl.damaged-20250131T052501Z",
+            "session_a.lock",
+        ] {
+            assert!(is_beside_a_session(name), "{name}");
+        }
+        for name in [
+            "notes.txt",
+            "session_.json",
+            "session_a",
+            "upgrade_a.jsonl",
+            "session_a.jsonl.orig",
+        ] {
+            assert!(!is_beside_a_session(name), "{name}");
+        }
+        assert!(is_content(&"0a".repeat(32)));
+        for name in ["zzz".to_owned(), "0A".repeat(32), "0a".repeat(31)] {
+            assert!(!is_content(&name), "{name}");
+        }
+    }
+}
