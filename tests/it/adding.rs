@@ -30,7 +30,7 @@ fn look(data_dir: &Path) -> Found {
     let extra = report
         .findings
         .iter()
-        .filter(|one| one.problem == Problem::Extra)
+        .filter(|one| matches!(one.problem, Problem::Extra { .. }))
         .count();
     let incoming = fs::read_dir(data_dir.join("artifacts/s/.incoming"));
     Found {
