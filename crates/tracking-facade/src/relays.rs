@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tracking_journal::{Clock, DataDir, EventSink, LeaseError, Relay, RelayError, RelayOptions, load};
+use tracking_journal::{
+    Clock, DataDir, EventSink, JournalError, LeaseError, Relay, RelayError, RelayOptions, load,
+};
 use tracking_model::{Session, StreamId, UpgradeId};
 
 /// How often new sessions are looked for, and whether a sink that another process feeds is free.
@@ -150,10 +152,12 @@ async fn new_streams(common: &Common, known: &mut HashSet<StreamId>) -> Vec<Stre
         });
         let unseen = streams.into_iter().filter(|stream| !seen.contains(stream));
         let ours = |stream: &StreamId| match stream {
-            StreamId::Upgrade(id) => *id == upgrade_id,
+            StreamId::Upgrade(id) => Some(*id == upgrade_id),
             StreamId::Session(_) => belongs(&dir, stream, &upgrade_id),
         };
-        unseen.map(|stream| (ours(&stream), stream)).collect::<Vec<_>>()
+        unseen
+            .filter_map(|stream| Some((ours(&stream)?, stream)))
+            .collect::<Vec<_>>()
     });
     // A panic there has been printed; the next look tries again.
     let found = looked.await.unwrap_or_default();
@@ -167,12 +171,14 @@ async fn new_streams(common: &Common, known: &mut HashSet<StreamId>) -> Vec<Stre
     new
 }
 
-fn belongs(dir: &DataDir, stream: &StreamId, upgrade_id: &UpgradeId) -> bool {
+/// Whether a session is one of the upgrade; `None` while it has no record that says so.
+fn belongs(dir: &DataDir, stream: &StreamId, upgrade_id: &UpgradeId) -> Option<bool> {
     match load::<Session>(dir, stream) {
-        Ok(loaded) => loaded.state.upgrade_id.as_ref() == Some(upgrade_id),
+        Ok(loaded) => loaded.state.upgrade_id.map(|id| id == *upgrade_id),
+        Err(JournalError::NoSuchStream { .. }) => None,
         Err(error) => {
             tracing::warn!(%error, %stream, "cannot tell which upgrade a session belongs to; it is not relayed");
-            false
+            Some(false)
         }
     }
 }
@@ -234,5 +240,21 @@ async fn open(
             () = common.stop.token.cancelled() => return if held { Ok(None) } else { opened.map(Some) },
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_just_being_created_is_looked_at_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(folder.path()).unwrap();
+        let upgrade = UpgradeId::new("u").unwrap();
+        let stream = StreamId::Session(tracking_model::SessionId::new("s").unwrap());
+        assert_eq!(belongs(&dir, &stream, &upgrade), None);
+        std::fs::write(dir.journal_path(&stream), "").unwrap();
+        assert_eq!(belongs(&dir, &stream, &upgrade), None);
     }
 }
