@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use tracking_journal::JournalReader;
-use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent, SessionId, StreamId};
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus, RecordMeta, SessionEvent, SessionId, StreamId};
 
 use crate::manager::Inner;
 use crate::{ArtifactError, ArtifactQuery};
@@ -51,7 +51,7 @@ impl Inner {
             });
         }
         let (mut gone, mut is_empty) = (Gone::default(), true);
-        self.each_record(id, |event| {
+        self.each_record(id, |_, event| {
             is_empty = false;
             if let SessionEvent::Artifact(_, change) = event {
                 gone.note(&change.artifact_id, change.status);
@@ -60,7 +60,7 @@ impl Inner {
         if is_empty {
             return Err(ArtifactError::UnknownSession(id.clone()));
         }
-        self.each_record(id, |event| {
+        self.each_record(id, |_, event| {
             if let SessionEvent::ArtifactAdded(mut artifact) = event {
                 if let Some(status) = gone.status_of(&artifact.artifact_id) {
                     Arc::make_mut(&mut artifact).status = status;
@@ -70,7 +70,37 @@ impl Inner {
         })
     }
 
-    fn each_record(&self, id: &SessionId, mut each: impl FnMut(SessionEvent)) -> Result<(), ArtifactError> {
+    /// One artifact, and the last sequence of its session that this takes into account; it reads journals until one has it.
+    pub(crate) fn find_recorded(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
+        let mut unreadable = None;
+        for session_id in self.catalogue.ids()? {
+            let (mut found, mut as_of) = (None, 0);
+            let read = self.each_record(&session_id, |meta, event| {
+                as_of = meta.seq;
+                match (event, &mut found) {
+                    (SessionEvent::ArtifactAdded(artifact), _) if artifact.artifact_id == *id => {
+                        found = Some(artifact);
+                    }
+                    (SessionEvent::Artifact(_, change), Some(artifact)) if change.artifact_id == *id => {
+                        change.apply(Arc::make_mut(artifact), meta.at);
+                    }
+                    _ => {}
+                }
+            });
+            match (read, found) {
+                (Ok(()), Some(artifact)) => return Ok((artifact, as_of)),
+                (Ok(()) | Err(ArtifactError::UnknownSession(_)), _) => {}
+                (Err(error), _) => unreadable = Some(error),
+            }
+        }
+        Err(unreadable.unwrap_or_else(|| ArtifactError::UnknownArtifact(id.clone())))
+    }
+
+    fn each_record(
+        &self,
+        id: &SessionId,
+        mut each: impl FnMut(RecordMeta, SessionEvent),
+    ) -> Result<(), ArtifactError> {
         let Some(home) = self.catalogue.home() else {
             return Ok(());
         };
@@ -80,11 +110,12 @@ impl Inner {
         }
         let mut reader = JournalReader::open(home, &stream)?;
         while let Some(record) = reader.next_record()? {
-            each(record.decode().map_err(|source| ArtifactError::Undecodable {
+            let event = record.decode().map_err(|source| ArtifactError::Undecodable {
                 session_id: id.clone(),
                 seq: record.seq,
                 source,
-            })?);
+            })?;
+            each(record.meta(), event);
         }
         Ok(())
     }
