@@ -230,8 +230,8 @@ fn a_disk_that_is_full() {
     ekstrack.ok(&["session", "create", "prod", "--cluster", "prod-eu", "--id", "s"]);
     ekstrack.ok(&["collection", "create", "s", "C", "--id", "c"]);
     let wrapper = in_a_namespace(
-        "mkdir full && mount -t tmpfs -o size=256k none full && cp -a data/. full && mount --move full data && \
-         { head -c 1M /dev/zero > data/ballast; true; } 2> /dev/null",
+        "mkdir full && mount -t tmpfs -o size=1m none full && cp -a data/. full && mount --move full data && \
+         { head -c 2M /dev/zero > data/ballast; true; } 2> /dev/null",
     );
     let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     // What needs more than the rest of a page.
