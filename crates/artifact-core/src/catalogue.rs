@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracking_journal::{
     DataDir, Journal, JournalError, JournalOptions, JournalReader, Position, Receipt, Record,
@@ -15,13 +15,15 @@ use tracking_model::{Fold, Session, SessionCommand, SessionEvent, SessionId, Str
 
 use crate::store::Vault;
 use crate::texts::VaultTexts;
-use crate::{ArtifactError, ArtifactIndex, IndexBatch, ManagerOptions};
+use crate::{ArtifactError, ArtifactIndex, IndexBatch, ManagerOptions, MemoryIndex};
 
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     home: Option<DataDir>,
     vault: Vault,
     index: Arc<dyn ArtifactIndex>,
+    /// The one in memory that took its place when it could not be written.
+    stand_in: OnceLock<MemoryIndex>,
     pub(crate) texts: VaultTexts,
     journal_options: JournalOptions,
     sessions: Mutex<HashMap<SessionId, Arc<SessionEntry>>>,
@@ -35,7 +37,15 @@ pub(crate) struct SessionEntry {
     written: AtomicBool,
     view: Mutex<View>,
     /// Up to where this process knows the index to be.
-    fed: Mutex<Option<Position>>,
+    fed: Mutex<Option<Fed>>,
+}
+
+/// How far an index was fed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fed {
+    pub(crate) position: Position,
+    /// Whether it is the one that stands in for the one that was given.
+    pub(crate) in_memory: bool,
 }
 
 #[derive(Debug)]
@@ -72,7 +82,7 @@ impl SessionEntry {
         StreamId::Session(self.id.clone())
     }
 
-    pub(crate) fn fed(&self) -> MutexGuard<'_, Option<Position>> {
+    pub(crate) fn fed(&self) -> MutexGuard<'_, Option<Fed>> {
         self.fed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -88,6 +98,7 @@ impl Catalogue {
             texts: VaultTexts::new(vault.clone(), options.text_bytes),
             vault,
             index: Arc::clone(&options.index),
+            stand_in: OnceLock::new(),
             journal_options: options.journal.clone(),
             sessions: Mutex::new(HashMap::new()),
         }
@@ -103,7 +114,21 @@ impl Catalogue {
     }
 
     pub(crate) fn index(&self) -> &dyn ArtifactIndex {
-        &*self.index
+        match self.stand_in.get() {
+            Some(index) => index,
+            None => &*self.index,
+        }
+    }
+
+    /// Whether the index was replaced by one in memory.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.stand_in.get().is_some()
+    }
+
+    /// Finds artifacts in memory from now on, for what is recorded must be found where nothing can be written; `false` if
+    /// that is so already, or would lose what was only in the index.
+    pub(crate) fn find_in_memory(&self) -> bool {
+        self.home.is_some() && self.stand_in.set(MemoryIndex::new()).is_ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<SessionEntry>>> {

@@ -195,7 +195,7 @@ impl<'a> Cleanup<'a> {
         }
         // Everything that is read from here on takes at least this record into account, and each of our own commits. If
         // anybody else changes an artifact the session refuses the next page as stale.
-        let mut as_of = inner.catalogue.refresh(id)?;
+        let mut as_of = inner.with_index(|| inner.catalogue.refresh(id))?;
         let mut page = Vec::with_capacity(PAGE);
         inner.each_artifact(query, |artifact| {
             // What points elsewhere is neither deleted nor said to be.

@@ -7,7 +7,7 @@ use tracking_model::{
 };
 
 use crate::manager::Inner;
-use crate::{ArtifactError, ArtifactQuery, TestArtifactsManager};
+use crate::{ArtifactError, TestArtifactsManager};
 
 /// How an artifact is deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl TestArtifactsManager {
 impl Inner {
     fn delete(self: &Arc<Self>, id: &ArtifactId, options: DeleteOptions) -> Result<Deletion, ArtifactError> {
         let DeleteOptions { reason, pinned } = options;
-        match self.change_artifact(id, &ArtifactAction::MarkDeleted { reason, pinned }) {
+        let artifact = match self.change_artifact(id, &ArtifactAction::MarkDeleted { reason, pinned }) {
             Err(ArtifactError::Refused(SessionCommandError::Transition {
                 artifact_id,
                 from: ArtifactStatus::Deleted,
@@ -91,8 +91,7 @@ impl Inner {
                 )));
             }
             done => done?,
-        }
-        let artifact = self.artifact(id)?;
+        };
         let bytes = match self.remove_bytes(&artifact) {
             Ok(bytes) => bytes,
             Err(error) => DeletedBytes::LeftBehind(error),
@@ -119,12 +118,9 @@ impl Inner {
 
     /// Whether another record of a session, deleted or not, names the same file.
     fn is_named_twice(&self, id: &SessionId, artifact: &Artifact) -> Result<bool, ArtifactError> {
-        let mut query = ArtifactQuery::new().in_session(id.clone());
-        query.statuses = ArtifactStatus::ALL.to_vec();
         let mut named = false;
-        self.each_artifact(query, |other| {
+        self.each_recorded(id, |other| {
             named |= other.artifact_id != artifact.artifact_id && other.local_path == artifact.local_path;
-            Ok(())
         })?;
         Ok(named)
     }

@@ -9,8 +9,8 @@ use std::thread;
 use tracking_journal::{Committed, JournalReader, Position};
 use tracking_model::{SessionEvent, SessionId, StreamId};
 
-use crate::catalogue::{Catalogue, SessionEntry, decode, is_another};
-use crate::{ArtifactError, IndexBatch, Unreadable};
+use crate::catalogue::{Catalogue, Fed, SessionEntry, decode, is_another};
+use crate::{ArtifactError, ArtifactIndex, IndexBatch, Unreadable};
 
 /// Most records that go to the index at a time. Each batch becomes one piece of the index, so fewer and larger ones are
 /// faster; they are held in memory, the next beside the one at work.
@@ -89,37 +89,42 @@ impl Catalogue {
         };
         let path = home.journal_path(&entry.stream());
         let mut fed = entry.fed();
+        // All of it goes to the same one, whatever takes its place meanwhile.
+        let in_memory = self.is_in_memory();
+        let index = self.index();
         let length = match fs::metadata(&path) {
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 *fed = None;
-                self.index().forget(id)?;
+                index.forget(id)?;
                 return Err(ArtifactError::UnknownSession(id.clone()));
             }
             Err(error) => return Err(ArtifactError::io("look at", path, error)),
         };
-        if let Some(position) = *fed
-            && position.offset == length
+        if let Some(fed) = *fed
+            && fed.in_memory == in_memory
+            && fed.position.offset == length
         {
             told(length);
-            return Ok(position.head.seq);
+            return Ok(fed.position.head.seq);
         }
-        let known = self.index().position(id)?;
-        let position = match self.feed(&entry, known, length, told) {
+        let known = index.position(id)?;
+        let position = match self.feed(index, &entry, known, length, told) {
             // A journal that was replaced, by a repair or by hand, does not go on where the old one ended.
             Err(ArtifactError::Journal(error)) if known.is_some() && is_another(&error) => {
-                self.index().forget(id)?;
-                self.feed(&entry, None, length, told)?
+                index.forget(id)?;
+                self.feed(index, &entry, None, length, told)?
             }
             fed => fed?,
         };
-        *fed = position;
+        *fed = position.map(|position| Fed { position, in_memory });
         Ok(position.map_or(0, |position| position.head.seq))
     }
 
     /// Passes the records after `known` to the index; tells where it then stands.
     fn feed(
         &self,
+        index: &dyn ArtifactIndex,
         entry: &SessionEntry,
         known: Option<Position>,
         length: u64,
@@ -132,7 +137,7 @@ impl Catalogue {
         };
         let mut at = known;
         let mut apply = |batch: IndexBatch| -> Result<(), ArtifactError> {
-            self.index().apply(&batch, &self.texts)?;
+            index.apply(&batch, &self.texts)?;
             at = batch.position;
             told(at.map_or(0, |position| position.offset));
             Ok(())

@@ -1,11 +1,12 @@
 //! Finding artifacts, and changing what is recorded of them.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracking_model::{
-    Artifact, ArtifactAction, ArtifactId, ChangeArtifact, SessionCommand, SessionCommandError, SessionId,
-    Span, Timestamp,
+    Artifact, ArtifactAction, ArtifactId, ChangeArtifact, SessionCommand, SessionCommandError, SessionEvent,
+    SessionId, Span, Timestamp,
 };
 
 use crate::manager::Inner;
@@ -144,11 +145,8 @@ impl TestArtifactsManager {
         remove: Vec<Arc<str>>,
     ) -> Result<Arc<Artifact>, ArtifactError> {
         let id = id.clone();
-        self.run(move |inner| {
-            inner.change_artifact(&id, &ArtifactAction::Tag { add, remove })?;
-            inner.artifact(&id)
-        })
-        .await
+        self.run(move |inner| inner.change_artifact(&id, &ArtifactAction::Tag { add, remove }))
+            .await
     }
 
     /// Where an artifact's bytes are on disk; `None` in memory, and where they are not here.
@@ -160,9 +158,31 @@ impl TestArtifactsManager {
 }
 
 impl Inner {
-    /// Asks the index, once more if it was found to be useless and is empty now.
-    fn with_index<T>(&self, ask: impl Fn() -> Result<T, ArtifactError>) -> Result<T, ArtifactError> {
+    /// Asks the index, and one in memory where it cannot be written, for what is recorded must be found all the same.
+    pub(crate) fn with_index<T>(
+        &self,
+        ask: impl Fn() -> Result<T, ArtifactError>,
+    ) -> Result<T, ArtifactError> {
+        match self.with_own_index(&ask) {
+            Err(ArtifactError::Index(error))
+                if matches!(error.kind, IndexErrorKind::Full | IndexErrorKind::Unavailable)
+                    && self.catalogue.home().is_some() =>
+            {
+                if self.catalogue.find_in_memory() {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "searching without the index, which is slower");
+                }
+                self.with_own_index(&ask)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Asks the index, again if it was found to be useless and is empty now, or if another took its place meanwhile.
+    fn with_own_index<T>(&self, ask: impl Fn() -> Result<T, ArtifactError>) -> Result<T, ArtifactError> {
+        let in_memory = self.catalogue.is_in_memory();
         match ask() {
+            _ if in_memory != self.catalogue.is_in_memory() => ask(),
             Err(ArtifactError::Index(error)) if error.kind == IndexErrorKind::Reset => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "building the search index anew");
@@ -174,7 +194,28 @@ impl Inner {
     }
 
     pub(crate) fn artifact(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
-        self.with_index(|| self.look_up(id))
+        self.artifact_as_of(id).map(|(artifact, _)| artifact)
+    }
+
+    /// An artifact, and the last sequence of its session that this takes into account. The journals tell where the index
+    /// does not: deleting must be possible on a full disk.
+    fn artifact_as_of(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
+        let asked = self.with_own_index(|| {
+            let session_id = self.look_up(id)?.session_id.clone();
+            let as_of = match self.catalogue.refresh(&session_id) {
+                Err(ArtifactError::UnknownSession(_)) => 0,
+                refreshed => refreshed?,
+            };
+            Ok((self.look_up(id)?, as_of))
+        });
+        match asked {
+            Err(ArtifactError::Index(error)) if self.catalogue.home().is_some() => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, artifact = %id, "looking for the artifact in the journals");
+                self.find_recorded(id)
+            }
+            asked => asked,
+        }
     }
 
     fn look_up(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
@@ -248,12 +289,20 @@ impl Inner {
         mut each: impl FnMut(Arc<Artifact>) -> Result<(), ArtifactError>,
     ) -> Result<(), ArtifactError> {
         let mut query = query.with_limit(PAGE);
-        for unreadable in self.refresh_for(&query)? {
-            let error: &dyn std::error::Error = &unreadable.error;
-            tracing::warn!(session = %unreadable.session_id, error, "passing over a session that cannot be read");
-        }
+        // Whether what was added before this call is in the index: one that takes its place is empty.
+        let is_fed = Cell::new(false);
         loop {
-            let found = self.catalogue.index().query(&query)?;
+            let found = self.with_index(|| {
+                if !is_fed.replace(false) {
+                    for unreadable in self.refresh_for(&query)? {
+                        let error: &dyn std::error::Error = &unreadable.error;
+                        tracing::warn!(session = %unreadable.session_id, error, "passing over a session that cannot be read");
+                    }
+                }
+                let found = self.catalogue.index().query(&query)?;
+                is_fed.set(true);
+                Ok(found)
+            })?;
             found.artifacts.into_iter().try_for_each(&mut each)?;
             match found.next {
                 Some(next) => query.after = Some(next),
@@ -262,25 +311,31 @@ impl Inner {
         }
     }
 
-    /// Changes an artifact as its record is now; looks again where someone else changed it meanwhile.
+    /// Changes an artifact as its record is now; looks again where someone else changed it meanwhile. Returns its record
+    /// after that, which follows from the change: nothing that fails afterwards can make a recorded change a failure.
     pub(crate) fn change_artifact(
         self: &Arc<Self>,
         id: &ArtifactId,
         action: &ArtifactAction,
-    ) -> Result<(), ArtifactError> {
+    ) -> Result<Arc<Artifact>, ArtifactError> {
         loop {
-            let session_id = self.artifact(id)?.session_id.clone();
-            let as_of = self.catalogue.refresh(&session_id)?;
-            let artifact = self.artifact(id)?;
+            let (mut artifact, as_of) = self.artifact_as_of(id)?;
             let change = ChangeArtifact {
-                artifact,
+                artifact: Arc::clone(&artifact),
                 as_of,
                 action: action.clone(),
             };
-            match self.submit(&session_id, SessionCommand::ChangeArtifact(Box::new(change))) {
-                Err(ArtifactError::Refused(SessionCommandError::Stale { .. })) => {}
-                submitted => return submitted,
+            let command = SessionCommand::ChangeArtifact(Box::new(change));
+            let receipt = match self.submit(&artifact.session_id, command) {
+                Err(ArtifactError::Refused(SessionCommandError::Stale { .. })) => continue,
+                submitted => submitted?,
+            };
+            for record in receipt.records() {
+                if let SessionEvent::Artifact(_, change) = &record.event {
+                    change.apply(Arc::make_mut(&mut artifact), record.meta.at);
+                }
             }
+            return Ok(artifact);
         }
     }
 }

@@ -105,7 +105,7 @@ impl Inner {
                 Err(error) => Err(error),
             };
             match done {
-                Ok(()) => noted.push(id),
+                Ok(_) => noted.push(id),
                 Err(ArtifactError::Refused(SessionCommandError::OutcomeSettled { .. })) => {}
                 Err(error) => {
                     first_error.get_or_insert(error);

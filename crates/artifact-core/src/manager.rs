@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tracking_journal::DataDir;
-use tracking_model::{SessionCommand, SessionId};
+use tracking_journal::{DataDir, Receipt};
+use tracking_model::{Session, SessionCommand, SessionId};
 
 use crate::catalogue::Catalogue;
 use crate::executor::off_executor;
@@ -122,12 +122,12 @@ impl Inner {
         self: &Arc<Self>,
         id: &SessionId,
         command: SessionCommand,
-    ) -> Result<(), ArtifactError> {
+    ) -> Result<Receipt<Session>, ArtifactError> {
         // Looking first keeps an unknown id from becoming an empty journal.
         self.catalogue.look(id, |_| ())?;
         let entry = self.catalogue.entry(id);
-        self.catalogue.submit(&entry, command)?;
+        let receipt = self.catalogue.submit(&entry, command)?;
         self.snapshot_later(id);
-        Ok(())
+        Ok(receipt)
     }
 }

@@ -78,35 +78,46 @@ impl Inner {
             return Ok(known);
         }
         match self.recorded_in(&known.session_id, id) {
-            Ok(Some(artifact)) => return Ok(artifact),
-            Ok(None) | Err(ArtifactError::UnknownSession(_)) => {}
-            Err(error) => return Err(error),
+            Ok(Some((artifact, _))) => Ok(artifact),
+            // The index is wrong about the session.
+            Ok(None) | Err(ArtifactError::UnknownSession(_)) => Ok(self.find_recorded(id)?.0),
+            Err(error) => Err(error),
         }
-        // The index is wrong about the session.
-        for session_id in self.catalogue.ids()? {
-            if let Some(artifact) = self.recorded_in(&session_id, id)? {
-                return Ok(artifact);
-            }
-        }
-        Err(ArtifactError::UnknownArtifact(id.clone()))
     }
 
+    /// One artifact, and the last sequence of its session that this takes into account; it reads journals until one has it.
+    pub(crate) fn find_recorded(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
+        let mut unreadable = None;
+        for session_id in self.catalogue.ids()? {
+            match self.recorded_in(&session_id, id) {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) | Err(ArtifactError::UnknownSession(_)) => {}
+                Err(error) => unreadable = Some(error),
+            }
+        }
+        Err(unreadable.unwrap_or_else(|| ArtifactError::UnknownArtifact(id.clone())))
+    }
+
+    /// As [`Self::find_recorded`], in one session.
     fn recorded_in(
         &self,
         session_id: &SessionId,
         id: &ArtifactId,
-    ) -> Result<Option<Arc<Artifact>>, ArtifactError> {
-        let mut recorded: Option<Arc<Artifact>> = None;
-        self.each_record(session_id, |meta, event| match event {
-            SessionEvent::ArtifactAdded(artifact) if artifact.artifact_id == *id => recorded = Some(artifact),
-            SessionEvent::Artifact(_, change) if change.artifact_id == *id => {
-                if let Some(artifact) = &mut recorded {
+    ) -> Result<Option<(Arc<Artifact>, u64)>, ArtifactError> {
+        let (mut found, mut as_of) = (None, 0);
+        self.each_record(session_id, |meta, event| {
+            as_of = meta.seq;
+            match (event, &mut found) {
+                (SessionEvent::ArtifactAdded(artifact), _) if artifact.artifact_id == *id => {
+                    found = Some(artifact);
+                }
+                (SessionEvent::Artifact(_, change), Some(artifact)) if change.artifact_id == *id => {
                     change.apply(Arc::make_mut(artifact), meta.at);
                 }
+                _ => {}
             }
-            _ => {}
         })?;
-        Ok(recorded)
+        Ok(found.map(|artifact| (artifact, as_of)))
     }
 
     fn each_record(

@@ -21,9 +21,16 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const KEPT_READERS: usize = 4;
 /// Prepared statements that are kept for each connection.
 const KEPT_STATEMENTS: usize = 64;
-/// Caches of pages, in KiB: so many connections are open at most times that memory stays small.
-const WRITER_CACHE: i64 = 32 << 10;
-const READER_CACHE: i64 = 4 << 10;
+/// Caches, in pages, for SQLite converts bytes by the size that pages have before it has read the file: so few connections
+/// are open that memory stays small.
+const WRITER_CACHE: i64 = 2048;
+const READER_CACHE: i64 = 512;
+/// Bytes of a page in a new file: few large writes build it faster. Leaves of full-text search stay smaller than that, for
+/// whole ones are read to go backwards.
+const PAGE_SIZE: i64 = 16 << 10;
+
+/// The log is copied into the file when it has so many pages.
+const LOG_PAGES: i64 = 4000;
 
 /// The database file, open.
 #[derive(Debug)]
@@ -208,7 +215,7 @@ fn remove(path: &Path) -> Result<(), Cause> {
     Ok(())
 }
 
-fn connect(path: &Path, cache_kib: i64) -> Result<Connection, Cause> {
+fn connect(path: &Path, cache_pages: i64) -> Result<Connection, Cause> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -223,7 +230,7 @@ fn connect(path: &Path, cache_kib: i64) -> Result<Connection, Cause> {
     ] {
         connection.set_db_config(config, on)?;
     }
-    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    connection.pragma_update(None, "cache_size", cache_pages)?;
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
@@ -245,9 +252,12 @@ fn prepare(connection: &Connection, is_new: bool) -> Result<(), Cause> {
             return Err(Cause::Foreign("it is of another version"));
         }
     }
+    if is_new {
+        connection.pragma_update(None, "page_size", PAGE_SIZE)?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     if is_new {
         connection.execute_batch(&format!(
             "BEGIN IMMEDIATE; PRAGMA application_id = {}; PRAGMA user_version = {}; {} {} COMMIT;",

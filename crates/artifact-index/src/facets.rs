@@ -13,6 +13,8 @@ use tracking_model::{Artifact, ArtifactStatus};
 
 /// Most parts of a name that are looked for.
 const MOST_NAME_PARTS: usize = 4;
+/// Longer words of names are not looked for; indexed are all to a greater length.
+const MOST_WORD_BYTES: usize = 64;
 
 /// What kind of facet a word is: its first letter.
 #[derive(Debug, Clone, Copy)]
@@ -167,11 +169,14 @@ fn sizes(query: &ArtifactQuery) -> impl Iterator<Item = String> {
     sizes.map(|size| plain(Kind::Size, &size.to_string()))
 }
 
-/// Some of the parts that a name must have to match: each costs a list, and few of them leave few candidates. Those with
-/// digits are rarer than others (signs are not: most names end alike), and parts that do not overlap say more.
+/// Some of the parts that a name must have to match: each costs a list, and few of them leave few candidates. Whole words
+/// are rarer than parts, those with digits are rarer than others (signs are not: most names end alike), and parts that do
+/// not overlap say more.
 fn parts_of(pattern: &NamePattern) -> Vec<String> {
     let mut parts = Vec::new();
+    let mut words = Vec::new();
     for literal in pattern.literals() {
+        words.extend(whole_words(&literal).map(|word| plain(Kind::InName, word)));
         let mut at = 0;
         name_parts(&literal, |part| {
             let digits = part.chars().filter(char::is_ascii_digit).count();
@@ -181,8 +186,30 @@ fn parts_of(pattern: &NamePattern) -> Vec<String> {
     }
     parts.sort_unstable();
     parts.dedup();
-    parts.truncate(MOST_NAME_PARTS);
-    parts.into_iter().map(|(_, _, part)| part).collect()
+    words.sort_unstable_by_key(|word| std::cmp::Reverse(word.len()));
+    words.dedup();
+    words.extend(parts.into_iter().map(|(_, _, part)| part));
+    words.truncate(MOST_NAME_PARTS);
+    words
+}
+
+/// The words of a literal that are words of each name that it is a part of: those that end within it, before and after.
+/// Where other letters than those of ASCII stand beside them, lower case may have moved the end of a word.
+fn whole_words(literal: &str) -> impl Iterator<Item = &str> {
+    let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii() && !c.is_ascii_alphanumeric());
+    let words = literal.split(|c: char| !c.is_ascii_alphanumeric());
+    let mut at = 0;
+    words.filter(move |word| {
+        let (before, after) = (literal.get(..at), literal.get(at + word.len()..));
+        at += word.len();
+        at += literal
+            .get(at..)
+            .and_then(|rest| rest.chars().next())
+            .map_or(0, char::len_utf8);
+        (2..=MOST_WORD_BYTES).contains(&word.len())
+            && is_end(before.and_then(|before| before.chars().next_back()))
+            && is_end(after.and_then(|after| after.chars().next()))
+    })
 }
 
 /// An expression for one of several words; `None` if there are none.
@@ -198,4 +225,19 @@ fn any(words: impl Iterator<Item = String>) -> Option<String> {
 /// A word as FTS5 takes it; no word has a quote.
 pub(crate) fn quoted(word: &str) -> String {
     format!("\"{word}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_words_end_within_the_literal() {
+        let words = |literal: &'static str| whole_words(literal).collect::<Vec<_>>();
+        assert_eq!(words("node-1234-"), ["1234"]);
+        assert_eq!(words(".node.12.log"), ["node", "12"]);
+        assert!(words("node").is_empty());
+        assert!(words("-i\u{307}- ä.xy").is_empty());
+        assert_eq!(words("äb-cd.ef"), ["cd"]);
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use artifact_core::{ArtifactQuery, MAX_RANKED, Matches, PageCursor, Sort};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use tracking_model::Artifact;
 
 use crate::error::Cause;
@@ -104,15 +104,17 @@ impl<'a> Search<'a> {
         if let Some(mut candidates) = self.candidates(direction)? {
             let mut fetch = self
                 .at
-                .prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
+                .prepare_cached("SELECT id, session, record, name_key FROM artifact WHERE id = ?1")?;
             while let Some(id) = candidates.next()? {
                 let mut rows = fetch.query([id])?;
                 let Some(row) = rows.next()? else {
                     return Err(Cause::Foreign("it has words of an artifact that it has not"));
                 };
-                let stored = Stored::read(row)?;
+                let stored = clusters.read(row)?;
                 drop(rows);
-                if clusters.matches(&stored)? && !each(stored)? {
+                if let Some(stored) = stored
+                    && !each(stored)?
+                {
                     break;
                 }
             }
@@ -120,17 +122,18 @@ impl<'a> Search<'a> {
         }
         let sql = match direction {
             Direction::Newest => {
-                "SELECT id, session, record FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC"
+                "SELECT id, session, record, name_key FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC"
             }
             Direction::Oldest => {
-                "SELECT id, session, record FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+                "SELECT id, session, record, name_key FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
             }
         };
         let mut statement = self.at.prepare_cached(sql)?;
         let mut rows = statement.query([self.low, self.high])?;
         while let Some(row) = rows.next()? {
-            let stored = Stored::read(row)?;
-            if clusters.matches(&stored)? && !each(stored)? {
+            if let Some(stored) = clusters.read(row)?
+                && !each(stored)?
+            {
                 break;
             }
         }
@@ -192,7 +195,7 @@ impl<'a> Search<'a> {
         });
         let mut fetch = self
             .at
-            .prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
+            .prepare_cached("SELECT id, session, record, name_key FROM artifact WHERE id = ?1")?;
         let mut clusters = Clusters::new(self);
         let mut page = Page::new(self.query);
         for (key, id) in keyed {
@@ -201,9 +204,9 @@ impl<'a> Search<'a> {
             }
             let mut rows = fetch.query([id])?;
             let Some(row) = rows.next()? else { continue };
-            let stored = Stored::read(row)?;
+            let stored = clusters.read(row)?;
             drop(rows);
-            if clusters.matches(&stored)? {
+            if let Some(stored) = stored {
                 page.offer(stored.artifact);
             }
             if self.is_past(&key, id, &page) {
@@ -223,21 +226,21 @@ impl<'a> Search<'a> {
             )),
             None => None,
         };
-        let mut clusters = Clusters::new(self);
+        let mut clusters = Clusters::new(self).with_needles()?;
         let mut page = Page::new(self.query);
         for (sql, bounds) in self.scans() {
             let mut statement = self.at.prepare_cached(sql)?;
             let mut rows = statement.query(params_from_iter(bounds))?;
             while let Some(row) = rows.next()? {
-                let stored = Stored::read(row)?;
-                let (id, key) = (stored.id, Key::of(row.get(3)?));
-                let mut found = clusters.matches(&stored)?;
+                let (id, key) = (row.get(0)?, Key::of(row.get(4)?));
+                let mut found = clusters.read(row)?;
                 if let Some((statement, expression)) = &mut has_words
-                    && found
+                    && found.is_some()
+                    && !statement.exists(params![*expression, id])?
                 {
-                    found = statement.exists(params![*expression, id])?;
+                    found = None;
                 }
-                if found {
+                if let Some(stored) = found {
                     page.offer(stored.artifact);
                 }
                 if self.is_past(&key, id, &page) {
@@ -254,7 +257,7 @@ impl<'a> Search<'a> {
         if self.query.sort == Sort::Name {
             let from = after.and_then(PageCursor::name).unwrap_or("").to_owned();
             return vec![(
-                "SELECT id, session, record, name_key FROM artifact \
+                "SELECT id, session, record, name_key, name_key FROM artifact \
                  WHERE name_key >= ?1 ORDER BY name_key, id DESC",
                 vec![Value::Text(from)],
             )];
@@ -267,14 +270,14 @@ impl<'a> Search<'a> {
         let mut scans = Vec::new();
         if after.is_none_or(|after| after.size().is_some()) {
             scans.push((
-                "SELECT id, session, record, size FROM artifact \
+                "SELECT id, session, record, name_key, size FROM artifact \
                  WHERE size BETWEEN ?1 AND ?2 ORDER BY size DESC, id DESC",
                 vec![Value::Integer(least), Value::Integer(most)],
             ));
         }
         if self.query.min_size.is_none() && self.query.max_size.is_none() {
             scans.push((
-                "SELECT id, session, record, size FROM artifact \
+                "SELECT id, session, record, name_key, size FROM artifact \
                  WHERE size IS NULL ORDER BY id DESC",
                 Vec::new(),
             ));
@@ -327,6 +330,8 @@ struct Clusters<'s> {
     at: &'s Connection,
     query: &'s ArtifactQuery,
     names: HashMap<i64, String>,
+    /// Texts that the record of each match has: reading records is what costs where few match.
+    needles: Vec<String>,
 }
 
 impl<'s> Clusters<'s> {
@@ -335,7 +340,47 @@ impl<'s> Clusters<'s> {
             at: search.at,
             query: search.query,
             names: HashMap::new(),
+            needles: Vec::new(),
         }
+    }
+
+    /// Has records searched for what they must say, as it was written, before they are read.
+    fn with_needles(mut self) -> Result<Self, Cause> {
+        let query = self.query;
+        let mut needed = |key: &str, value: Option<serde_json::Result<String>>| -> Result<(), Cause> {
+            if let Some(value) = value {
+                self.needles.push(format!("\"{key}\":{}", value?));
+            }
+            Ok(())
+        };
+        needed("session_id", query.session_id.as_ref().map(serde_json::to_string))?;
+        needed(
+            "collection_id",
+            query.collection_id.as_ref().map(serde_json::to_string),
+        )?;
+        needed("upgrade_id", query.upgrade_id.as_ref().map(serde_json::to_string))?;
+        needed("task_id", query.task_id.as_ref().map(serde_json::to_string))?;
+        if let [one] = query.types.as_slice() {
+            needed("artifact_type", Some(serde_json::to_string(one)))?;
+        }
+        Ok(self)
+    }
+
+    /// An artifact if it matches: `SELECT id, session, record, name_key`.
+    fn read(&mut self, row: &Row<'_>) -> Result<Option<Stored>, Cause> {
+        if let Some(name) = &self.query.name
+            && !name.matches(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)
+        {
+            return Ok(None);
+        }
+        if !self.needles.is_empty() {
+            let record = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+            if !self.needles.iter().all(|needle| record.contains(needle)) {
+                return Ok(None);
+            }
+        }
+        let stored = Stored::read(row)?;
+        Ok(self.matches(&stored)?.then_some(stored))
     }
 
     fn matches(&mut self, stored: &Stored) -> Result<bool, Cause> {

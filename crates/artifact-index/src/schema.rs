@@ -5,7 +5,7 @@
 //! rows of one session never share a microsecond, so it is 0 but for what was taken over from elsewhere.
 
 /// Changes with the tables and with whatever decides what stands in them: another one is built anew.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 /// `eksx`: tells our file from other databases.
 pub(crate) const APPLICATION: i32 = 0x656b_7378;
 
@@ -47,8 +47,8 @@ CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, instance);
 
 /// Larger pieces in memory before they are written, and fewer merges of them: twice as fast to build.
 pub(crate) const SETTINGS: &str = "
-INSERT INTO words(words, rank) VALUES ('hashsize', 4194304);
-INSERT INTO facets(facets, rank) VALUES ('hashsize', 4194304);
+INSERT INTO words(words, rank) VALUES ('hashsize', 16777216), ('automerge', 8);
+INSERT INTO facets(facets, rank) VALUES ('hashsize', 16777216), ('automerge', 8);
 ";
 
 /// What sorting by size and by name needs. Names and sizes come in no order, so keeping these in order while very many

@@ -4,9 +4,11 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use crate::error::Cause;
 
-/// How many row numbers are asked for at first; four times as many each time.
+/// How many row numbers are asked for at first; four times as many each time, as long as they are used.
 const FIRST: i64 = 64;
 const MOST: i64 = 4096;
+/// Fewer are asked for, down to these, where a rarer list leads and all but one are passed over.
+const FEWEST: i64 = 4;
 
 /// In which direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub(crate) struct Stream<'c> {
     /// The next ones, in reverse.
     buffer: Vec<i64>,
     chunk: i64,
+    /// How many of those that were asked for last were looked at.
+    used: usize,
 }
 
 impl<'c> Stream<'c> {
@@ -65,6 +69,7 @@ impl<'c> Stream<'c> {
             high,
             buffer: Vec::new(),
             chunk: FIRST,
+            used: 0,
         })
     }
 
@@ -77,13 +82,27 @@ impl<'c> Stream<'c> {
         // What was passed over in the buffer is a step of the same search.
         if let Some(at) = self.buffer.iter().rposition(|id| beyond(*id)) {
             self.buffer.truncate(at + 1);
+            self.used += 1;
             return Ok(self.buffer.last().copied());
         }
         self.buffer.clear();
-        match self.direction {
-            Direction::Newest => self.high = self.high.min(from),
-            Direction::Oldest => self.low = self.low.max(from),
+        let skips = match self.direction {
+            Direction::Newest => from < self.high,
+            Direction::Oldest => from > self.low,
+        };
+        if skips {
+            match self.direction {
+                Direction::Newest => self.high = from,
+                Direction::Oldest => self.low = from,
+            }
         }
+        if self.used > 0 {
+            self.chunk = match (skips, self.used) {
+                (true, 1) => (self.chunk / 4).max(FEWEST),
+                _ => (self.chunk * 4).min(MOST),
+            };
+        }
+        self.used = 1;
         self.fill()?;
         Ok(self.buffer.last().copied())
     }
@@ -103,7 +122,6 @@ impl<'c> Stream<'c> {
             (Some(last), Direction::Newest) => self.high = last.saturating_sub(1),
             (Some(last), Direction::Oldest) => self.low = last.saturating_add(1),
         }
-        self.chunk = (self.chunk * 4).min(MOST);
         self.buffer.reverse();
         Ok(())
     }
@@ -112,6 +130,8 @@ impl<'c> Stream<'c> {
 /// What all of some streams have in common; there is at least one.
 pub(crate) struct Common<'c> {
     streams: Vec<Stream<'c>>,
+    /// The one that passed over most of the others' last, and so is asked first.
+    leader: usize,
     from: Option<i64>,
     direction: Direction,
 }
@@ -124,6 +144,7 @@ impl<'c> Common<'c> {
         };
         Self {
             streams,
+            leader: 0,
             from: Some(from),
             direction,
         }
@@ -136,7 +157,7 @@ impl<'c> Common<'c> {
         };
         let mut agreed = 0;
         // Each that has not the wanted one names the next that it has; until all agree.
-        for turn in (0..self.streams.len()).cycle() {
+        for turn in (0..self.streams.len()).cycle().skip(self.leader) {
             let Some(stream) = self.streams.get_mut(turn) else {
                 break;
             };
@@ -147,6 +168,9 @@ impl<'c> Common<'c> {
             if found == wanted {
                 agreed += 1;
             } else {
+                if agreed > 0 {
+                    self.leader = turn;
+                }
                 wanted = found;
                 agreed = 1;
             }

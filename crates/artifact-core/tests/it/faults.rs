@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use artifact_core::{
-    ArtifactError, ArtifactIndex, FileKind, ImportOptions, IndexBatch, MemoryIndex, NoTexts, Problem,
-    SourceError, StoreErrorKind, TestArtifactsManager, VerifyScope,
+    ArtifactError, ArtifactIndex, ArtifactQuery, DeleteOptions, DeletedBytes, FileKind, ImportOptions,
+    IndexBatch, IndexError, IndexErrorKind, MemoryIndex, MockArtifactIndex, NoTexts, Problem, SourceError,
+    StoreErrorKind, TestArtifactsManager, TextQuery, VerifyScope,
 };
 use rustix::fs::{CWD, FileType, Mode};
 use tracking_journal::{Committed, DataDir};
-use tracking_model::{ArtifactName, NewArtifact, RecordMeta, SessionEvent, Timestamp};
+use tracking_model::{ArtifactName, ArtifactStatus, NewArtifact, RecordMeta, SessionEvent, Timestamp};
 
 use crate::support::{Fixture, open, options};
 
@@ -380,4 +381,64 @@ async fn fault_36_a_tampered_record_reads_nothing_outside() {
         refused += 1;
     }
     println!("FAULT row=36 name=tampered refused={refused} read_outside=0");
+}
+
+/// An index that cannot be written any more.
+fn an_index_that_is(kind: IndexErrorKind) -> MockArtifactIndex {
+    let mut index = MockArtifactIndex::new();
+    index.expect_position().returning(|_| Ok(None));
+    index.expect_sessions().returning(|| Ok(Vec::new()));
+    index.expect_artifact().returning(|_| Ok(None));
+    index.expect_apply().returning(move |_, _| {
+        Err(IndexError {
+            index: "search",
+            operation: "update",
+            kind,
+            source: "no space left on device".into(),
+        })
+    });
+    index
+}
+
+#[tokio::test]
+async fn fault_11_what_is_recorded_is_found_and_changed_where_the_index_is_full() {
+    for kind in [
+        IndexErrorKind::Full,
+        IndexErrorKind::Unavailable,
+        IndexErrorKind::Failed,
+    ] {
+        let fixture = Fixture::new().await;
+        let added = add(&fixture, fixture.source("a.log", b"evidence")).await.unwrap();
+        fixture.manager.close().await.unwrap();
+
+        let data = DataDir::open(fixture.dir.path().join("data")).unwrap();
+        let given = options().with_index(Arc::new(an_index_that_is(kind)));
+        let manager = TestArtifactsManager::new(data, given);
+        let id = &added.artifact_id;
+        for tag in ["x", "y"] {
+            let tagged = manager.tag_artifact(id, vec![tag.into()], Vec::new()).await;
+            assert!(tagged.unwrap().tags.contains(&tag.into()));
+        }
+        assert_eq!(manager.artifact(id).await.unwrap().tags.len(), 2);
+        let text = ArtifactQuery::new().with_text(TextQuery::new("evidence").unwrap());
+        let found = manager.search_artifacts(text.clone()).await;
+        if kind == IndexErrorKind::Failed {
+            assert!(matches!(found, Err(ArtifactError::Index(_))), "{found:?}");
+        } else {
+            assert_eq!(found.unwrap().artifacts.len(), 1);
+        }
+        let deleted = manager
+            .delete_artifact(id, DeleteOptions::default())
+            .await
+            .unwrap();
+        assert_eq!(deleted.artifact.status, ArtifactStatus::Deleted);
+        assert!(matches!(deleted.bytes, DeletedBytes::Removed));
+        let again = manager.artifact(id).await.unwrap();
+        assert_eq!(again, deleted.artifact);
+        if kind != IndexErrorKind::Failed {
+            assert!(manager.search_artifacts(text).await.unwrap().artifacts.is_empty());
+            manager.close().await.unwrap();
+        }
+    }
+    println!("FAULT row=11 name=index_full kinds=3 changes_refused=0");
 }

@@ -152,7 +152,7 @@ fn text_query() -> impl Strategy<Value = TextQuery> {
 }
 
 fn query() -> impl Strategy<Value = ArtifactQuery> {
-    const PATTERNS: [&str; 14] = [
+    const PATTERNS: [&str; 15] = [
         "log",
         "LOG",
         "*.log",
@@ -164,6 +164,7 @@ fn query() -> impl Strategy<Value = ArtifactQuery> {
         "größe",
         "İ*",
         "S.T",
+        "T.log.",
         "?????????*",
         "%_",
         "*",

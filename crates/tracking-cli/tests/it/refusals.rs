@@ -224,8 +224,8 @@ fn a_disk_that_is_full() {
     ekstrack.ok(&["session", "create", "prod", "--cluster", "prod-eu", "--id", "s"]);
     ekstrack.ok(&["collection", "create", "s", "C", "--id", "c"]);
     let wrapper = in_a_namespace(
-        "mkdir full && mount -t tmpfs -o size=256k none full && cp -a data/. full && mount --move full data && \
-         { head -c 1M /dev/zero > data/ballast; true; } 2> /dev/null",
+        "mkdir full && mount -t tmpfs -o size=1m none full && cp -a data/. full && mount --move full data && \
+         { head -c 2M /dev/zero > data/ballast; true; } 2> /dev/null",
     );
     let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     // What needs more than the rest of a page.
@@ -240,6 +240,37 @@ fn a_disk_that_is_full() {
         fs::remove_dir(ekstrack.home().join("full")).unwrap();
     }
     check("full", &told.replace(&large, "log=<5,000 bytes>"));
+}
+
+#[test]
+fn artifacts_are_tagged_and_removed_on_a_disk_that_is_full() {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["session", "create", "prod", "--cluster", "prod-eu", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "C", "--id", "c"]);
+    // No index yet: its first page does not fit.
+    fs::write(ekstrack.home().join("large.log"), "evidence\n".repeat(50_000)).unwrap();
+    let added = ekstrack.json(&["artifact", "add", "s", "c", "large.log"]);
+    let id = added["artifact_id"].as_str().unwrap();
+    let commands = format!(
+        "set -e; \"$0\" artifact tag {id} t; \"$0\" artifact tag {id} u; \"$0\" search evidence --json; \
+         \"$0\" artifact rm {id}; test ! -e data/artifacts/s/c/large.log; \
+         \"$0\" artifact show {id} --json"
+    );
+    let mut wrapper = in_a_namespace(
+        "mkdir full && mount -t tmpfs -o size=1m none full && cp -a data/. full && rm -f full/index.sqlite* && \
+         mount --move full data && { head -c 2M /dev/zero > data/ballast; true; } 2> /dev/null",
+    );
+    let last = wrapper.len() - 1;
+    wrapper[last] = wrapper[last].replace("\"$0\" \"$@\"", &format!("{{ {commands}; }}"));
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let output = ekstrack.output_by(&wrapper, &[]);
+    let told = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("\"deleted\""), "{told}");
 }
 
 #[test]
