@@ -124,7 +124,7 @@ impl ProgressTracker {
 
     /// Adds a task unless it is there already, with the same name, type and parent: for an agent that was restarted
     /// after a crash and goes on where it stopped. Returns the task's status, which stays as it is: what is
-    /// `completed` need not be done again, and what `failed` takes a [`retry`](Self::retry).
+    /// `completed` need not be done again, and what `failed` takes a [`retry_task`](Self::retry_task).
     ///
     /// # Errors
     /// As [`Self::add_task`], and [`CommandError::TaskExists`] if the id belongs to another task.
