@@ -124,7 +124,7 @@ impl ProgressTracker {
 
     /// Adds a task unless it is there already, with the same name, type and parent: for an agent that was restarted
     /// after a crash and goes on where it stopped. Returns the task's status, which stays as it is: what is
-    /// `completed` need not be done again, and what `failed` takes a [`retry_task`](Self::retry_task).
+    /// `completed` need not be done again, and what `failed` takes a [`retry`](Self::retry).
     ///
     /// # Errors
     /// As [`Self::add_task`], and [`CommandError::TaskExists`] if the id belongs to another task.
@@ -245,7 +245,7 @@ impl ProgressTracker {
     ///
     /// # Errors
     /// It is unknown or has not failed.
-    pub async fn retry_task(&self, task_id: impl AsRef<str>) -> Result<ProgressEvent, ProgressError> {
+    pub async fn retry(&self, task_id: impl AsRef<str>) -> Result<ProgressEvent, ProgressError> {
         self.task(task_id, TaskAction::Retry { message: None }).await
     }
 

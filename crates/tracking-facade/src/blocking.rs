@@ -223,7 +223,7 @@ blocking! { ProgressTracker, progress, ProgressError,
     /// Ends a task badly; it may be retried.
     fail_task(task_id: impl AsRef<str>, error: impl Into<Arc<str>>) -> ProgressEvent;
     /// Starts a failed task again.
-    retry_task(task_id: impl AsRef<str>) -> ProgressEvent;
+    retry(task_id: impl AsRef<str>) -> ProgressEvent;
     /// Asks a task to wait.
     pause_task(task_id: impl AsRef<str>, reason: Option<&str>) -> ProgressEvent;
     /// Lets a paused task go on.

@@ -99,7 +99,7 @@ async fn a_failed_task_says_why_and_can_be_retried() {
         ),
         "{late}"
     );
-    tracker.retry_task("task-1").await.unwrap();
+    tracker.retry("task-1").await.unwrap();
     assert_eq!(tracker.task_progress("task-1").unwrap().retry_count, 1);
 }
 

@@ -105,7 +105,7 @@ impl Agent<'_> {
                 progress.fail_task(task.id, error).await?;
                 self.rest(REST).await;
                 progress.wait_while_paused().await?;
-                progress.retry_task(task.id).await?;
+                progress.retry(task.id).await?;
             }
             Trouble::Waits { reason, millis } => {
                 done = steps.count - 1;
