@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use tracking_journal::{DataDir, keep_original};
+use tracking_journal::keep_original;
 use tracking_model::{
     Artifact, ArtifactStatus, FileHash, ImportSession, ReferenceArtifact, ReferenceError, ReferenceSession,
     SessionCommand, SessionCommandError, SessionId, StreamId, stored_file_name,
@@ -158,16 +158,6 @@ impl Inner {
             && file.with_extension("jsonl").exists()
     }
 
-    /// Whether a file has the name of the session's snapshot, which is written once the session is taken over.
-    fn is_replaced_by_snapshot(&self, file: &Path, id: &SessionId) -> bool {
-        let snapshot = |home: &DataDir| home.snapshot_path(&StreamId::Session(id.clone()));
-        let resolved = |path: &Path| path.canonicalize().ok();
-        self.catalogue
-            .home()
-            .and_then(|home| resolved(&snapshot(home)))
-            .is_some_and(|snapshot| Some(snapshot) == resolved(file))
-    }
-
     fn import_file(&self, file: &Path, options: &ImportOptions) -> Result<ImportedSession, ImportError> {
         let mut content = Vec::new();
         SourceFile::open(file, Symlinks::Refuse)
@@ -203,8 +193,9 @@ impl Inner {
             collections: read.collections,
             artifacts,
         };
-        if self.is_replaced_by_snapshot(file, &session_id) {
-            keep_original(file, &content)
+        if let Some(home) = self.catalogue.home() {
+            let snapshot = home.snapshot_path(&StreamId::Session(session_id.clone()));
+            keep_original(file, &snapshot, &content)
                 .map_err(|error| ArtifactError::io("keep a copy of", file, error))?;
         }
         let entry = self.catalogue.entry(&session_id);

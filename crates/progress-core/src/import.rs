@@ -254,19 +254,10 @@ fn take_over_file(
     content: &[u8],
     imported: UpgradeImported,
 ) -> Result<(), ProgressError> {
-    if same_file(file, &dir.snapshot_path(journal.stream())) {
-        keep_original(file, content)
-            .map_err(|error| ProgressError::io("keep a copy of", file.to_owned(), error))?;
-    }
+    keep_original(file, &dir.snapshot_path(journal.stream()), content)
+        .map_err(|error| ProgressError::io("keep a copy of", file.to_owned(), error))?;
     journal.submit_blocking(UpgradeCommand::Import(imported))?;
     Ok(())
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
 }
 
 /// The largest file that is read: indented, it may be twice the record that it makes.

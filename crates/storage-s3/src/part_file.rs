@@ -87,9 +87,11 @@ impl PartFile {
                 .seek(SeekFrom::Start(0))
                 .and_then(|_| file.write_all(&bytes))
                 .and_then(|()| finish.name(&file, &hidden, &path));
-            if named.is_err() {
-                // There is nothing in it that a later call could make use of.
-                fs::remove_file(&hidden).ok();
+            // There is nothing in it that a later call could make use of.
+            if named.is_err()
+                && let Err(error) = fs::remove_file(&hidden)
+            {
+                tracing::debug!(path = %hidden.display(), %error, "leaving a part of a download behind");
             }
             named
         })

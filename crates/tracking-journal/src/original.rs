@@ -8,12 +8,21 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use uuid::Uuid;
 
-/// Keeps `content`, which `file` holds, durably as `<file>.reference`, and tells that name. A copy of the same content
-/// is not made twice; an earlier one of other content stays, and the new one is numbered: `<file>.reference-2`.
+/// If `file` is what `snapshot` names, keeps its `content` durably as `<file>.reference`, and tells that name; `None` if
+/// the snapshot takes nothing's place. A copy of the same content is not made twice; an earlier one of other content
+/// stays, and the new one is numbered: `<file>.reference-2`.
 ///
 /// # Errors
-/// As the system says; nothing half is left under such a name.
-pub fn keep_original(file: &Path, content: &[u8]) -> io::Result<PathBuf> {
+/// As the system says, also where it cannot tell whether the two are one; nothing half is left under such a name.
+pub fn keep_original(file: &Path, snapshot: &Path, content: &[u8]) -> io::Result<Option<PathBuf>> {
+    let replaced = match snapshot.canonicalize() {
+        Ok(snapshot) => snapshot == file.canonicalize()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    if !replaced {
+        return Ok(None);
+    }
     let mut n = 1_u32;
     loop {
         let suffix = if n == 1 {
@@ -25,11 +34,11 @@ pub fn keep_original(file: &Path, content: &[u8]) -> io::Result<PathBuf> {
         name.push(suffix);
         let copy = PathBuf::from(name);
         match holds(&copy, content) {
-            Ok(true) => return Ok(copy),
+            Ok(true) => return Ok(Some(copy)),
             Ok(false) => n += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 write_durably(&copy, content)?;
-                return Ok(copy);
+                return Ok(Some(copy));
             }
             Err(error) => return Err(error),
         }
@@ -84,16 +93,19 @@ mod tests {
     fn originals_are_kept_once_and_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("session_s.json");
+        fs::write(&file, "one").unwrap();
+        let elsewhere = folder.path().join("session_t.json");
+        assert_eq!(keep_original(&file, &elsewhere, b"one").unwrap(), None);
         for _ in 0..2 {
-            let kept = keep_original(&file, b"one").unwrap();
-            assert_eq!(kept, folder.path().join("session_s.json.reference"));
+            let kept = keep_original(&file, &file, b"one").unwrap();
+            assert_eq!(kept, Some(folder.path().join("session_s.json.reference")));
         }
-        let kept = keep_original(&file, b"two").unwrap();
-        assert_eq!(kept, folder.path().join("session_s.json.reference-2"));
+        let kept = keep_original(&file, &file, b"two").unwrap();
+        assert_eq!(kept, Some(folder.path().join("session_s.json.reference-2")));
         assert_eq!(
             fs::read(folder.path().join("session_s.json.reference")).unwrap(),
             b"one"
         );
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 }

@@ -111,7 +111,10 @@ impl Batch<'_> {
             let mut finisher = None;
             if wave_end(sizes, 0, most) < sizes.len() {
                 let builder = thread::Builder::new().name("artifact-batch".to_owned());
-                finisher = builder.spawn_scoped(scope, finish).ok();
+                finisher = builder
+                    .spawn_scoped(scope, finish)
+                    .inspect_err(|error| tracing::debug!(%error, "finishing without a thread of its own"))
+                    .ok();
             }
             let mut files = files.into_iter().enumerate();
             let mut start = 0;

@@ -75,6 +75,7 @@ pub(super) fn copy_overlapped(
         let builder = thread::Builder::new().name("artifact-flush".to_owned());
         let flusher = builder
             .spawn_scoped(scope, move || to_flush.into_iter().try_for_each(|()| flush()))
+            .inspect_err(|error| tracing::debug!(%error, "flushing at the end alone"))
             .ok();
         let (mut buffers, mut unflushed) = (Buffers { empty, made: 0 }, 0);
         loop {
