@@ -163,6 +163,6 @@ pub use remove::remove;
 pub use repair::{RepairReport, Salvage, repair};
 #[cfg(any(test, feature = "test-util"))]
 pub use sink::MockEventSink;
-pub use sink::{Delivery, EventSink, MemorySink, SinkName};
+pub use sink::{Delivery, EventSink, MemorySink, SinkName, SinkPace};
 pub use subscription::{Subscription, SubscriptionError};
 pub use verify::{ExpectedHead, Verification, verify};
