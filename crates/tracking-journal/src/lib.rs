@@ -122,6 +122,7 @@ mod relay;
 mod remove;
 mod repair;
 mod replay;
+mod replica;
 mod seek;
 mod sidecar;
 pub mod sink;
@@ -161,8 +162,9 @@ pub use relay::{
 };
 pub use remove::remove;
 pub use repair::{RepairReport, Salvage, repair};
+pub use replica::Replica;
 #[cfg(any(test, feature = "test-util"))]
 pub use sink::MockEventSink;
-pub use sink::{Delivery, EventSink, MemorySink, SinkName};
+pub use sink::{Delivery, EventSink, MemorySink, SinkName, SinkPace};
 pub use subscription::{Subscription, SubscriptionError};
 pub use verify::{ExpectedHead, Verification, verify};

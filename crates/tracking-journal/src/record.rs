@@ -128,17 +128,22 @@ impl Record {
     }
 
     pub(crate) fn write_body(&self, out: &mut Vec<u8>) {
+        self.write_body_as(self.v, self.epoch, (self.seq, self.batch), out);
+    }
+
+    /// The body of this record in another format version and place: sequence, and that of its commit's first record.
+    pub(crate) fn write_body_as(&self, v: u32, epoch: Uuid, (seq, batch): (u64, u64), out: &mut Vec<u8>) {
         use crate::encode::{write_number, write_string};
         out.extend_from_slice(b"{\"v\":");
-        write_number(u64::from(self.v), out);
+        write_number(u64::from(v), out);
         out.extend_from_slice(b",\"stream\":");
         write_string(&self.stream.to_string(), out);
         out.extend_from_slice(b",\"epoch\":\"");
-        out.extend_from_slice(self.epoch.hyphenated().to_string().as_bytes());
+        out.extend_from_slice(epoch.hyphenated().to_string().as_bytes());
         out.extend_from_slice(b"\",\"seq\":");
-        write_number(self.seq, out);
+        write_number(seq, out);
         out.extend_from_slice(b",\"batch\":");
-        write_number(self.batch, out);
+        write_number(batch, out);
         out.extend_from_slice(b",\"id\":\"");
         out.extend_from_slice(self.id.hyphenated().to_string().as_bytes());
         out.extend_from_slice(b"\",\"at\":\"");
