@@ -134,6 +134,16 @@ impl S3Objects {
         self.bucket.settings.root.location()
     }
 
+    /// The place in a few characters that suit a file's name: `<bucket>:<8 digits>`, the digits of endpoint and prefix.
+    #[must_use]
+    pub fn place_name(&self) -> String {
+        let settings = &self.bucket.settings;
+        let endpoint = settings.endpoint.as_deref().unwrap_or_default();
+        let place = sha256(format!("{endpoint}\n{}", self.location().prefix).as_bytes());
+        let digits: String = place.to_string().chars().take(8).collect();
+        format!("{}:{digits}", self.bucket.name())
+    }
+
     /// `s3://bucket/prefix/key`, as records have it.
     #[must_use]
     pub fn url(&self, key: &ObjectKey) -> String {

@@ -154,7 +154,7 @@ pub use options::{CheckpointPolicy, JournalOptions};
 pub use original::keep_original;
 pub use pending::Pending;
 pub use reader::{JournalReader, Position};
-pub use record::{Record, RecordError};
+pub use record::{NewRecord, Record, RecordError};
 pub use recovery::RecoveryReport;
 pub use relay::{
     Backoff, DrainReport, Relay, RelayError, RelayHandle, RelayOptions, RetryRequest, SinkStatus,

@@ -14,13 +14,13 @@ use uuid::Uuid;
 use crate::chain::Chain;
 use crate::encode::seal_line;
 use crate::io::{IoFile, OpenMode, write_full};
-use crate::line::{FORMAT_VERSION, MAX_LINE_BYTES};
+use crate::line::{ActorCache, FORMAT_VERSION, MAX_LINE_BYTES};
 use crate::lines::Lines;
 use crate::log::{AppendError, Log, LogFiles, LogLock};
 use crate::place::Place;
 use crate::repair::{NewJournal, put_in_place};
 use crate::seek::seek;
-use crate::{ChainHash, DataDir, Head, JournalError, Record};
+use crate::{ChainHash, Damage, DataDir, Head, JournalError, Record};
 
 /// At least so many bytes are written at a time; each time is a commit.
 const WRITE_AT: usize = 4 << 20;
@@ -80,6 +80,37 @@ impl Replica {
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         self.end.map(|(head, _)| head)
+    }
+
+    /// All records of the copy, in order, verified. None if there is no copy, or none whose end is in order.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] if what is before the end is no chain of records; else as the system says.
+    pub fn records(&self) -> Result<Vec<Record>, JournalError> {
+        let (Some((head, length)), Some(files)) = (self.end, &self.lock.files) else {
+            return Ok(Vec::new());
+        };
+        let (stream, path) = (&self.log.place.stream, &self.log.place.journal);
+        let mut records = Vec::with_capacity(usize::try_from(head.seq).unwrap_or(0).min(1 << 20));
+        let mut actors = ActorCache::default();
+        let mut chain = Chain::new(stream);
+        let mut lines = Lines::new(Arc::clone(&files.journal), 0, length);
+        let read = |error| JournalError::io("read", path, error);
+        while let Some(line) = lines.next_line().map_err(read)? {
+            let (number, offset) = (chain.line_number(), chain.offset);
+            let damage = |reason| Damage {
+                path: path.clone(),
+                line: number,
+                offset,
+                reason,
+            };
+            let line = chain
+                .follow(line, stream)
+                .map_err(|error| damage(error.to_string()))?;
+            let record = Record::from_line(stream.clone(), &line, &mut actors);
+            records.push(record.map_err(|error| damage(error.to_string()))?);
+        }
+        Ok(records)
     }
 
     /// Appends records after those that are there, as one commit for some megabytes, and returns the last. When it
@@ -302,6 +333,8 @@ mod tests {
         assert_eq!(verify(&dir, &stream(), None).unwrap().head, head);
         let again = Replica::open(&dir, &stream(), PATIENCE).unwrap();
         assert_eq!(again.head(), Some(head));
+        let copied: Vec<_> = again.records().unwrap().iter().map(|record| record.id).collect();
+        assert_eq!(copied, ids(&dir));
     }
 
     #[test]
