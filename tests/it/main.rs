@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod adding;
+mod bucket;
 mod disk_full;
 mod indexing;
 mod kill;

@@ -33,6 +33,8 @@ mod import;
 pub mod live;
 mod outcomes;
 mod relays;
+#[cfg(feature = "s3")]
+pub mod s3;
 mod tracking;
 mod verify;
 
@@ -42,7 +44,7 @@ pub use builder::{Problem, TrackingBuilder};
 pub use error::{ErrorKind, TrackingError};
 pub use import::{ArchiveImport, ImportSources};
 pub use outcomes::session_outcome;
-pub use relays::Undrained;
+pub use relays::{FollowedUpgrade, SinkSet, Undrained};
 pub use tracking::{ShutdownReport, Tracking};
 pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 
