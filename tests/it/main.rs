@@ -3,9 +3,11 @@
 
 mod adding;
 mod bucket;
+mod bucket_faults;
 mod disk_full;
 mod indexing;
 mod kill;
+mod machine;
 mod reference_tests;
 mod writers;
 

@@ -292,7 +292,8 @@ impl S3Objects {
             if failure.cause == S3Cause::NoObject {
                 failure.cause = S3Cause::NoBucket;
             }
-            failure.into_store_error("list", &request.prefix)
+            let url = self.bucket.settings.root.url(&request.prefix);
+            failure.into_store_error("list", url)
         })?;
         let objects = output.contents().iter().filter_map(|object| {
             let head = Head {

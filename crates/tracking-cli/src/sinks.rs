@@ -166,15 +166,15 @@ impl Feeding {
 /// Says what sinks did not get.
 pub(crate) fn tell_undrained(undrained: &[Undrained]) {
     for left in undrained {
-        let records = match left.records {
-            Some(1) => "1 record".to_owned(),
-            Some(records) => format!("{records} records"),
-            None => "records".to_owned(),
+        let waiting = match left.records {
+            Some(1) => format!("1 record of {} waits", left.stream),
+            Some(records) => format!("{records} records of {} wait", left.stream),
+            None => format!("records of {} wait", left.stream),
         };
         let why = left.reason.as_deref().unwrap_or("there was no time");
         let what = format!(
-            "{records} of {} wait for {}: {why}; `ekstrack sync` or the next command delivers them",
-            left.stream, left.sink
+            "{waiting} for {}: {why}; `ekstrack sync` or the next command delivers what is left",
+            left.sink
         );
         note("note", &what);
     }

@@ -14,8 +14,10 @@ use crate::Archive;
 
 /// Streams that are fed at a time. Each has a cursor, a journal and a watch of the file system open.
 const AT_ONCE: usize = 8;
-/// A sink that got nothing for so long is given up, whatever time is left.
+/// A sink that got nothing for so long is given up, whatever time is left…
 const PATIENCE: Duration = Duration::from_secs(15);
+/// …and sooner where there is little time: after this part of it.
+const PART: u32 = 4;
 
 /// Lets sinks have what they lack of `streams`, until the deadline, and tells what they did not get. What another process
 /// feeds is left to it.
@@ -26,6 +28,9 @@ pub(crate) async fn deliver(
     deadline: Instant,
 ) -> Vec<Undrained> {
     let options = relay_options(Arc::clone(archive.clock()));
+    let now = Instant::now();
+    let time = deadline.saturating_duration_since(now);
+    let (half, patience) = (now + time / 2, PATIENCE.min(time / PART));
     let sessions: Vec<StreamId> = streams
         .iter()
         .filter(|stream| matches!(stream, StreamId::Session(_)))
@@ -33,9 +38,10 @@ pub(crate) async fn deliver(
         .collect();
     let mut undrained = Vec::new();
     // Uploads write records, of which the others are to hear.
-    for (sinks, streams) in [
-        (sinks.uploads.as_slice(), sessions.as_slice()),
-        (sinks.others.as_slice(), streams),
+    for (sinks, streams, deadline) in [
+        // Large files must not take all of the time.
+        (sinks.uploads.as_slice(), sessions.as_slice(), half),
+        (sinks.others.as_slice(), streams, deadline),
     ] {
         let limit = Arc::new(Semaphore::new(AT_ONCE));
         let mut feeding = JoinSet::new();
@@ -47,6 +53,7 @@ pub(crate) async fn deliver(
                     sink: Arc::clone(sink),
                     options: options.clone(),
                     deadline,
+                    patience,
                 };
                 let limit = Arc::clone(&limit);
                 feeding.spawn(async move {
@@ -70,6 +77,7 @@ struct Once {
     sink: Arc<dyn EventSink>,
     options: RelayOptions,
     deadline: Instant,
+    patience: Duration,
 }
 
 impl Once {
@@ -96,8 +104,8 @@ impl Once {
         let mut relay = Relay::open(dir, self.stream.clone(), sink, self.options.clone()).await?;
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let report = relay.drain(left.min(PATIENCE)).await?;
-            if report.remaining == 0 || report.delivered == 0 || left <= PATIENCE {
+            let report = relay.drain(left.min(self.patience)).await?;
+            if report.remaining == 0 || report.delivered == 0 || left <= self.patience {
                 let failure = relay.cursor().last_error.as_ref();
                 return Ok((report.remaining, failure.map(|failure| failure.reason.clone())));
             }

@@ -73,7 +73,7 @@ impl SinkSet {
     }
 
     /// Lets the sinks have what they lack of `streams`, and tells what they did not get within `time`; a sink that takes
-    /// nothing for 15 s is given up before. What another process feeds is left to it.
+    /// nothing for 15 s, or for a quarter of the time if that is less, is given up before. What another process feeds is left to it.
     ///
     /// # Cancellation
     /// When the future is dropped, what was not delivered waits for the next call, with what may have been delivered and
