@@ -156,6 +156,9 @@ impl Settings {
 
     /// The sessions and artifacts of the data directory, which must exist.
     pub(crate) fn artifacts(&self) -> Result<TestArtifactsManager, TrackingError> {
+        if let Some(remote) = &self.remote {
+            return Ok(remote.artifacts().clone());
+        }
         let dir = self.archive()?.data_dir().clone();
         Ok(self.manager(dir))
     }
