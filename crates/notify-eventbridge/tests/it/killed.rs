@@ -78,7 +78,7 @@ fn fault_22_killed_before_the_cursor_sends_again_with_the_same_event_ids() {
     }
     let (bus, folder) = (FakeBus::new(), tempfile::tempdir().unwrap());
     let server = bus.serve();
-    let upgrade = Upgrade::at(folder.path().to_owned()).begun();
+    let upgrade = Upgrade::at(folder.path().to_owned()).begun("prod");
     upgrade.wait(EVENTS, 10);
     // This very test in a process of its own, which takes the other branch.
     let lives = |calls: usize| {

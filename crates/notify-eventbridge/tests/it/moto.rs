@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use notify_eventbridge::{BusCheck, EventBridgeCause, EventBridgeSink};
 use serde_json::{Value, json};
 use storage_s3::test_servers::MotoServer;
-use tracking_model::{TaskAction, UpgradeCommand};
+use tracking_journal::{Delivery, EventSink};
+use tracking_model::{Span, TaskAction, UpgradeCommand};
 
 use crate::bus::builder;
 use crate::upgrade::Upgrade;
@@ -178,6 +180,69 @@ async fn every_event_that_a_rule_asks_for_arrives_in_its_queue() {
             .starts_with("2025-01-01T00:07:00"),
         "{failed}"
     );
+}
+
+/// The patterns in the guide choose what it says they do.
+#[tokio::test]
+async fn the_rules_in_the_guide_choose_what_they_say() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/eventbridge.md");
+    let text = std::fs::read_to_string(guide).unwrap();
+    let (_, rest) = text.split_once("### Rules").unwrap();
+    let (rules, _) = rest.split_once("### Targets").unwrap();
+    let patterns: Vec<Value> = rules
+        .split("```json\n")
+        .skip(1)
+        .map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap())
+        .collect();
+    let chosen: [&[&str]; 5] = [
+        &["task.failed", "task.failed", "task.failed", "upgrade.failed"],
+        &[
+            "upgrade.started",
+            "upgrade.failed",
+            "upgrade.started",
+            "upgrade.completed",
+        ],
+        &["task.failed"],
+        &["task.retried"],
+        &["upgrade.completed"],
+    ];
+    assert_eq!(patterns.len(), chosen.len());
+    let upgrade = Upgrade::of_cluster("prod-eu");
+    upgrade.submit(UpgradeCommand::Start {
+        phase: "nodes".into(),
+    });
+    upgrade.task(TaskAction::Start { message: None });
+    upgrade.pass(Span::from_secs(4_000));
+    upgrade.task(TaskAction::Fail { error: "slow".into() });
+    upgrade.task(TaskAction::Retry { message: None });
+    for _ in 0..2 {
+        upgrade.task(TaskAction::Fail {
+            error: "again".into(),
+        });
+        upgrade.task(TaskAction::Retry { message: None });
+    }
+    upgrade.submit(UpgradeCommand::Fail {
+        error: "out of time".into(),
+    });
+    upgrade.submit(UpgradeCommand::Start {
+        phase: "nodes".into(),
+    });
+    upgrade.submit(UpgradeCommand::Complete {
+        allow_unfinished: true,
+    });
+    for (pattern, chosen) in patterns.iter().zip(chosen) {
+        let notified = Notified::new(pattern);
+        let sink = notified.sink();
+        let records = upgrade.records();
+        let answers = sink.publish(&records[0], &records).await;
+        assert!(answers.iter().all(Delivery::is_accepted), "{answers:?}");
+        let received = notified.received();
+        let types: Vec<_> = received
+            .iter()
+            .map(|event| event["detail-type"].as_str().unwrap())
+            .collect();
+        assert_eq!(types, chosen, "{pattern}");
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,10 @@ pub(crate) struct Upgrade {
 impl Upgrade {
     /// `prod-1.31`, created and with one task `drain`.
     pub(crate) fn new() -> Self {
+        Self::of_cluster("prod")
+    }
+
+    pub(crate) fn of_cluster(cluster_name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upgrade = Self {
             _folder: None,
@@ -32,7 +36,7 @@ impl Upgrade {
         };
         Self {
             _folder: Some(folder),
-            ..upgrade.begun()
+            ..upgrade.begun(cluster_name)
         }
     }
 
@@ -53,15 +57,19 @@ impl Upgrade {
         }
     }
 
-    pub(crate) fn begun(self) -> Self {
+    pub(crate) fn begun(self, cluster_name: &str) -> Self {
         self.submit(UpgradeCommand::Create {
             plan_id: PlanId::new("blue-green").unwrap(),
-            cluster_name: "prod".into(),
+            cluster_name: cluster_name.into(),
             metadata: Details::NONE,
         });
         let task = NewTask::new(task_id(), "Drain nodes", TaskType::UpgradeStep);
         self.submit(UpgradeCommand::AddTasks(vec![task.with_total_steps(5)]));
         self
+    }
+
+    pub(crate) fn pass(&self, span: Span) {
+        self.clock.advance(span);
     }
 
     /// Each command is a minute after the one before.
