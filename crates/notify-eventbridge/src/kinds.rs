@@ -28,7 +28,7 @@ const KINDS: [(&str, bool); 19] = [
 /// Stands for the events that are sent where nothing was chosen.
 const DEFAULT: &str = "default";
 /// Kinds of the journal that are never sent, for a relay to pass them by without asking.
-const NEVER: [&str; 14] = [
+const NEVER: [&str; 15] = [
     "task.heartbeat",
     "session.created",
     "session.imported",
@@ -40,6 +40,7 @@ const NEVER: [&str; 14] = [
     "artifact.added",
     "artifact.tagged",
     "artifact.uploaded",
+    "artifact.archived",
     "artifact.downloaded",
     "artifact.failed",
     "artifact.deleted",

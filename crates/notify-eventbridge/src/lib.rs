@@ -10,6 +10,7 @@ mod detail;
 mod entry;
 mod error;
 mod kinds;
+mod sending;
 mod settings;
 mod sink;
 

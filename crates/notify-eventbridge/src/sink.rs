@@ -1,24 +1,18 @@
-//! The sink: maps, divides into calls, sends them one after the other, and matches the answers.
+//! The sink: looks for the bus, maps records, and gives an answer for each.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use aws_sdk_eventbridge::Client;
-use aws_sdk_eventbridge::primitives::DateTime;
-use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
 use tracking_journal::{Delivery, EventSink, Record, RelayOptions};
-use tracking_model::Timestamp;
 
-use crate::answer::{delivery_of, is_throttled};
-use crate::batch::calls;
 use crate::client::connect;
 use crate::detail::About;
 use crate::entry::{Entry, Mapped, map};
 use crate::error::EventBridgeError;
+use crate::sending::{held_back, send};
 use crate::settings::Settings;
 
 /// Records of one batch of the relay: many calls, so that one that is not full weighs little.
@@ -31,13 +25,13 @@ pub struct EventBridgeSink {
 }
 
 #[derive(Debug)]
-struct Shared {
-    settings: Settings,
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
     client: OnceCell<Client>,
     /// Whether the bus was looked for, and nothing is known against it.
-    checked: AtomicBool,
-    /// Whether the bus ever took an entry: then a call that is refused alone is refused for what is in it.
-    proved: AtomicBool,
+    pub(crate) checked: AtomicBool,
+    /// Whether the bus ever took an entry: then one that is refused alone is refused for what is in it.
+    pub(crate) proved: AtomicBool,
 }
 
 /// What a look at the bus found, where nothing speaks against sending to it.
@@ -133,117 +127,19 @@ impl EventSink for EventBridgeSink {
 }
 
 impl Shared {
-    async fn client(&self) -> &Client {
+    pub(crate) async fn client(&self) -> &Client {
         self.client.get_or_init(|| connect(&self.settings)).await
     }
 
-    /// An answer for each entry, in order. Stops at the first call that fails, so that what follows stays in order.
+    /// An answer for each entry, in order.
     async fn send(&self, entries: &[Entry]) -> Vec<Delivery> {
-        let mut answers = Vec::with_capacity(entries.len());
         if entries.is_empty() {
-            return answers;
+            return Vec::new();
         }
-        if let Err(error) = self.ready().await {
-            return vec![held_back(&error); entries.len()];
+        match self.ready().await {
+            Ok(()) => send(self, entries).await,
+            Err(error) => vec![held_back(&error); entries.len()],
         }
-        let begun = Instant::now();
-        let mut go_on = true;
-        for call in calls(entries.iter().map(|entry| entry.size), self.settings.max_bytes) {
-            if begun.elapsed() >= self.settings.patience.batch_time {
-                break;
-            }
-            go_on = self.call(entries, call, &mut answers).await;
-            if !go_on {
-                break;
-            }
-        }
-        let rest = match answers.last() {
-            Some(Delivery::Retry { reason, after }) if !go_on => Delivery::Retry {
-                reason: format!("held back behind one that failed: {reason}"),
-                after: *after,
-            },
-            _ => Delivery::retry("held back: the calls before it took long, or EventBridge asks for fewer"),
-        };
-        answers.resize(entries.len(), rest);
-        answers
-    }
-
-    /// One call, and where something in it is refused with all of it, one for each of its entries. Returns whether
-    /// others may follow at once.
-    async fn call(&self, entries: &[Entry], call: Range<usize>, answers: &mut Vec<Delivery>) -> bool {
-        let entries = entries.get(call).unwrap_or_default();
-        match self.put(entries).await {
-            Ok(results) => self.take(&results, entries.len(), answers),
-            Err(error) if error.cause.may_be_an_entry() && entries.len() > 1 => {
-                for entry in entries {
-                    let go_on = match self.put(std::slice::from_ref(entry)).await {
-                        Ok(results) => self.take(&results, 1, answers),
-                        Err(error) => self.refused(&error, 1, answers),
-                    };
-                    if !go_on {
-                        return false;
-                    }
-                }
-                true
-            }
-            Err(error) => self.refused(&error, entries.len(), answers),
-        }
-    }
-
-    async fn put(&self, entries: &[Entry]) -> Result<Vec<PutEventsResultEntry>, EventBridgeError> {
-        let entries = entries.iter().map(|entry| self.request_entry(entry)).collect();
-        let request = self.client().await.put_events().set_entries(Some(entries));
-        let output = request.send().await;
-        output
-            .map(|output| output.entries.unwrap_or_default())
-            .map_err(|error| EventBridgeError::from_sdk("PutEvents", &self.settings.bus, error))
-    }
-
-    fn request_entry(&self, entry: &Entry) -> PutEventsRequestEntry {
-        let Settings {
-            bus,
-            source,
-            resources,
-            ..
-        } = &self.settings;
-        PutEventsRequestEntry::builder()
-            .event_bus_name(bus)
-            .source(source)
-            .detail_type(&entry.detail_type)
-            .detail(&entry.detail)
-            .time(date_time(entry.time))
-            .set_resources(
-                (!resources.is_empty()).then(|| resources.iter().map(|arn| arn.to_string()).collect()),
-            )
-            .build()
-    }
-
-    /// Takes the answer to a call of `count` entries.
-    fn take(&self, results: &[PutEventsResultEntry], count: usize, answers: &mut Vec<Delivery>) -> bool {
-        if results.len() != count {
-            let reason = format!("EventBridge answered for {} entries of {count}", results.len());
-            answers.extend(std::iter::repeat_n(Delivery::retry(reason), count));
-            return false;
-        }
-        let deliveries: Vec<_> = results.iter().map(delivery_of).collect();
-        if deliveries.contains(&Delivery::Delivered) {
-            self.proved.store(true, Ordering::Relaxed);
-        }
-        answers.extend(deliveries);
-        !results.iter().any(is_throttled)
-    }
-
-    /// Takes the failure of a call of `count` entries.
-    fn refused(&self, error: &EventBridgeError, count: usize, answers: &mut Vec<Delivery>) -> bool {
-        // Alone, and others were accepted with the same settings: it is the entry.
-        let for_good = count == 1 && error.cause.may_be_an_entry() && self.proved.load(Ordering::Relaxed);
-        let answer = if for_good {
-            Delivery::park(error.to_string())
-        } else {
-            held_back(error)
-        };
-        answers.extend(std::iter::repeat_n(answer, count));
-        for_good
     }
 
     /// Looks for the bus unless that was done, by this call or another.
@@ -278,17 +174,4 @@ impl Shared {
         }
         Err(error)
     }
-}
-
-fn held_back(error: &EventBridgeError) -> Delivery {
-    Delivery::Retry {
-        reason: error.to_string(),
-        after: error.retry_after,
-    }
-}
-
-fn date_time(at: Timestamp) -> DateTime {
-    let micros = at.as_micros();
-    let nanos = u32::try_from(micros.rem_euclid(1_000_000) * 1000).expect("less than a second");
-    DateTime::from_secs_and_nanos(micros.div_euclid(1_000_000), nanos)
 }

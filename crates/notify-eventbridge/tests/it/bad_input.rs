@@ -244,3 +244,64 @@ async fn answers_that_cannot_be_matched_are_no_success() {
     let answers = publish(&sink(&server), &records()).await;
     assert_eq!(reasons(&answers).len(), 3);
 }
+
+/// The first event of all is the one that is refused, alone in a call of its own: the others show that it is the one.
+#[tokio::test]
+async fn what_is_refused_first_holds_up_nothing() {
+    let bus = FakeBus::new();
+    let answering = std::sync::Arc::clone(&bus);
+    let server = ScriptedServer::start(move |request, _| {
+        if request.body.windows(20).any(|part| part == [b'0'; 20]) {
+            return error(400, "ValidationException", "not valid");
+        }
+        answering.answer(request)
+    });
+    let upgrade = Upgrade::new();
+    upgrade.wait(1, 32_400);
+    upgrade.submit(UpgradeCommand::Start { phase: "p".into() });
+    upgrade.submit(UpgradeCommand::SetPhase { phase: "q".into() });
+    let sink = builder(&server.endpoint()).max_bytes(64 << 10).build().unwrap();
+    let answers = publish(&sink, &upgrade.records()).await;
+    assert!(
+        matches!(&answers[0], Delivery::Park { reason } if reason.contains("not valid")),
+        "{answers:?}"
+    );
+    assert_eq!(answers[1..], [const { Delivery::Delivered }; 2]);
+    let calls: Vec<_> = puts(&server).iter().map(Vec::len).collect();
+    assert_eq!(calls, [1, 2]);
+}
+
+/// Where everything is refused alone, it is not the events: none is parked, and the server is not asked for each.
+#[tokio::test]
+async fn where_all_are_refused_none_is_parked() {
+    let server = ScriptedServer::start(|request, _| match is_look(request) {
+        true => FakeBus::new().answer(request),
+        false => error(400, "ValidationException", "the source is not valid"),
+    });
+    let upgrade = Upgrade::new();
+    upgrade.wait(100, 10);
+    let answers = publish(&sink(&server), &upgrade.records()).await;
+    assert_eq!(reasons(&answers).len(), 100);
+    assert_eq!(puts(&server).len(), 11);
+}
+
+/// A bus that is removed later is looked for again before anything is sent.
+#[tokio::test]
+async fn a_bus_that_is_removed_is_looked_for_again() {
+    let bus = FakeBus::new();
+    let server = ScriptedServer::start(move |request, number| match number {
+        1 => error(400, "ResourceNotFoundException", "removed"),
+        2 => error(400, "ResourceNotFoundException", "still not there"),
+        _ => bus.answer(request),
+    });
+    let sink = sink(&server);
+    for _ in 0..2 {
+        reasons(&publish(&sink, &records()).await);
+    }
+    assert_eq!(
+        publish(&sink, &records()).await,
+        [const { Delivery::Delivered }; 3]
+    );
+    let looks: Vec<_> = server.requests().iter().map(is_look).collect();
+    assert_eq!(looks, [true, false, true, true, false]);
+}
