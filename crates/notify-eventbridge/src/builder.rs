@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracking_journal::SinkName;
 
 use crate::bus::{Bus, is_endpoint, is_region};
 use crate::kinds::Kinds;
 use crate::settings::{
-    DEFAULT_MAX_BYTES, DEFAULT_SOURCE, MAX_MAX_BYTES, MIN_MAX_BYTES, Patience, Settings, StaticCredentials,
+    DEFAULT_MAX_BYTES, DEFAULT_SOURCE, MAX_MAX_BYTES, MAX_TIME, MIN_MAX_BYTES, Patience, Settings,
+    StaticCredentials,
 };
 use crate::sink::EventBridgeSink;
 
@@ -224,10 +226,11 @@ impl EventBridgeBuilder {
         let Patience {
             connect_timeout,
             call_timeout,
-            ..
+            batch_time,
         } = self.patience;
-        if connect_timeout.is_zero() || call_timeout.is_zero() {
-            problems.push("a call that may take no time never succeeds: give timeouts above zero".to_owned());
+        let possible = |time: &Duration| !time.is_zero() && *time <= MAX_TIME;
+        if ![connect_timeout, call_timeout, batch_time].iter().all(possible) {
+            problems.push("a call cannot be given up at once, or never: give times up to an hour".to_owned());
         }
         problems
     }
@@ -268,7 +271,6 @@ fn resource_problems(resources: &[Arc<str>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn every_problem_is_told() {

@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) time: Timestamp,
     /// What it counts against the size of a call.
     pub(crate) size: usize,
+    /// Whether fields of its detail were left out.
+    pub(crate) truncated: bool,
 }
 
 /// What becomes of a record.
@@ -54,15 +56,12 @@ pub(crate) fn map(settings: &Settings, about: &About<'_>, record: &Record) -> Ma
             settings.max_bytes
         ));
     };
-    if truncated {
-        tracing::warn!(stream = %record.stream, seq = record.seq, kind = record.kind,
-            "an event is too large for EventBridge; fields of it are left out, and the detail says which");
-    }
     Mapped::Entry(Entry {
         detail_type: record.kind.clone(),
         time: record.at,
         size: around + detail.len(),
         detail,
+        truncated,
     })
 }
 

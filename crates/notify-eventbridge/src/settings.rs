@@ -16,7 +16,10 @@ pub const MIN_MAX_BYTES: usize = 64 * 1024;
 /// The largest limit of a call's bytes that can be set: what EventBridge accepts since 2026.
 pub const MAX_MAX_BYTES: usize = 1024 * 1024;
 
-/// When a call is given up. Each is tried once: the relay tries again.
+/// The longest time that can be set.
+pub(crate) const MAX_TIME: Duration = Duration::from_secs(3600);
+
+/// When a call is given up. Each is tried once: the relay tries again. Times are above zero and at most an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Patience {
@@ -24,9 +27,9 @@ pub struct Patience {
     pub connect_timeout: Duration,
     /// How long a call may take in all, with finding credentials; 10 s by default.
     pub call_timeout: Duration,
-    /// After which time no further call is begun for one batch of the relay; 30 s by default. With
-    /// [`Self::call_timeout`] it must stay below [`RelayOptions::publish_timeout`](tracking_journal::RelayOptions),
-    /// else what was sent is sent again.
+    /// After which time no further call is begun for one batch of the relay; 30 s by default. What a relay allows for a
+    /// batch must be longer, else what was sent is sent again:
+    /// [`EventBridgeSink::relay_options`](crate::EventBridgeSink::relay_options) sees to it.
     pub batch_time: Duration,
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_eventbridge::Client;
@@ -13,10 +14,12 @@ use crate::detail::About;
 use crate::entry::{Entry, Mapped, map};
 use crate::error::EventBridgeError;
 use crate::sending::{held_back, send};
-use crate::settings::Settings;
+use crate::settings::{Patience, Settings};
 
 /// Records of one batch of the relay: many calls, so that one that is not full weighs little.
 const BATCH_RECORDS: usize = 250;
+/// What a batch may take beside its calls.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// Sends events of upgrades to a bus. Cheap to clone; clones share one connection and one check of the bus.
 #[derive(Debug, Clone)]
@@ -83,14 +86,23 @@ impl EventBridgeSink {
         self.shared.check().await
     }
 
-    /// `options` with what suits this sink: batches of many calls, and the kinds that it does not send passed by, so
-    /// that calls are full.
+    /// `options` with what suits this sink: batches of many calls and the kinds that it does not send passed by, so that
+    /// calls are full, and time enough for what [`Patience`] allows, so that nothing that was sent is sent again.
     #[must_use]
     pub fn relay_options(&self, options: RelayOptions) -> RelayOptions {
         let mut skip = options.skip_kinds.clone();
         skip.extend(self.shared.settings.kinds.others().map(Arc::from));
         let batch_bytes = options.window_bytes.max(1) / 2;
+        let Patience {
+            call_timeout,
+            batch_time,
+            ..
+        } = self.shared.settings.patience;
+        // The look for the bus, and the call that is begun at the last moment.
+        let longest = batch_time + 2 * call_timeout + MARGIN;
+        let publish_timeout = options.publish_timeout.max(longest);
         options
+            .with_publish_timeout(publish_timeout)
             .with_skip_kinds(skip)
             .with_batch_records(BATCH_RECORDS)
             .with_batch_bytes(batch_bytes)
@@ -117,7 +129,9 @@ impl EventSink for EventBridgeSink {
                 }
             });
         }
-        let mut sent = self.shared.send(&entries).await.into_iter();
+        let sent = self.shared.send(&entries).await;
+        tell_of_truncated(first, &entries, &sent);
+        let mut sent = sent.into_iter();
         answers
             .into_iter()
             .map(|answer| answer.or_else(|| sent.next()))
@@ -173,5 +187,17 @@ impl Shared {
             return Ok(BusCheck::NotAllowed(error));
         }
         Err(error)
+    }
+}
+
+/// Says so once, when it is sent; the event says it too.
+fn tell_of_truncated(first: &Record, entries: &[Entry], sent: &[Delivery]) {
+    let truncated = entries.iter().zip(sent).filter(|(entry, _)| entry.truncated);
+    let count = truncated
+        .filter(|(_, answer)| **answer == Delivery::Delivered)
+        .count();
+    if count > 0 {
+        tracing::warn!(stream = %first.stream, count,
+            "events were too large for EventBridge: fields were left out, and their details say which");
     }
 }

@@ -61,7 +61,7 @@ async fn calls_are_as_few_as_the_limits_allow() {
         };
         let mut commands = vec![task(TaskAction::Start { message: None })];
         // From tiny to 60 KB, so that now the count and now the size limits a call; `ü` has two bytes.
-        for number in 0..199 {
+        for number in 0..99 {
             commands.push(task(TaskAction::Wait {
                 reason: "ü".repeat(1 + number * 7_919 % 30_000).into(),
                 until: None,
@@ -77,7 +77,7 @@ async fn calls_are_as_few_as_the_limits_allow() {
             .drain(Duration::from_secs(120))
             .await
             .unwrap();
-        assert_eq!((report.delivered, report.remaining), (200, 0));
+        assert_eq!((report.delivered, report.remaining), (100, 0));
         let calls = puts(&server);
         let sizes: Vec<usize> = calls.iter().flatten().map(size).collect();
         for call in &calls {
@@ -89,8 +89,10 @@ async fn calls_are_as_few_as_the_limits_allow() {
             );
         }
         let fewest = fewest(&sizes, max_bytes);
+        // The relay hands them over in two batches, of which the first may end with a call that is not full. The ratio
+        // for thousands is measured by the benchmark `eventbridge`.
         assert!(
-            calls.len() * 100 <= fewest * 105,
+            calls.len() <= fewest + 1,
             "{} calls, {fewest} are possible",
             calls.len()
         );
