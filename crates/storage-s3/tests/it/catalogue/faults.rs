@@ -1,0 +1,222 @@
+//! Rows 22, 35 and 36, and what others put into the bucket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage_s3::test_servers::{FsServer, MotoServer, ScriptedServer};
+use storage_s3::{ObjectMetadata, SegmentOptions, SegmentSink};
+use tracking_journal::{Relay, RelayOptions};
+use uuid::Uuid;
+
+use super::machines::{Machine, stream};
+use super::{Reader, objects, put, sorted_ids};
+use crate::support::FakeBucket;
+
+/// Row 22: killed between the put and the cursor, the next process puts the same records again, under another name.
+#[tokio::test]
+async fn fault_22_records_that_are_put_twice_are_one_after_the_merge() {
+    let (fs, moto) = (FsServer::start(), MotoServer::start());
+    let (mut repeated, mut twice) = (0, 0);
+    for builder in [fs.builder(), moto.builder()] {
+        let objects = objects(builder);
+        let machine = Machine::new(&stream("session:s"));
+        let reader = Reader::new(&objects);
+        machine.add(3);
+        for round in 1..=4_usize {
+            // This process dies after the put: nothing of it is in a cursor.
+            let records = machine.records();
+            put(
+                &SegmentSink::new(objects.clone(), SegmentOptions::default()),
+                &records,
+            )
+            .await;
+            repeated += records.len();
+            reader.refresh().await;
+            machine.add(round);
+        }
+        let sink = Arc::new(SegmentSink::new(objects.clone(), SegmentOptions::default()));
+        let mut relay = Relay::open(
+            &machine.dir,
+            machine.stream.clone(),
+            sink,
+            RelayOptions::default(),
+        )
+        .await
+        .unwrap();
+        let report = relay.drain(Duration::from_secs(60)).await.unwrap();
+        assert_eq!((report.remaining, report.parked), (0, 0));
+        let fresh = Reader::new(&objects);
+        for reader in [&reader, &fresh] {
+            reader.refresh().await;
+            let ids = reader.ids(&machine.stream);
+            assert_eq!(ids, sorted_ids(&machine.records()));
+            let mut unique = ids.clone();
+            unique.sort_unstable();
+            unique.dedup();
+            twice += ids.len() - unique.len();
+        }
+    }
+    assert_eq!(twice, 0);
+    println!("FAULT row=22 name=segments servers=2 put_again={repeated} twice_after_merge={twice}");
+}
+
+/// Row 35: two writers of one manifest, on servers of every kind: what both wrote is there.
+#[tokio::test]
+async fn fault_35_two_writers_of_one_manifest() {
+    const ROUNDS: usize = 10;
+    let (fs, moto) = (FsServer::start(), MotoServer::start());
+    let (honest, ignorant) = (FakeBucket::new(true), FakeBucket::new(false));
+    let honest = ScriptedServer::start(move |request, _| honest.answer(request));
+    let ignorant = ScriptedServer::start(move |request, _| ignorant.answer(request));
+    let (mut lost, mut written) = (0, 0);
+    for builder in [fs.builder(), moto.builder(), honest.builder(), ignorant.builder()] {
+        let objects = objects(builder);
+        let session = stream("session:shared");
+        let (one, two) = (Machine::new(&session), Machine::new(&session));
+        let sinks = [(); 3].map(|()| SegmentSink::new(objects.clone(), SegmentOptions::default()));
+        for _ in 0..ROUNDS {
+            let (a, b) = (one.add(2), two.add(2));
+            // The third puts the first one's records as well, at the same time: a relay that lost its lease.
+            tokio::join!(put(&sinks[0], &a), put(&sinks[1], &b), put(&sinks[2], &a));
+        }
+        let reader = Reader::new(&objects);
+        let report = reader.refresh().await;
+        assert_eq!((report.segments, report.unreadable.len()), (3 * ROUNDS, 0));
+        let all = [one.records(), two.records()].concat();
+        let found = reader.ids(&session);
+        written += all.len();
+        lost += all.iter().filter(|record| !found.contains(&record.id)).count();
+        assert_eq!(found, sorted_ids(&all));
+    }
+    assert_eq!(lost, 0);
+    println!(
+        "FAULT row=35 name=two-writers-of-one-manifest servers=4 rounds={ROUNDS} records={written} lost={lost}"
+    );
+}
+
+/// Readers that list while small segments are put together find all records, old readers and new ones.
+#[tokio::test]
+async fn readers_and_compaction_do_not_meet() {
+    let (fs, moto) = (FsServer::start(), MotoServer::start());
+    let mut refreshes = 0;
+    for builder in [fs.builder(), moto.builder()] {
+        let objects = objects(builder);
+        let session = stream("session:s");
+        let machine = Machine::new(&session);
+        let sink = SegmentSink::new(
+            objects.clone(),
+            SegmentOptions::default().with_compact_bytes(20_000),
+        );
+        let follower = Reader::new(&objects);
+        for _ in 0..3 {
+            for record in &machine.add(40) {
+                put(&sink, std::slice::from_ref(record)).await;
+            }
+            let expected = sorted_ids(&machine.records());
+            let epoch = machine.records()[0].epoch;
+            let compaction = async { sink.compact(&session, epoch).await.unwrap() };
+            let reading = async {
+                for _ in 0..6 {
+                    let fresh = Reader::new(&objects);
+                    fresh.refresh().await;
+                    follower.refresh().await;
+                    assert_eq!(fresh.ids(&session), expected);
+                    assert_eq!(follower.ids(&session), expected);
+                    refreshes += 2;
+                }
+            };
+            let (done, ()) = tokio::join!(compaction, reading);
+            assert!(done.combined > 0 && done.left.is_empty(), "{done:?}");
+        }
+    }
+    println!("FAULT row=35 name=compaction servers=2 refreshes={refreshes} lost=0");
+}
+
+/// Row 36: what others put into the bucket costs no record of ours and leads nowhere.
+#[tokio::test]
+async fn fault_36_segments_by_others() {
+    let (fs, moto) = (FsServer::start(), MotoServer::start());
+    let (mut told, mut lost) = (0, 0);
+    for builder in [fs.builder(), moto.builder()] {
+        let objects = objects(builder);
+        let session = stream("session:s");
+        let (machine, other) = (Machine::new(&session), Machine::new(&stream("session:other")));
+        let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
+        let records = machine.add(5);
+        put(&sink, &records).await;
+        let epoch = records[0].epoch;
+        let line = |record: &tracking_journal::Record| {
+            let mut line = Vec::new();
+            record.write_line(&mut line);
+            String::from_utf8(line).unwrap()
+        };
+        let mine = line(&records[3]);
+        let lie = |from: &str, to: &str| mine.replacen(from, to, 1);
+        let newer = lie("{\"v\":1", "{\"v\":9").replace("\"actor\"", "\"future\":[1],\"actor\"");
+        let newer = newer.replace(&records[3].id.to_string(), &Uuid::now_v7().to_string());
+        let bodies = [
+            ("another-stream", line(&other.add(1)[0]), 1),
+            (
+                "another-epoch",
+                lie(&epoch.to_string(), &Uuid::now_v7().to_string()),
+                1,
+            ),
+            ("undecodable", lie("\"file_size\":10", "\"file_size\":\"x\""), 1),
+            ("no-json", "..\u{0}/../../etc/passwd\n".to_owned(), 1),
+            ("cut", mine[..mine.len() - 9].to_owned(), 1),
+            ("other-tool", "{\"hello\":1}\n".repeat(100), 21),
+            ("empty", String::new(), 1),
+            ("newer", newer, 0),
+        ];
+        let folder = format!("_journal/session%3As/{epoch}");
+        for (name, body, _) in &bodies {
+            let key = format!("{folder}/{name}-4.jsonl").parse().unwrap();
+            let bytes = body.clone().into_bytes();
+            objects
+                .create(&key, bytes, &ObjectMetadata::default())
+                .await
+                .unwrap();
+        }
+        for key in [
+            "_journal/x",
+            "_journal/session%3A..%2F..%2Fx/e/w-1.jsonl",
+            "_journal/up/y/z.jsonl",
+        ] {
+            let key = key.parse().unwrap();
+            objects
+                .create(&key, &b"x"[..], &ObjectMetadata::default())
+                .await
+                .unwrap();
+        }
+        let reader = Reader::new(&objects);
+        for round in 0..2 {
+            let report = reader.refresh().await;
+            let of = |name: &str| {
+                let key = format!("{folder}/{name}-4.jsonl");
+                report.unreadable.iter().filter(|one| one.key == key).count()
+            };
+            for (name, _, count) in &bodies {
+                assert_eq!(
+                    of(name),
+                    *count,
+                    "{name}, refresh {round}: {:#?}",
+                    report.unreadable
+                );
+            }
+            told = report.unreadable.len();
+            assert_eq!(report.streams, 1);
+        }
+        let found = reader.ids(&session);
+        lost += records
+            .iter()
+            .filter(|record| !found.contains(&record.id))
+            .count();
+        assert_eq!(found.len(), records.len() + 1, "and the one of a newer version");
+        let loaded = tracking_journal::load::<tracking_model::Session>(reader.catalogue.data_dir(), &session);
+        assert!(loaded.unwrap().state.exists());
+        let streams = reader.catalogue.data_dir().streams().unwrap();
+        assert_eq!(streams, [session], "nothing else appeared");
+    }
+    assert_eq!(lost, 0);
+    println!("FAULT row=36 name=segments-by-others servers=2 told={told} lost={lost} outside=0");
+}
