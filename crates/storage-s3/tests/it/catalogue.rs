@@ -67,6 +67,21 @@ async fn put(sink: &SegmentSink, records: &[Record]) {
     );
 }
 
+/// Each as a segment of its own, by several writers at once.
+async fn put_each(objects: &S3Objects, records: Vec<Record>) {
+    let mut writers = tokio::task::JoinSet::new();
+    for part in records.chunks(records.len().div_ceil(16)) {
+        let (objects, part) = (objects.clone(), part.to_vec());
+        writers.spawn(async move {
+            let sink = SegmentSink::new(objects, SegmentOptions::default());
+            for record in &part {
+                put(&sink, std::slice::from_ref(record)).await;
+            }
+        });
+    }
+    writers.join_all().await;
+}
+
 /// On both servers.
 async fn on_each(test: impl AsyncFn(S3StoreBuilder)) {
     let fs = FsServer::start();
@@ -155,12 +170,10 @@ async fn requests_are_as_few_as_promised() {
     let (fs, moto) = (FsServer::start(), MotoServer::start());
     for (builder, segments) in [(fs.builder(), 2_500_u64), (moto.builder(), 1_100)] {
         let writer = objects(builder.clone());
-        let sink = SegmentSink::new(writer, SegmentOptions::default());
         let session = Machine::new(&stream("session:counted"));
         let records = session.add(segments as usize - 2);
-        for record in &records {
-            put(&sink, std::slice::from_ref(record)).await;
-        }
+        put_each(&writer, records).await;
+        let sink = SegmentSink::new(writer, SegmentOptions::default());
         let objects = objects(builder);
         let pages = segments.div_ceil(1_000);
         let counts = || {
