@@ -67,6 +67,22 @@ async fn put(sink: &SegmentSink, records: &[Record]) {
     );
 }
 
+/// Each as a segment of its own, in the server's directory: faster than asking it.
+fn lay_down(server: &FsServer, records: &[Record]) {
+    let writer = Uuid::now_v7();
+    for record in records {
+        let stream = record.stream.to_string().replace(':', "%3A");
+        let (epoch, seq) = (record.epoch, record.seq);
+        let file = server.file(&format!(
+            "team/a/_journal/{stream}/{epoch}/{writer}-{seq:020}.jsonl"
+        ));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let mut line = Vec::new();
+        record.write_line(&mut line);
+        std::fs::write(file, line).unwrap();
+    }
+}
+
 /// Each as a segment of its own, by several writers at once.
 async fn put_each(objects: &S3Objects, records: Vec<Record>) {
     let mut writers = tokio::task::JoinSet::new();
@@ -172,7 +188,11 @@ async fn requests_are_as_few_as_promised() {
         let writer = objects(builder.clone());
         let session = Machine::new(&stream("session:counted"));
         let records = session.add(segments as usize - 2);
-        put_each(&writer, records).await;
+        if segments > 2_000 {
+            lay_down(&fs, &records);
+        } else {
+            put_each(&writer, records).await;
+        }
         let sink = SegmentSink::new(writer, SegmentOptions::default());
         let objects = objects(builder);
         let pages = segments.div_ceil(1_000);

@@ -1,15 +1,20 @@
 //! Rows 22, 35 and 36, and what others put into the bucket.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use storage_s3::test_servers::{FsServer, MotoServer, ScriptedServer};
-use storage_s3::{ObjectMetadata, SegmentOptions, SegmentSink};
+use artifact_core::StoreErrorKind;
+use storage_s3::test_servers::{FsServer, MotoServer, Reply, ScriptedServer};
+use storage_s3::{
+    Catalogue, CatalogueOptions, ObjectMetadata, RefreshProgress, RefreshProgressCallback, RefreshScope,
+    SegmentOptions, SegmentSink,
+};
 use tracking_journal::{Relay, RelayOptions};
 use uuid::Uuid;
 
 use super::machines::{Machine, stream};
-use super::{Reader, objects, put, sorted_ids};
+use super::{Reader, ids_in, objects, put, sorted_ids};
 use crate::support::FakeBucket;
 
 /// Row 22: killed between the put and the cursor, the next process puts the same records again, under another name.
@@ -219,4 +224,121 @@ async fn fault_36_segments_by_others() {
     }
     assert_eq!(lost, 0);
     println!("FAULT row=36 name=segments-by-others servers=2 told={told} lost={lost} outside=0");
+}
+
+/// Being denied the deletion of small segments, or dying before it, changes nothing for readers.
+#[tokio::test]
+async fn small_segments_that_cannot_be_deleted_harm_nothing() {
+    let bucket = FakeBucket::new(true);
+    let server = ScriptedServer::start(move |request, _| match request.method.as_str() {
+        "POST" => Reply::error(403, "AccessDenied"),
+        _ => bucket.answer(request),
+    });
+    let objects = objects(server.builder());
+    let machine = Machine::new(&stream("session:s"));
+    let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
+    for _ in 0..5 {
+        put(&sink, &machine.add(1)).await;
+    }
+    let reader = Reader::new(&objects);
+    reader.refresh().await;
+    let epoch = machine.records()[0].epoch;
+    for segments in [6, 7] {
+        let done = sink.compact(&machine.stream, epoch).await.unwrap();
+        assert_eq!((done.combined, done.left.len()), (1, segments - 1), "{done:?}");
+        let report = reader.refresh().await;
+        assert_eq!(
+            (report.segments, report.gets, report.new_records),
+            (segments, 1, 0)
+        );
+    }
+    assert_eq!(reader.ids(&machine.stream), sorted_ids(&machine.records()));
+}
+
+/// What cannot be read of one stream keeps no other from being read, and is told until it can be.
+#[tokio::test]
+async fn a_stream_that_cannot_be_read_is_told_and_the_others_are_read() {
+    let bucket = FakeBucket::new(true);
+    let denied = Arc::new(AtomicBool::new(true));
+    let closed = Arc::clone(&denied);
+    let server = ScriptedServer::start(move |request, _| {
+        let secret = request.method == "GET" && request.path().contains("secret");
+        if secret && closed.load(Ordering::SeqCst) {
+            return Reply::error(403, "AccessDenied");
+        }
+        bucket.answer(request)
+    });
+    let objects = objects(server.builder());
+    let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
+    let machines = ["session:open", "session:secret"].map(|id| Machine::new(&stream(id)));
+    for machine in &machines {
+        put(&sink, &machine.add(2)).await;
+    }
+    let reader = Reader::new(&objects);
+    let seen = Arc::new(Mutex::new(RefreshProgress::default()));
+    let (told, all) = (Arc::clone(&seen), RefreshScope::All);
+    let progress = RefreshProgressCallback::new(move |progress| *told.lock().unwrap() = progress);
+    let report = reader
+        .catalogue
+        .refresh(all.clone(), Some(progress))
+        .await
+        .unwrap();
+    let (failed, error) = &report.failed[0];
+    assert_eq!((report.failed.len(), failed), (1, &machines[1].stream));
+    assert_eq!(error.kind(), StoreErrorKind::PermissionDenied);
+    assert_eq!(reader.ids(&machines[0].stream).len(), 4);
+    let seen = *seen.lock().unwrap();
+    assert_eq!(
+        (seen.segments, seen.bytes),
+        (seen.total_segments, seen.total_bytes)
+    );
+    denied.store(false, Ordering::SeqCst);
+    assert_eq!(reader.refresh().await.gets, 1);
+    assert_eq!(
+        reader.ids(&machines[1].stream),
+        sorted_ids(&machines[1].records())
+    );
+}
+
+/// Two programs that share a cache, and segments that are larger than is read.
+#[tokio::test]
+async fn programs_share_a_cache_and_what_is_too_large_is_told() {
+    let fs = FsServer::start();
+    let objects = objects(fs.builder());
+    let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
+    let machines: Vec<_> = (0..8)
+        .map(|n| Machine::new(&stream(&format!("session:s{n}"))))
+        .collect();
+    let cache = tempfile::tempdir().unwrap();
+    let open = || {
+        let mut options = CatalogueOptions::default();
+        options.max_segment_bytes = 20_000;
+        Catalogue::open(objects.clone(), cache.path(), options).unwrap()
+    };
+    let (one, two) = (open(), open());
+    for _ in 0..5 {
+        for machine in &machines {
+            put(&sink, &machine.add(3)).await;
+        }
+        let (a, b) = tokio::join!(
+            one.refresh(RefreshScope::All, None),
+            two.refresh(RefreshScope::All, None)
+        );
+        for report in [a.unwrap(), b.unwrap()] {
+            assert!(report.failed.is_empty(), "{:?}", report.failed);
+        }
+        for machine in &machines {
+            assert_eq!(ids_in(&one, &machine.stream), sorted_ids(&machine.records()));
+        }
+    }
+    put(&sink, &machines[0].add(100)).await;
+    for _ in 0..2 {
+        let report = two.refresh(RefreshScope::All, None).await.unwrap();
+        assert_eq!((report.gets, report.unreadable.len()), (0, 1));
+        assert!(
+            report.unreadable[0].reason.contains("more than 20000"),
+            "{:?}",
+            report.unreadable
+        );
+    }
 }
