@@ -111,7 +111,17 @@ impl Cache {
     /// The latest time in the copy of a stream.
     pub(crate) fn latest(&self, stream: &StreamId) -> Result<Option<Timestamp>, StoreError> {
         let state = State::load(&self.dir, stream).map_err(|error| io("read the cache of", stream, error))?;
-        Ok(state.and_then(|state| state.tails.values().map(|tail| tail.at).max()))
+        if let Some(state) = state {
+            return Ok(state.tails.values().map(|tail| tail.at).max());
+        }
+        // Whoever read the copy saw what is in it, also where it is not known from what it was put together.
+        if !self.dir.journal_path(stream).exists() {
+            return Ok(None);
+        }
+        let replica = Replica::open(&self.dir, stream, self.lock_timeout);
+        let records = replica.and_then(|replica| replica.records());
+        let records = records.map_err(|error| journal("read the cache of", stream, error))?;
+        Ok(records.iter().map(|record| record.at).max())
     }
 
     /// All streams that are in the cache.

@@ -63,17 +63,15 @@ pub(crate) fn follow(new: Vec<Record>, tails: &Tails) -> Result<Merged, Vec<Reco
     if new.iter().any(seen) {
         return Err(new);
     }
-    let ends = tails
-        .iter()
-        .map(|(epoch, tail)| (tail.at, tail.id, *epoch, tail.seq));
-    let last = ends.max();
+    let last = tails.iter().map(|(epoch, tail)| (tail.at, tail.id, *epoch)).max();
     let mut tails = tails.clone();
     let placed = placed(new, &mut tails);
-    let first = placed
-        .first()
-        .map(|((at, id, epoch, seq, _), _)| (*at, *id, *epoch, *seq));
-    if first.is_some() && first < last {
-        return Err(placed.into_iter().map(|(_, record)| record).collect());
+    if let (Some(((at, id, epoch, ..), _)), Some(last)) = (placed.first(), last) {
+        // The same time and id is a journal's own, whose clock went back, or else a copy of the last record.
+        let after = (*at, *id) > (last.0, last.1) || (*at, *id, *epoch) == last;
+        if !after {
+            return Err(placed.into_iter().map(|(_, record)| record).collect());
+        }
     }
     Ok(Merged::new(placed, tails))
 }

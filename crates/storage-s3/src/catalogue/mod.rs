@@ -21,6 +21,8 @@ mod report;
 mod segment;
 mod sink;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -133,23 +135,5 @@ impl Catalogue {
                 .await?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Callers spawn these.
-    #[test]
-    fn futures_can_go_to_other_threads() {
-        fn sent<T: Send>(_: &impl Fn(Catalogue, StreamId) -> T) {}
-        sent(&|catalogue: Catalogue, stream| async move {
-            catalogue.refresh(RefreshScope::Stream(stream), None).await
-        });
-        sent(&|catalogue: Catalogue, stream| async move {
-            let events: &[tracking_model::SessionEvent] = &[];
-            catalogue.append(&stream, events, "a").await
-        });
     }
 }
