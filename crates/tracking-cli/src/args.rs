@@ -93,6 +93,10 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true)]
     pub(crate) remote: bool,
 
+    /// Bus of EventBridge, by name or ARN, on which changes are announced
+    #[arg(long, global = true, value_name = "BUS", env = "EKSTRACK_EVENTBRIDGE")]
+    pub(crate) eventbridge: Option<String>,
+
     /// Log to stderr; twice for more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tracking_facade::eventbridge::EventBridgeConfig;
 use tracking_facade::s3::{RemoteArchive, S3Config};
 use tracking_facade::{
     Archive, ArtifactError, DataDir, JournalOptions, ManagerOptions, ProgressError, ProgressTracker,
@@ -49,6 +50,7 @@ struct File {
     actor: Option<String>,
     lock_timeout: Option<f64>,
     s3: Option<S3Config>,
+    eventbridge: Option<EventBridgeConfig>,
 }
 
 impl Settings {
@@ -69,7 +71,7 @@ impl Settings {
         let actor = global.actor.or(file.actor).unwrap_or_else(default_actor);
         check_name("actor", &actor)
             .map_err(|error| Failure::of(Kind::Usage, "record who makes this change", &error))?;
-        let sinks = SinkSettings::resolve(global.s3, file.s3)?;
+        let sinks = SinkSettings::resolve((global.s3, file.s3), (global.eventbridge, file.eventbridge))?;
         if global.remote && sinks.bucket.is_none() {
             return Err(
                 Failure::new(Kind::Usage, "read the bucket of the team", "no bucket is given")
@@ -252,7 +254,7 @@ impl File {
         };
         toml::from_str(&text).map_err(|error| {
             Failure::new(Kind::Usage, attempted(), error.message())
-                .hint("its keys are data_dir, actor, lock_timeout (seconds), and the section [s3]")
+                .hint("its keys are data_dir, actor, lock_timeout (seconds), and the sections [s3] and [eventbridge]")
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tracking_facade::eventbridge::{EventBridgeConfig, EventBridgeSink};
 use tracking_facade::s3::{S3Config, SharedBucket};
 use tracking_facade::{
     Archive, FollowedUpgrade, ManagerOptions, SinkSet, StreamId, TestArtifactsManager, TrackingBuilder,
@@ -23,23 +24,35 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SinkSettings {
     pub(crate) bucket: Option<SharedBucket>,
+    bus: Option<EventBridgeSink>,
     auto_upload: bool,
     touched: Arc<Mutex<BTreeSet<StreamId>>>,
 }
 
 impl SinkSettings {
-    /// The place on the command line wins over that of the configuration file, whose other settings hold for both.
-    pub(crate) fn resolve(place: Option<String>, file: Option<S3Config>) -> Result<Self, Failure> {
-        let mut config = file;
+    /// What the command line names wins over what the configuration file does, whose other settings hold for both.
+    pub(crate) fn resolve(
+        (place, s3): (Option<String>, Option<S3Config>),
+        (bus, eventbridge): (Option<String>, Option<EventBridgeConfig>),
+    ) -> Result<Self, Failure> {
+        let mut s3 = s3;
         if let Some(place) = place.filter(|place| !place.is_empty()) {
-            let config = config.get_or_insert_default();
+            let config = s3.get_or_insert_default();
             (config.bucket, config.prefix) = (None, None);
             config.url = Some(place);
         }
-        let auto_upload = config.as_ref().and_then(|config| config.auto_upload);
-        let bucket = config.map(SharedBucket::new).transpose();
+        let mut eventbridge = eventbridge;
+        if let Some(bus) = bus.filter(|bus| !bus.is_empty()) {
+            eventbridge.get_or_insert_default().bus = Some(bus);
+        }
+        let auto_upload = s3.as_ref().and_then(|config| config.auto_upload);
+        let bucket = s3.map(SharedBucket::new).transpose();
+        let bus = eventbridge
+            .map(|config| config.into_builder()?.build())
+            .transpose();
         Ok(Self {
             bucket: bucket.map_err(cannot(|| "use the bucket of the team".to_owned()))?,
+            bus: bus.map_err(cannot(|| "use the bus of EventBridge".to_owned()))?,
             auto_upload: auto_upload.unwrap_or(true),
             touched: Arc::default(),
         })
@@ -55,8 +68,12 @@ impl SinkSettings {
 
     /// Has an agent feed them.
     pub(crate) fn configure(&self, builder: TrackingBuilder) -> TrackingBuilder {
-        match &self.bucket {
+        let builder = match &self.bucket {
             Some(bucket) => builder.s3(bucket.clone()).auto_upload(self.auto_upload),
+            None => builder,
+        };
+        match &self.bus {
+            Some(bus) => builder.eventbridge(bus.clone()),
             None => builder,
         }
     }
@@ -68,7 +85,7 @@ impl SinkSettings {
     }
 
     fn are_configured(&self) -> bool {
-        self.bucket.is_some()
+        self.bucket.is_some() || self.bus.is_some()
     }
 
     fn take_touched(&self) -> Vec<StreamId> {
@@ -78,9 +95,13 @@ impl SinkSettings {
 
     /// All sinks, to be fed from `archive`, whose artifacts are those of `manager`.
     pub(crate) fn set(&self, archive: &Archive, manager: &TestArtifactsManager) -> SinkSet {
-        match &self.bucket {
+        let sinks = match &self.bucket {
             Some(bucket) => bucket.sinks(archive.data_dir(), manager, self.auto_upload),
             None => SinkSet::new(),
+        };
+        match &self.bus {
+            Some(bus) => sinks.with_sink(Arc::new(bus.clone())),
+            None => sinks,
         }
     }
 }

@@ -78,6 +78,8 @@ pub struct TrackingBuilder {
     shutdown_deadline: Duration,
     clock: Arc<dyn Clock>,
     sinks: SinkSet,
+    #[cfg(feature = "eventbridge")]
+    buses: Vec<crate::eventbridge::EventBridgeSink>,
     #[cfg(feature = "s3")]
     bucket: Option<crate::s3::SharedBucket>,
     #[cfg(feature = "s3")]
@@ -95,6 +97,8 @@ impl Default for TrackingBuilder {
             shutdown_deadline: DEFAULT_SHUTDOWN_DEADLINE,
             clock: Arc::new(SystemClock),
             sinks: SinkSet::new(),
+            #[cfg(feature = "eventbridge")]
+            buses: Vec::new(),
             #[cfg(feature = "s3")]
             bucket: None,
             #[cfg(feature = "s3")]
@@ -170,6 +174,14 @@ impl TrackingBuilder {
         self
     }
 
+    /// A bus on which what happens is announced, also what happened while it could not be reached; may be called again.
+    /// [`Self::build`] looks whether the bus exists.
+    #[cfg(feature = "eventbridge")]
+    pub fn eventbridge(mut self, bus: crate::eventbridge::EventBridgeSink) -> Self {
+        self.buses.push(bus.clone());
+        self.sink(Arc::new(bus))
+    }
+
     /// A bucket where everything that is kept goes too: bytes, records, and summaries. While it cannot be reached, they
     /// wait in the data directory.
     #[cfg(feature = "s3")]
@@ -190,10 +202,14 @@ impl TrackingBuilder {
     /// new.
     ///
     /// # Errors
-    /// [`TrackingError::Configuration`] with every problem found, before anything is touched; else why something could
-    /// not be opened.
+    /// [`TrackingError::Configuration`] with every problem found, before anything is touched, or what must be put right
+    /// before a bus can be sent to; else why something could not be opened.
     pub async fn build(self) -> Result<Tracking, TrackingError> {
         let (data_dir, upgrade) = self.check()?;
+        #[cfg(feature = "eventbridge")]
+        for bus in &self.buses {
+            crate::eventbridge::check(bus).await?;
+        }
         let (builder, shutdown_deadline) = (self.clone(), self.shutdown_deadline);
         let opening = tokio::task::spawn_blocking(move || self.open(data_dir, upgrade)).await;
         let parts = opening.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;

@@ -45,6 +45,14 @@ pub enum TrackingError {
     /// How far sinks got cannot be read or written.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// A bus of EventBridge cannot be sent to, until somebody puts right what the cause says.
+    #[cfg(feature = "eventbridge")]
+    #[error(transparent)]
+    EventBridge(#[from] notify_eventbridge::EventBridgeError),
+    /// The settings of EventBridge are wrong; nothing was sent.
+    #[cfg(feature = "eventbridge")]
+    #[error(transparent)]
+    EventBridgeSettings(#[from] notify_eventbridge::BuildError),
     /// The settings of a bucket are wrong; nothing was sent.
     #[cfg(feature = "s3")]
     #[error(transparent)]
@@ -80,6 +88,10 @@ impl TrackingError {
             Self::Cursor(CursorError::NoSuchSink { .. }) => ErrorKind::NotFound,
             Self::Cursor(CursorError::NewerVersion { .. }) => ErrorKind::Refused,
             Self::Cursor(_) => ErrorKind::Unavailable,
+            #[cfg(feature = "eventbridge")]
+            Self::EventBridge(_) => ErrorKind::Unavailable,
+            #[cfg(feature = "eventbridge")]
+            Self::EventBridgeSettings(_) => ErrorKind::Invalid,
             #[cfg(feature = "s3")]
             Self::S3Settings(_) => ErrorKind::Invalid,
             Self::Configuration(_) => ErrorKind::Invalid,

@@ -29,6 +29,8 @@ mod artifacts;
 pub mod blocking;
 mod builder;
 mod error;
+#[cfg(feature = "eventbridge")]
+pub mod eventbridge;
 mod import;
 pub mod live;
 mod outcomes;
