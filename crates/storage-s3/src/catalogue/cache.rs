@@ -54,7 +54,14 @@ pub(crate) struct Missing {
 impl Cache {
     /// What of `listed` is not in the copy yet.
     pub(crate) fn missing(&self, stream: &StreamId, listed: &Listed) -> Result<Missing, StoreError> {
-        let state = State::load(&self.dir, stream).map_err(|error| io("read the cache of", stream, error))?;
+        let load = || State::load(&self.dir, stream).map_err(|error| io("read the cache of", stream, error));
+        let mut state = load()?;
+        if state.is_none() && self.dir.journal_path(stream).exists() {
+            // Another program may be just between the copy and its state: then it holds the stream.
+            let turn = Replica::open(&self.dir, stream, self.lock_timeout);
+            let _turn = turn.map_err(|error| journal("read the cache of", stream, error))?;
+            state = load()?;
+        }
         let Some(state) = state.filter(|state| !outlived(state, listed)) else {
             return Ok(Missing {
                 segments: listed.segments.clone(),
