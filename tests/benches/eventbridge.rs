@@ -83,7 +83,7 @@ async fn measure(case: &Case) {
         .credentials("AKIABENCH", "secret")
         .build()
         .unwrap();
-    let options = sink.relay_options(RelayOptions::default());
+    let options = RelayOptions::default();
     let mut relay = Relay::open(&dir, stream, Arc::new(sink), options).await.unwrap();
     let begin = Instant::now();
     let report = relay.drain(Duration::from_secs(600)).await.unwrap();

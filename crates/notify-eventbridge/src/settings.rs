@@ -29,7 +29,7 @@ pub struct Patience {
     pub call_timeout: Duration,
     /// After which time no further call is begun for one batch of the relay; 30 s by default. What a relay allows for a
     /// batch must be longer, else what was sent is sent again:
-    /// [`EventBridgeSink::relay_options`](crate::EventBridgeSink::relay_options) sees to it.
+    /// the sink's [pace](tracking_journal::EventSink::pace) sees to it.
     pub batch_time: Duration,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_eventbridge::Client;
 use tokio::sync::OnceCell;
-use tracking_journal::{Delivery, EventSink, Record, RelayOptions};
+use tracking_journal::{Delivery, EventSink, Record, SinkPace};
 
 use crate::client::connect;
 use crate::detail::About;
@@ -18,6 +18,8 @@ use crate::settings::{Patience, Settings};
 
 /// Records of one batch of the relay: many calls, so that one that is not full weighs little.
 const BATCH_RECORDS: usize = 250;
+/// Their bytes.
+const BATCH_BYTES: usize = 4 << 20;
 /// What a batch may take beside its calls.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -85,14 +87,16 @@ impl EventBridgeSink {
     pub async fn check(&self) -> Result<BusCheck, EventBridgeError> {
         self.shared.check().await
     }
+}
 
-    /// `options` with what suits this sink: batches of many calls and the kinds that it does not send passed by, so that
-    /// calls are full, and time enough for what [`Patience`] allows, so that nothing that was sent is sent again.
-    #[must_use]
-    pub fn relay_options(&self, options: RelayOptions) -> RelayOptions {
-        let mut skip = options.skip_kinds.clone();
-        skip.extend(self.shared.settings.kinds.others().map(Arc::from));
-        let batch_bytes = options.window_bytes.max(1) / 2;
+#[async_trait]
+impl EventSink for EventBridgeSink {
+    fn name(&self) -> &str {
+        self.shared.settings.sink_name.as_str()
+    }
+
+    /// Batches of many calls, and time enough for what [`Patience`] allows, so that nothing that was sent is sent again.
+    fn pace(&self) -> SinkPace {
         let Patience {
             call_timeout,
             batch_time,
@@ -100,19 +104,15 @@ impl EventBridgeSink {
         } = self.shared.settings.patience;
         // The look for the bus, and the call that is begun at the last moment.
         let longest = batch_time + 2 * call_timeout + MARGIN;
-        let publish_timeout = options.publish_timeout.max(longest);
-        options
-            .with_publish_timeout(publish_timeout)
-            .with_skip_kinds(skip)
-            .with_batch_records(BATCH_RECORDS)
-            .with_batch_bytes(batch_bytes)
+        SinkPace::default()
+            .with_max_records(BATCH_RECORDS)
+            .with_max_bytes(BATCH_BYTES)
+            .with_timeout(longest)
     }
-}
 
-#[async_trait]
-impl EventSink for EventBridgeSink {
-    fn name(&self) -> &str {
-        self.shared.settings.sink_name.as_str()
+    /// The kinds that it does not send are passed by, so that calls are full.
+    fn skips(&self) -> Vec<Arc<str>> {
+        self.shared.settings.kinds.others().map(Arc::from).collect()
     }
 
     async fn publish(&self, first: &Record, batch: &[Record]) -> Vec<Delivery> {

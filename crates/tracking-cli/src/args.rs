@@ -174,7 +174,7 @@ Examples:
     /// Print an upgrade with all of its events, as the reference wrote it
     Export(ExportArgs),
 
-    /// Put what is here and not in the bucket of the team there
+    /// Put into the bucket of the team, and announce on the bus, what is not there yet
     Sync(SyncArgs),
 
     /// Show how far each sink got with each stream, and what is parked

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tracking_facade::eventbridge::{EventBridgeConfig, EventBridgeSink};
 use tracking_facade::s3::{S3Config, SharedBucket};
 use tracking_facade::{
-    Archive, FollowedUpgrade, ManagerOptions, SinkSet, StreamId, TestArtifactsManager, TrackingBuilder,
-    Undrained, UpgradeId,
+    Archive, FollowedUpgrade, ManagerOptions, SessionId, SinkSet, StreamId, TestArtifactsManager,
+    TrackingBuilder, TrackingError, Undrained, UpgradeId,
 };
 
 use crate::commands::runtime::block_on;
@@ -84,8 +84,31 @@ impl SinkSettings {
         touched.insert(stream);
     }
 
-    fn are_configured(&self) -> bool {
+    pub(crate) fn are_configured(&self) -> bool {
         self.bucket.is_some() || self.bus.is_some()
+    }
+
+    /// The places that there are, for people.
+    pub(crate) fn places(&self) -> String {
+        let bucket = self.bucket.iter().map(|bucket| bucket.location().to_string());
+        let bus = self.bus.iter().map(|bus| format!("bus {}", bus.bus()));
+        bucket.chain(bus).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Lets the bus have what it lacks, of all upgrades unless a session is all that counts.
+    pub(crate) async fn announce(
+        &self,
+        archive: &Archive,
+        session: Option<&SessionId>,
+        time: Duration,
+    ) -> Result<Vec<Undrained>, TrackingError> {
+        let (Some(bus), None) = (&self.bus, session) else {
+            return Ok(Vec::new());
+        };
+        let mut streams = archive.streams()?;
+        streams.retain(|stream| matches!(stream, StreamId::Upgrade(_)));
+        let sinks = SinkSet::new().with_sink(Arc::new(bus.clone()));
+        Ok(sinks.deliver(archive, &streams, time).await)
     }
 
     fn take_touched(&self) -> Vec<StreamId> {

@@ -210,8 +210,8 @@ impl Relay {
             problem: None,
         };
         Ok(Self {
+            skip: options.skip_kinds.iter().cloned().chain(sink.skips()).collect(),
             sink,
-            skip: options.skip_kinds.as_slice().into(),
             window: Window::new(options.seed),
             options,
             journal,

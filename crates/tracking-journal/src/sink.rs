@@ -47,6 +47,12 @@ pub trait EventSink: Debug + Send + Sync + 'static {
         SinkPace::default()
     }
 
+    /// Kinds of record that it has no use for, and that are never handed over, so that batches are full of others: asked
+    /// once, when a relay opens. None by default.
+    fn skips(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+
     /// Hands over `batch`, records of one stream in order of `seq`, and returns one [`Delivery`] for each, in the same
     /// order. `first` is the first record of the stream, which says what the stream is about; it need not be in the
     /// batch, and it was not necessarily delivered.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use notify_eventbridge::EventBridgeSink;
 use serde_json::{Value, json};
 use storage_s3::test_servers::{Reply, ScriptedServer};
-use tracking_journal::{Delivery, EventSink, MemorySink, RelayOptions};
+use tracking_journal::{Delivery, EventSink, RelayOptions};
 use tracking_model::{StreamId, TaskAction, UpgradeCommand};
 
 use crate::bus::{FakeBus, builder, is_look, puts, sink};
@@ -120,7 +120,7 @@ async fn what_is_too_large_keeps_its_ids_and_says_what_is_left_out() {
         }),
     ]);
     let sink = sink(&server);
-    let options = sink.relay_options(RelayOptions::default());
+    let options = RelayOptions::default();
     let report = raw
         .relay(Arc::new(sink), options)
         .await
@@ -238,7 +238,7 @@ async fn upgrades_do_not_wait_for_each_other() {
     let (raw, upgrade) = (Raw::new(), Upgrade::new());
     raw.write(vec![("task.started", change(json!({})))]);
     upgrade.wait(20, 10);
-    let options = shared.relay_options(RelayOptions::default());
+    let options = RelayOptions::default();
     let mut stalled = raw.relay(Arc::new(shared.clone()), options).await;
     let mut relay = upgrade.relay(&shared).await;
     let report = tokio::select! {
@@ -249,16 +249,9 @@ async fn upgrades_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn the_options_of_a_relay_are_kept_where_the_sink_has_no_wish() {
+fn the_sink_has_records_passed_by_that_it_does_not_send() {
     let sink = builder("http://127.0.0.1:1").build().unwrap();
-    let memory = MemorySink::new("m");
-    let given = RelayOptions::default()
-        .with_max_parked(7)
-        .with_skip_kinds(vec!["task.levitated".into()]);
-    let options = sink.relay_options(given);
-    assert_eq!(options.max_parked, 7);
-    let skips = |kind: &str| options.skip_kinds.iter().any(|skipped| &**skipped == kind);
-    assert!(skips("task.levitated") && skips("task.progress") && !skips("task.failed"));
-    assert_ne!(sink.name(), memory.name());
+    let skips = |kind: &str| sink.skips().iter().any(|skipped| &**skipped == kind);
+    assert!(skips("task.progress") && skips("artifact.added") && !skips("task.failed"));
     assert_eq!(sink.name(), "eventbridge:ops");
 }

@@ -61,7 +61,7 @@ async fn fault_19_eventbridge_refuses_a_part() {
     let server = bus.serve();
     let (upgrade, sink) = (Upgrade::new(), sink(&server));
     upgrade.wait(EVENTS as usize, 10);
-    let options = sink.relay_options(RelayOptions::default());
+    let options = RelayOptions::default();
     let mut relay = upgrade.relay_with(Arc::new(TimeStands(sink)), options).await;
     let report = relay.drain(Duration::from_secs(600)).await.unwrap();
     assert_eq!(
@@ -117,7 +117,7 @@ async fn fault_20_what_eventbridge_never_accepts_is_parked() {
     });
     raw.write(events.collect());
     let sink = sink(&server);
-    let options = sink.relay_options(RelayOptions::default());
+    let options = RelayOptions::default();
     let mut relay = raw.relay(Arc::new(sink), options).await;
     let report = relay.drain(Duration::from_secs(60)).await.unwrap();
     assert_eq!((report.delivered, report.remaining, report.parked), (46, 0, 4));
@@ -174,7 +174,7 @@ async fn fault_21_eventbridge_is_out_for_an_hour() {
         }
     });
     let (upgrade, sink) = (Upgrade::new(), sink(&server));
-    let options = sink.relay_options(RelayOptions::default());
+    let options = RelayOptions::default();
     let mut relay = upgrade.relay_with(Arc::new(TimeStands(sink)), options).await;
     let mut status = relay.handle().subscribe();
     let (cancel, begin) = (CancellationToken::new(), Instant::now());
@@ -250,7 +250,7 @@ async fn fault_21_eventbridge_stalls_and_breaks_off() {
         max: Duration::from_millis(5),
         jitter: 0.5,
     };
-    let options = sink.relay_options(RelayOptions::default()).with_backoff(backoff);
+    let options = RelayOptions::default().with_backoff(backoff);
     let mut relay = upgrade.relay_with(Arc::new(sink), options).await;
     let report = relay.drain(Duration::from_secs(120)).await.unwrap();
     assert_eq!((report.delivered, report.remaining), (EVENTS, 0));

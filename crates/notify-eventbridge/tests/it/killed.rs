@@ -44,8 +44,7 @@ impl EventSink for Dying {
 /// What the test does in the process that it starts and that dies.
 async fn relay_that_dies((dir, endpoint, calls): (PathBuf, String, usize)) {
     let sink = builder(&endpoint).build().unwrap();
-    let options = sink
-        .relay_options(RelayOptions::default())
+    let options = RelayOptions::default()
         .with_batch_records(20)
         .with_save_every(Duration::ZERO);
     let dying = Arc::new(Dying {

@@ -104,7 +104,7 @@ impl Upgrade {
 
     /// A relay with what suits the sink.
     pub(crate) async fn relay(&self, sink: &EventBridgeSink) -> Relay {
-        let options = sink.relay_options(RelayOptions::default());
+        let options = RelayOptions::default();
         self.relay_with(Arc::new(sink.clone()), options).await
     }
 

@@ -8,9 +8,10 @@ use super::value::age;
 /// Arguments of `sync`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Needs --s3, or [s3] in ekstrack.toml. Uploads the bytes of artifacts that are not in the bucket, whatever became
-of earlier attempts, and the records and summaries that are not. What is there is not sent again, and
-what was interrupted goes on by part. While an agent runs it does so by itself.
+Needs --s3 or --eventbridge, or their sections in ekstrack.toml. Uploads the bytes of artifacts that are not in
+the bucket, whatever became of earlier attempts, and the records and summaries that are not; announces on the
+bus what was not announced. What is there is not sent again, and what was interrupted goes on by part. While
+an agent runs it does so by itself.
 
 Examples:
   ekstrack --s3 s3://team-bucket/upgrades sync

@@ -22,7 +22,10 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
         Some(session) => format!("sync session {session}"),
         None => format!("sync {}", settings.data_dir.display()),
     };
-    let bucket = bucket(settings, attempted)?;
+    if !settings.sinks.are_configured() {
+        // There is a hint in what it says.
+        bucket(settings, attempted)?;
+    }
     let archive = settings.archive().map_err(cannot(attempted))?;
     let manager = settings.manager(archive.data_dir().clone());
     let time = u64::try_from(args.timeout.as_micros()).map_or(Duration::ZERO, Duration::from_micros);
@@ -33,16 +36,22 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
             manager.session(session).await?;
         }
         let progress = move |progress| shown.uploading(&progress);
-        let synced = bucket
-            .sync(&archive, &manager, args.session.as_ref(), time, progress)
-            .await;
+        let session = args.session.as_ref();
+        let mut report = match &settings.sinks.bucket {
+            Some(bucket) => bucket.sync(&archive, &manager, session, time, progress).await,
+            None => Ok(SyncReport::default()),
+        };
+        if let Ok(report) = &mut report {
+            let undrained = settings.sinks.announce(&archive, session, time).await;
+            report.undrained.extend(undrained?);
+        }
         close_artifacts(&manager).await;
-        synced
+        report
     });
     work.end();
     let synced: Result<SyncReport, TrackingError> = synced?;
     let report = synced.map_err(cannot(attempted))?;
-    let location = bucket.location().to_string();
+    let location = settings.sinks.places();
     settings.output.result(&document(&report, &location), |palette| {
         text(&report, &location, palette)
     })?;
@@ -58,7 +67,7 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
         return Ok(());
     }
     let cause = format!(
-        "{} and {} are not in the bucket",
+        "{} and {} are not there",
         several(report.uploads.failed.len() as u64, "artifact"),
         several(
             report.undrained.iter().filter_map(|left| left.records).sum(),
@@ -81,7 +90,7 @@ fn document(report: &SyncReport, location: &str) -> serde_json::Value {
         })
     });
     json!({
-        "bucket": location,
+        "with": location,
         "ok": report.is_clean(),
         "uploaded": uploads.sent,
         "uploaded_bytes": uploads.sent_bytes,
