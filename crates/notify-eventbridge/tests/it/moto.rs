@@ -8,6 +8,7 @@ use std::time::Duration;
 use notify_eventbridge::{BusCheck, EventBridgeCause, EventBridgeSink};
 use serde_json::{Value, json};
 use storage_s3::test_servers::MotoServer;
+use tokio_util::sync::CancellationToken;
 use tracking_journal::{Delivery, EventSink};
 use tracking_model::{Span, TaskAction, UpgradeCommand};
 
@@ -263,8 +264,13 @@ async fn a_bus_that_does_not_exist_holds_events_back_until_it_does() {
         phase: "nodes".into(),
     });
     let mut relay = upgrade.relay(&sink).await;
-    let report = relay.drain(Duration::from_millis(100)).await.unwrap();
-    assert_eq!((report.delivered, report.remaining), (0, 1));
+    let (mut status, cancel) = (relay.handle().subscribe(), CancellationToken::new());
+    let seen = async {
+        let refused = status.wait_for(|status| status.cursor.last_error.is_some()).await;
+        assert_eq!(refused.unwrap().cursor.delivered, 0);
+        cancel.cancel();
+    };
+    tokio::join!(relay.run(&cancel), seen).0.unwrap();
     let reason = relay.cursor().last_error.as_ref().unwrap().reason.clone();
     assert!(
         reason.contains("late") && reason.contains("create the bus"),
