@@ -39,13 +39,21 @@ pub(crate) enum Kind {
     InDescription = b'd',
 }
 
+/// FNV-1a: the same in all versions, and a collision costs a comparison only.
+fn hash(value: &str) -> u64 {
+    value.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// The word that stands for a value.
 pub(crate) fn hashed(kind: Kind, value: &str) -> String {
-    // FNV-1a: the same in all versions, and a collision costs a comparison only.
-    let hash = value.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{}{hash:x}", char::from(kind as u8))
+    format!("{}{:x}", char::from(kind as u8), hash(value))
+}
+
+/// The number that stands for an upgrade.
+pub(crate) fn upgrade_number(upgrade_id: &str) -> i64 {
+    i64::from(hash(upgrade_id) as u32)
 }
 
 /// The word that stands for a short value of letters and digits.

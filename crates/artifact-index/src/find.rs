@@ -9,12 +9,16 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use tracking_model::Artifact;
 
 use crate::error::Cause;
+use crate::facets::upgrade_number;
 use crate::record::{Stored, stored_size};
 use crate::stream::{Common, Direction, Stream, Table};
 use crate::{expression, facets, rank};
 
 /// Up to so many matches are sorted by size or name; of more, the rows in that order are looked at one by one.
-const GATHERED: usize = 4096;
+const GATHERED: usize = 2048;
+
+/// A row as it is compared with the query.
+const FETCH: &str = "SELECT id, session, record, name_key FROM artifact WHERE id = ?1";
 
 pub(crate) fn find(at: &Connection, query: &ArtifactQuery) -> Result<Matches, Cause> {
     let search = Search::new(at, query)?;
@@ -26,14 +30,20 @@ pub(crate) fn find(at: &Connection, query: &ArtifactQuery) -> Result<Matches, Ca
     }
 }
 
+/// The row of a slot.
+const fn row_of(slot: i64) -> i64 {
+    slot.saturating_neg()
+}
+
 /// A query, and what of it the tables can answer.
 pub(crate) struct Search<'a> {
     pub(crate) at: &'a Connection,
     pub(crate) query: &'a ArtifactQuery,
     words: Option<String>,
     facets: Option<String>,
-    /// The most by which a row stands later than its time.
+    /// The most by which a slot is later than its artifact's time.
     pub(crate) latest: i64,
+    /// The rows that can match.
     low: i64,
     high: i64,
 }
@@ -43,7 +53,6 @@ impl<'a> Search<'a> {
         let latest: i64 = at
             .prepare_cached("SELECT late FROM latest")?
             .query_row([], |row| row.get(0))?;
-        let low = query.since.map_or(i64::MIN, |since| since.as_micros());
         let until = query.until.map(|until| until.as_micros().saturating_sub(1));
         Ok(Self {
             at,
@@ -51,8 +60,8 @@ impl<'a> Search<'a> {
             words: expression::expression(at, query)?,
             facets: facets::expression(query),
             latest,
-            low,
-            high: until.map_or(i64::MAX, |until| until.saturating_add(latest)),
+            low: until.map_or(i64::MIN, |until| row_of(until.saturating_add(latest))),
+            high: query.since.map_or(i64::MAX, |since| row_of(since.as_micros())),
         })
     }
 
@@ -73,22 +82,23 @@ impl<'a> Search<'a> {
             && self.query.max_size.is_none()
     }
 
-    /// The rows that full-text search finds; `None` if the query says nothing that it knows.
-    pub(crate) fn candidates(&self, direction: Direction) -> Result<Option<Common<'a>>, Cause> {
+    /// Calls `each` for the rows that full-text search finds, until it says that it has enough. Tells whether the query
+    /// says something that full-text search knows.
+    pub(crate) fn candidates(
+        &self,
+        direction: Direction,
+        each: impl FnMut(i64) -> Result<bool, Cause>,
+    ) -> Result<bool, Cause> {
         let bounds = (self.low, self.high);
-        let mut streams = Vec::new();
-        for (table, expression) in [(Table::Words, &self.words), (Table::Facets, &self.facets)] {
-            if let Some(expression) = expression {
-                streams.push(Stream::new(
-                    self.at,
-                    table,
-                    expression.clone(),
-                    bounds,
-                    direction,
-                )?);
-            }
+        let stream = |table, expression: &String| Stream::new(self.at, table, expression.clone());
+        let words = self.words.as_ref().map(|words| stream(Table::Words, words));
+        let facets = self.facets.as_ref().map(|facets| stream(Table::Facets, facets));
+        match (words, facets) {
+            (None, None) => return Ok(false),
+            (Some(one), None) | (None, Some(one)) => one.visit(bounds, direction, each)?,
+            (Some(words), Some(facets)) => Common::new(facets, words, bounds, direction).visit(each)?,
         }
-        Ok((!streams.is_empty()).then(|| Common::new(streams, direction)))
+        Ok(true)
     }
 
     /// All matches in the order of time, until `each` has enough.
@@ -101,31 +111,25 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let mut clusters = Clusters::new(self);
-        if let Some(mut candidates) = self.candidates(direction)? {
-            let mut fetch = self
-                .at
-                .prepare_cached("SELECT id, session, record, name_key FROM artifact WHERE id = ?1")?;
-            while let Some(id) = candidates.next()? {
-                let mut rows = fetch.query([id])?;
-                let Some(row) = rows.next()? else {
-                    return Err(Cause::Foreign("it has words of an artifact that it has not"));
-                };
-                let stored = clusters.read(row)?;
-                drop(rows);
-                if let Some(stored) = stored
-                    && !each(stored)?
-                {
-                    break;
-                }
-            }
+        let mut fetch = self.at.prepare_cached(FETCH)?;
+        let known = self.candidates(direction, |id| {
+            let mut rows = fetch.query([id])?;
+            let Some(row) = rows.next()? else {
+                return Err(Cause::Foreign("it has words of an artifact that it has not"));
+            };
+            let stored = clusters.read(row)?;
+            drop(rows);
+            stored.map_or(Ok(true), &mut each)
+        })?;
+        if known {
             return Ok(());
         }
         let sql = match direction {
             Direction::Newest => {
-                "SELECT id, session, record, name_key FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC"
+                "SELECT id, session, record, name_key FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
             }
             Direction::Oldest => {
-                "SELECT id, session, record, name_key FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+                "SELECT id, session, record, name_key FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC"
             }
         };
         let mut statement = self.at.prepare_cached(sql)?;
@@ -144,8 +148,8 @@ impl<'a> Search<'a> {
         if let Some(after) = &self.query.after {
             let created = after.created_at().as_micros();
             match direction {
-                Direction::Newest => self.high = self.high.min(created.saturating_add(self.latest)),
-                Direction::Oldest => self.low = self.low.max(created),
+                Direction::Newest => self.low = self.low.max(row_of(created.saturating_add(self.latest))),
+                Direction::Oldest => self.high = self.high.min(row_of(created)),
             }
         }
         let mut page = Page::new(self.query);
@@ -153,8 +157,8 @@ impl<'a> Search<'a> {
             page.offer(stored.artifact);
             // Whatever comes later in this list was not added later, or earlier, than this.
             Ok(page.last_kept().is_none_or(|last| match direction {
-                Direction::Newest => stored.id >= last.created_at().as_micros(),
-                Direction::Oldest => stored.id.saturating_sub(self.latest) <= last.created_at().as_micros(),
+                Direction::Newest => stored.slot >= last.created_at().as_micros(),
+                Direction::Oldest => stored.slot.saturating_sub(self.latest) <= last.created_at().as_micros(),
             }))
         })?;
         Ok(page.into_matches())
@@ -164,16 +168,13 @@ impl<'a> Search<'a> {
         if self.is_empty() {
             return Ok(Matches::default());
         }
-        if let Some(mut candidates) = self.candidates(Direction::Newest)? {
-            let mut gathered = Vec::new();
-            while gathered.len() <= GATHERED
-                && let Some(id) = candidates.next()?
-            {
-                gathered.push(id);
-            }
-            if gathered.len() <= GATHERED {
-                return self.sorted(&gathered);
-            }
+        let mut gathered = Vec::new();
+        let known = self.candidates(Direction::Newest, |id| {
+            gathered.push(id);
+            Ok(gathered.len() <= GATHERED)
+        })?;
+        if known && gathered.len() <= GATHERED {
+            return self.sorted(&gathered);
         }
         self.scanned()
     }
@@ -191,11 +192,9 @@ impl<'a> Search<'a> {
             keyed.push((Key::of(key.unwrap_or(Value::Null)), *id));
         }
         keyed.sort_unstable_by(|(key, id), (other_key, other_id)| {
-            key.cmp(other_key).then_with(|| other_id.cmp(id))
+            key.cmp(other_key).then_with(|| id.cmp(other_id))
         });
-        let mut fetch = self
-            .at
-            .prepare_cached("SELECT id, session, record, name_key FROM artifact WHERE id = ?1")?;
+        let mut fetch = self.at.prepare_cached(FETCH)?;
         let mut clusters = Clusters::new(self);
         let mut page = Page::new(self.query);
         for (key, id) in keyed {
@@ -254,12 +253,15 @@ impl<'a> Search<'a> {
     /// How all rows are read in the order of the key, from the cursor on: those of unknown size come after all others.
     fn scans(&self) -> Vec<(&'static str, Vec<Value>)> {
         let after = self.query.after.as_ref();
+        // The indexes of sorts know it, so that rows of other upgrades are passed over without a look at them.
+        let upgrade_id = self.query.upgrade_id.as_ref();
+        let upgrade = upgrade_id.map_or(Value::Null, |id| Value::Integer(upgrade_number(id.as_str())));
         if self.query.sort == Sort::Name {
             let from = after.and_then(PageCursor::name).unwrap_or("").to_owned();
             return vec![(
                 "SELECT id, session, record, name_key, name_key FROM artifact \
-                 WHERE name_key >= ?1 ORDER BY name_key, id DESC",
-                vec![Value::Text(from)],
+                 WHERE (?1 IS NULL OR upgrade = ?1) AND name_key >= ?2 ORDER BY name_key, id",
+                vec![upgrade, Value::Text(from)],
             )];
         }
         let least = self.query.min_size.map_or(0, stored_size);
@@ -271,15 +273,15 @@ impl<'a> Search<'a> {
         if after.is_none_or(|after| after.size().is_some()) {
             scans.push((
                 "SELECT id, session, record, name_key, size FROM artifact \
-                 WHERE size BETWEEN ?1 AND ?2 ORDER BY size DESC, id DESC",
-                vec![Value::Integer(least), Value::Integer(most)],
+                 WHERE (?1 IS NULL OR upgrade = ?1) AND size BETWEEN ?2 AND ?3 ORDER BY size DESC, id",
+                vec![upgrade.clone(), Value::Integer(least), Value::Integer(most)],
             ));
         }
         if self.query.min_size.is_none() && self.query.max_size.is_none() {
             scans.push((
                 "SELECT id, session, record, name_key, size FROM artifact \
-                 WHERE size IS NULL ORDER BY id DESC",
-                Vec::new(),
+                 WHERE (?1 IS NULL OR upgrade = ?1) AND size IS NULL ORDER BY id",
+                vec![upgrade],
             ));
         }
         scans
@@ -296,7 +298,7 @@ impl<'a> Search<'a> {
     fn is_past(&self, key: &Key, id: i64, page: &Page<'_>) -> bool {
         page.last_kept().is_some_and(|last| {
             let last_key = Key::of_cursor(last);
-            *key > last_key || (*key == last_key && id < last.created_at().as_micros())
+            *key > last_key || (*key == last_key && -id < last.created_at().as_micros())
         })
     }
 }
