@@ -17,7 +17,7 @@ use crate::{ArtifactError, ArtifactIndex, IndexBatch, Unreadable};
 
 /// Most records that go to the index at a time. They become one piece of the index, so fewer and larger ones are faster;
 /// they are held in memory, the next beside those at work.
-const BATCH: usize = 16_384;
+const BATCH: usize = 8192;
 /// Records that are read of a session before another one is looked at.
 const PART: usize = 64;
 /// Most sessions that are read side by side: each has its file open.

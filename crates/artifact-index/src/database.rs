@@ -24,7 +24,7 @@ const KEPT_STATEMENTS: usize = 64;
 /// Caches, in pages, for SQLite converts bytes by the size that pages have before it has read the file: so few connections
 /// are open that memory stays small.
 const WRITER_CACHE: i64 = 2048;
-const READER_CACHE: i64 = 512;
+const READER_CACHE: i64 = 1024;
 /// Bytes of a page in a new file: few large writes build it faster. Leaves of full-text search stay smaller than that, for
 /// whole ones are read to go backwards.
 const PAGE_SIZE: i64 = 16 << 10;
@@ -227,6 +227,8 @@ fn connect(path: &Path, cache_pages: i64) -> Result<Connection, Cause> {
         (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
         // Closing would remove the log by its name, and it may be the log of a file that took this one's place.
         (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+        // Else a statement is prepared again for each other value that is bound to it.
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
     ] {
         connection.set_db_config(config, on)?;
     }

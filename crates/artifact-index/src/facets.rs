@@ -13,6 +13,8 @@ use tracking_model::{Artifact, ArtifactStatus};
 
 /// Most parts of a name that are looked for.
 const MOST_NAME_PARTS: usize = 4;
+/// As many where a whole word is one of them, which is rare by itself.
+const MOST_WITH_WORDS: usize = 2;
 /// Longer words of names are not looked for; indexed are all to a greater length.
 const MOST_WORD_BYTES: usize = 64;
 
@@ -196,8 +198,13 @@ fn parts_of(pattern: &NamePattern) -> Vec<String> {
     parts.dedup();
     words.sort_unstable_by_key(|word| std::cmp::Reverse(word.len()));
     words.dedup();
+    let most = if words.is_empty() {
+        MOST_NAME_PARTS
+    } else {
+        MOST_WITH_WORDS
+    };
     words.extend(parts.into_iter().map(|(_, _, part)| part));
-    words.truncate(MOST_NAME_PARTS);
+    words.truncate(most);
     words
 }
 

@@ -54,11 +54,12 @@ impl<'a> Search<'a> {
             .prepare_cached("SELECT late FROM latest")?
             .query_row([], |row| row.get(0))?;
         let until = query.until.map(|until| until.as_micros().saturating_sub(1));
+        let facets = facets::expression(query);
         Ok(Self {
             at,
             query,
-            words: expression::expression(at, query)?,
-            facets: facets::expression(query),
+            words: expression::expression(at, query, facets.is_some())?,
+            facets,
             latest,
             low: until.map_or(i64::MIN, |until| row_of(until.saturating_add(latest))),
             high: query.since.map_or(i64::MAX, |since| row_of(since.as_micros())),
