@@ -24,7 +24,7 @@ const KEPT_STATEMENTS: usize = 64;
 /// Caches, in pages, for SQLite converts bytes by the size that pages have before it has read the file: so few connections
 /// are open that memory stays small.
 const WRITER_CACHE: i64 = 2048;
-const READER_CACHE: i64 = 1024;
+const READER_CACHE: i64 = 512;
 /// Bytes of a page in a new file: few large writes build it faster. Leaves of full-text search stay smaller than that, for
 /// whole ones are read to go backwards.
 const PAGE_SIZE: i64 = 16 << 10;

@@ -63,8 +63,15 @@ pub(crate) fn plain(kind: Kind, value: &str) -> String {
     format!("{}{value}", char::from(kind as u8))
 }
 
-const fn magnitude(size: u64) -> u32 {
+pub(crate) const fn magnitude(size: u64) -> u32 {
     u64::BITS - size.leading_zeros()
+}
+
+/// The sizes of a magnitude, the least and the largest.
+pub(crate) fn sizes_of(magnitude: u32) -> (u64, u64) {
+    let below = |digits: u32| u64::MAX.checked_shr(u64::BITS - digits).unwrap_or(0);
+    let least = magnitude.checked_sub(1).map_or(0, |digits| below(digits) + 1);
+    (least, below(magnitude))
 }
 
 /// Characters that the tokeniser would take for separators are moved to where it does not.
@@ -245,6 +252,18 @@ pub(crate) fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_size_is_of_its_magnitude() {
+        for size in [0, 1, 2, 3, 4, 7, 8, 1 << 62, u64::MAX >> 1, 1 << 63, u64::MAX] {
+            let (least, most) = sizes_of(magnitude(size));
+            assert!((least..=most).contains(&size), "{size}");
+            assert_eq!(
+                (magnitude(least), magnitude(most)),
+                (magnitude(size), magnitude(size))
+            );
+        }
+    }
 
     #[test]
     fn whole_words_end_within_the_literal() {

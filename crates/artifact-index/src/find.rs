@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use tracking_model::Artifact;
 
 use crate::error::Cause;
-use crate::facets::upgrade_number;
+use crate::facets::{magnitude, sizes_of, upgrade_number};
 use crate::record::{Stored, stored_size};
 use crate::stream::{Common, Direction, Stream, Table};
 use crate::{expression, facets, rank};
@@ -169,19 +169,71 @@ impl<'a> Search<'a> {
         if self.is_empty() {
             return Ok(Matches::default());
         }
+        if let Some(matches) = self.by_magnitude()? {
+            return Ok(matches);
+        }
+        match self.gathered()? {
+            Some(ids) => {
+                let mut page = Page::new(self.query);
+                self.sorted(&ids, &mut page)?;
+                Ok(page.into_matches())
+            }
+            None => self.scanned(),
+        }
+    }
+
+    /// All candidates, where they are few.
+    fn gathered(&self) -> Result<Option<Vec<i64>>, Cause> {
         let mut gathered = Vec::new();
         let known = self.candidates(Direction::Newest, |id| {
             gathered.push(id);
             Ok(gathered.len() <= GATHERED)
         })?;
-        if known && gathered.len() <= GATHERED {
-            return self.sorted(&gathered);
-        }
-        self.scanned()
+        Ok((known && gathered.len() <= GATHERED).then_some(gathered))
     }
 
-    /// The page among few candidates.
-    fn sorted(&self, ids: &[i64]) -> Result<Matches, Cause> {
+    /// The largest, by the facets of sizes: one order of magnitude after the other, until the page is full. `None` where
+    /// that is no help.
+    fn by_magnitude(&self) -> Result<Option<Matches>, Cause> {
+        let after = self.query.after.as_ref().map(PageCursor::size);
+        if self.query.sort != Sort::Size
+            || (self.words.is_none() && self.facets.is_none())
+            || after == Some(None)
+        {
+            return Ok(None);
+        }
+        let mut largest = self
+            .at
+            .prepare_cached("SELECT coalesce(max(size), 0) FROM artifact")?;
+        let largest: i64 = largest.query_row([], |row| row.get(0))?;
+        // Larger ones than SQLite knows are kept as its largest.
+        let largest = u64::try_from(largest).ok().filter(|_| largest < i64::MAX);
+        let most = [after.flatten(), self.query.max_size, largest];
+        let most = most.into_iter().flatten().min().unwrap_or(u64::MAX);
+        let mut page = Page::new(self.query);
+        for magnitude in (0..=magnitude(most)).rev() {
+            let (least, most) = sizes_of(magnitude);
+            let mut query = self.query.clone();
+            query.min_size = Some(query.min_size.map_or(least, |min| min.max(least)));
+            query.max_size = Some(query.max_size.map_or(most, |max| max.min(most)));
+            let of_magnitude = Search::new(self.at, &query)?;
+            if of_magnitude.is_empty() {
+                continue;
+            }
+            let Some(ids) = of_magnitude.gathered()? else {
+                return Ok(None);
+            };
+            self.sorted(&ids, &mut page)?;
+            if page.is_full() {
+                return Ok(Some(page.into_matches()));
+            }
+        }
+        // There may be some of unknown size.
+        Ok(None)
+    }
+
+    /// Offers few candidates to the page.
+    fn sorted(&self, ids: &[i64], page: &mut Page<'_>) -> Result<(), Cause> {
         let sql = match self.query.sort {
             Sort::Size => "SELECT size FROM artifact WHERE id = ?1",
             _ => "SELECT name_key FROM artifact WHERE id = ?1",
@@ -197,7 +249,6 @@ impl<'a> Search<'a> {
         });
         let mut fetch = self.at.prepare_cached(FETCH)?;
         let mut clusters = Clusters::new(self);
-        let mut page = Page::new(self.query);
         for (key, id) in keyed {
             if self.is_before_cursor(&key) {
                 continue;
@@ -209,11 +260,11 @@ impl<'a> Search<'a> {
             if let Some(stored) = stored {
                 page.offer(stored.artifact);
             }
-            if self.is_past(&key, id, &page) {
+            if self.is_past(&key, id, page) {
                 break;
             }
         }
-        Ok(page.into_matches())
+        Ok(())
     }
 
     /// The page among all rows in the order of the key.
