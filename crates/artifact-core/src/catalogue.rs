@@ -252,7 +252,7 @@ impl Catalogue {
             records: receipt.records().to_vec(),
             position: None,
         };
-        self.index.apply(&batch, &*self.texts)?;
+        self.index.apply(std::slice::from_ref(&batch), &*self.texts)?;
         for record in &batch.records {
             view.session.apply(&record.meta, &record.event);
         }

@@ -1,21 +1,28 @@
 //! Feeding the index from the journals of sessions: from where it stands, whoever wrote meanwhile and whoever fed it.
+//!
+//! Sessions are read side by side, always the one that is behind in time, so that what goes to the index together was
+//! added together, and comes after what it has already: it keeps artifacts in the order of time.
 
-use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 
-use tracking_journal::{Committed, JournalReader, Position};
-use tracking_model::{SessionEvent, SessionId, StreamId};
+use tracking_journal::{Committed, DataDir, JournalReader, Position};
+use tracking_model::{SessionEvent, SessionId, StreamId, Timestamp};
 
 use crate::catalogue::{Catalogue, Fed, SessionEntry, decode, is_another};
 use crate::{ArtifactError, ArtifactIndex, IndexBatch, Unreadable};
 
-/// Most records that go to the index at a time. Each batch becomes one piece of the index, so fewer and larger ones are
-/// faster; they are held in memory, the next beside the one at work.
+/// Most records that go to the index at a time. They become one piece of the index, so fewer and larger ones are faster;
+/// they are held in memory, the next beside those at work.
 const BATCH: usize = 8192;
-/// Below so many bytes of a journal, a thread to read ahead costs more than it saves.
+/// Records that are read of a session before another one is looked at.
+const PART: usize = 64;
+/// Most sessions that are read side by side: each has its file open.
+const SIDE_BY_SIDE: usize = 32;
+/// Below so many bytes of journals, a thread to read ahead costs more than it saves.
 const WORTH_A_THREAD: u64 = 1 << 20;
 
 /// How far the index is with taking up what was added since it was last used.
@@ -40,23 +47,36 @@ impl Catalogue {
                 .map_or(0, |metadata| metadata.len())
         };
         let total_bytes = ids.iter().map(length).sum();
-        let done = Cell::new(0);
         let mut unreadable = Vec::new();
-        for session_id in &ids {
-            let before = done.get();
-            match self.refresh_with(session_id, &|offset| {
-                done.set(before + offset);
+        let mut unreadable_is = |session_id: &SessionId, error| match error {
+            ArtifactError::UnknownSession(_) => {}
+            error => unreadable.push(Unreadable {
+                session_id: session_id.clone(),
+                error,
+            }),
+        };
+        let mut before = 0;
+        for ids in ids.chunks(SIDE_BY_SIDE) {
+            let mut entries = Vec::with_capacity(ids.len());
+            for id in ids {
+                match self.existing(id) {
+                    Ok(entry) => entries.push(entry),
+                    Err(error) => unreadable_is(id, error),
+                }
+            }
+            let mut done = 0;
+            let refreshed = self.refresh_together(&entries, &mut |bytes| {
+                done = bytes;
                 told(IndexProgress {
-                    bytes: before + offset,
+                    bytes: before + bytes,
                     total_bytes,
                 });
-            }) {
-                Ok(_) | Err(ArtifactError::UnknownSession(_)) => {}
-                Err(error @ ArtifactError::Index(_)) => return Err(error),
-                Err(error) => unreadable.push(Unreadable {
-                    session_id: session_id.clone(),
-                    error,
-                }),
+            })?;
+            before += done;
+            for (entry, refreshed) in entries.iter().zip(refreshed) {
+                if let Err(error) = refreshed {
+                    unreadable_is(entry.id(), error);
+                }
             }
         }
         if self.home().is_some() {
@@ -88,120 +108,277 @@ impl Catalogue {
 
     /// Brings the index up to date with one session; tells the last sequence that it then knows.
     pub(crate) fn refresh(&self, id: &SessionId) -> Result<u64, ArtifactError> {
-        self.refresh_with(id, &|_| {})
+        let entries = [self.existing(id)?];
+        let mut refreshed = self.refresh_together(&entries, &mut |_| {})?;
+        refreshed
+            .pop()
+            .unwrap_or_else(|| Err(ArtifactError::UnknownSession(id.clone())))
     }
 
-    fn refresh_with(&self, id: &SessionId, told: &dyn Fn(u64)) -> Result<u64, ArtifactError> {
-        let entry = self.existing(id)?;
+    /// Brings the index up to date with some sessions, in the order of ids; tells the last sequence that it then knows of
+    /// each, or why it cannot be read. `told` is called with the bytes of their journals that were read.
+    fn refresh_together(
+        &self,
+        entries: &[Arc<SessionEntry>],
+        told: &mut dyn FnMut(u64),
+    ) -> Result<Vec<Result<u64, ArtifactError>>, ArtifactError> {
         // In memory no one else writes, so nothing can have changed since the caller looked.
         let Some(home) = self.home() else {
-            return Ok(u64::MAX);
+            return Ok(entries.iter().map(|_| Ok(u64::MAX)).collect());
         };
-        let path = home.journal_path(&entry.stream());
-        let mut fed = entry.fed();
         // All of it goes to the same one, whatever takes its place meanwhile.
         let in_memory = self.is_in_memory();
         let index = self.index();
-        let length = match fs::metadata(&path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                *fed = None;
-                index.forget(id)?;
-                return Err(ArtifactError::UnknownSession(id.clone()));
-            }
-            Err(error) => return Err(ArtifactError::io("look at", path, error)),
-        };
-        if let Some(fed) = *fed
-            && fed.in_memory == in_memory
-            && fed.position.offset == length
-        {
-            told(length);
-            return Ok(fed.position.head.seq);
+        let mut fed: Vec<MutexGuard<'_, Option<Fed>>> = entries.iter().map(|entry| entry.fed()).collect();
+        let mut sources = Vec::with_capacity(entries.len());
+        for (entry, fed) in entries.iter().zip(&fed) {
+            let fed = fed.filter(|fed| fed.in_memory == in_memory);
+            sources.push(Source::open(home, index, entry, fed.map(|fed| fed.position))?);
         }
-        let known = index.position(id)?;
-        let position = match self.feed(index, &entry, known, length, told) {
-            // A journal that was replaced, by a repair or by hand, does not go on where the old one ended.
-            Err(ArtifactError::Journal(error)) if known.is_some() && is_another(&error) => {
-                index.forget(id)?;
-                self.feed(index, &entry, None, length, told)?
+        self.feed(index, &mut sources, told)?;
+        // A journal that was replaced, by a repair or by hand, does not go on where the old one ended.
+        let replaced: Vec<usize> = (0..sources.len())
+            .filter(|at| sources.get(*at).is_some_and(Source::is_another))
+            .collect();
+        for at in &replaced {
+            if let Some(source) = sources.get_mut(*at) {
+                index.forget(source.entry.id())?;
+                *source = Source::anew(home, source.entry, source.length);
             }
-            fed => fed?,
-        };
-        *fed = position.map(|position| Fed { position, in_memory });
-        Ok(position.map_or(0, |position| position.head.seq))
+        }
+        if !replaced.is_empty() {
+            self.feed(index, &mut sources, told)?;
+        }
+        let outcomes = sources.into_iter().zip(&mut fed).map(|(source, fed)| {
+            let position = source.outcome();
+            **fed = position
+                .as_ref()
+                .ok()
+                .and_then(|position| position.map(|position| Fed { position, in_memory }));
+            position.map(|position| position.map_or(0, |position| position.head.seq))
+        });
+        Ok(outcomes.collect())
     }
 
-    /// Passes the records after `known` to the index; tells where it then stands.
+    /// Passes all records that the index does not know to it.
     fn feed(
         &self,
         index: &dyn ArtifactIndex,
-        entry: &SessionEntry,
-        known: Option<Position>,
-        length: u64,
-        told: &dyn Fn(u64),
-    ) -> Result<Option<Position>, ArtifactError> {
-        let Some(home) = self.home() else { return Ok(known) };
-        let mut reader = match known {
-            Some(position) => JournalReader::resume(home, &entry.stream(), position)?,
-            None => JournalReader::open(home, &entry.stream())?,
-        };
-        let mut at = known;
-        let mut apply = |batch: IndexBatch| -> Result<(), ArtifactError> {
-            index.apply(&batch, &*self.texts)?;
-            at = batch.position;
-            told(at.map_or(0, |position| position.offset));
+        sources: &mut [Source<'_>],
+        told: &mut dyn FnMut(u64),
+    ) -> Result<(), ArtifactError> {
+        let mut apply = |read: Read| -> Result<(), ArtifactError> {
+            index.apply(&read.batches, &*self.texts)?;
+            told(read.bytes);
             Ok(())
         };
-        if length.saturating_sub(reader.position().offset) < WORTH_A_THREAD {
-            while let Some(batch) = next_batch(entry, &mut reader)? {
-                apply(batch)?;
+        let unread: u64 = sources.iter().map(Source::unread).sum();
+        if unread < WORTH_A_THREAD {
+            while let Some(read) = read(sources) {
+                apply(read)?;
             }
-        } else {
-            // The next batch is read and decoded while this one is indexed.
-            thread::scope(|scope| {
-                let (sender, batches) = sync_channel(0);
-                let reading = scope.spawn(move || read_ahead(entry, &mut reader, &sender));
-                let applied = batches.iter().try_for_each(&mut apply);
-                drop(batches);
-                let read = reading
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                applied.and(read)
-            })?;
+            told(sources.iter().map(Source::offset).sum());
+            return Ok(());
         }
-        Ok(at)
+        // The next records are read and decoded while these are indexed.
+        thread::scope(|scope| {
+            let (sender, batches) = sync_channel(0);
+            let reading = scope.spawn(move || read_ahead(sources, &sender));
+            let applied = batches.iter().try_for_each(&mut apply);
+            drop(batches);
+            reading
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            applied
+        })
     }
 }
 
-fn read_ahead(
-    entry: &SessionEntry,
-    reader: &mut JournalReader,
-    sender: &SyncSender<IndexBatch>,
-) -> Result<(), ArtifactError> {
-    while let Some(batch) = next_batch(entry, reader)? {
-        if sender.send(batch).is_err() {
+/// Records that were read together.
+struct Read {
+    batches: Vec<IndexBatch>,
+    /// Bytes of the journals up to there.
+    bytes: u64,
+}
+
+fn read_ahead(sources: &mut [Source<'_>], sender: &SyncSender<Read>) {
+    while let Some(read) = read(sources) {
+        if sender.send(read).is_err() {
             // The index failed and says why.
             break;
         }
     }
-    Ok(())
 }
 
-fn next_batch(entry: &SessionEntry, reader: &mut JournalReader) -> Result<Option<IndexBatch>, ArtifactError> {
-    let mut records: Vec<Committed<SessionEvent>> = Vec::new();
-    while records.len() < BATCH {
-        let Some(record) = reader.next_record()? else {
-            break;
-        };
-        let event = decode(entry, &record)?;
-        records.push(Committed {
-            meta: record.meta(),
-            event,
-        });
+/// The next records, of the sessions that are behind the others in time; `None` if there are no more.
+fn read(sources: &mut [Source<'_>]) -> Option<Read> {
+    let mut records: Vec<Vec<Committed<SessionEvent>>> = sources.iter().map(|_| Vec::new()).collect();
+    let mut count = 0;
+    while count < BATCH {
+        let behind = sources
+            .iter_mut()
+            .zip(&mut records)
+            .filter(|(source, _)| source.is_open)
+            .min_by_key(|(source, _)| source.time);
+        let Some((source, records)) = behind else { break };
+        count += source.read_part(records);
     }
-    Ok((!records.is_empty()).then(|| IndexBatch {
-        session_id: entry.id().clone(),
-        records,
-        position: Some(JournalReader::position(reader)),
-    }))
+    let read = sources.iter().zip(records);
+    let batches = read.filter(|(_, records)| !records.is_empty());
+    let batches: Vec<IndexBatch> = batches
+        .map(|(source, records)| IndexBatch {
+            session_id: source.entry.id().clone(),
+            records,
+            position: source.position,
+        })
+        .collect();
+    (!batches.is_empty()).then(|| Read {
+        batches,
+        bytes: sources.iter().map(Source::offset).sum(),
+    })
+}
+
+/// A session that is read.
+struct Source<'e> {
+    entry: &'e SessionEntry,
+    reader: Option<JournalReader>,
+    /// Whether there may be more to read.
+    is_open: bool,
+    /// What the index knew before.
+    known: Option<Position>,
+    /// Where reading stands.
+    position: Option<Position>,
+    /// Bytes of the journal, as of when it was opened.
+    length: u64,
+    /// When what was read last was added.
+    time: Timestamp,
+    error: Option<ArtifactError>,
+}
+
+impl<'e> Source<'e> {
+    /// Opens a session's journal where the index stands, of which `fed` is known to this process.
+    fn open(
+        home: &DataDir,
+        index: &dyn ArtifactIndex,
+        entry: &'e SessionEntry,
+        fed: Option<Position>,
+    ) -> Result<Self, ArtifactError> {
+        let mut source = Self {
+            entry,
+            reader: None,
+            is_open: false,
+            known: None,
+            position: fed,
+            length: 0,
+            time: Timestamp::from_micros(i64::MIN),
+            error: None,
+        };
+        let path = home.journal_path(&entry.stream());
+        match fs::metadata(&path) {
+            Ok(metadata) => source.length = metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                index.forget(entry.id())?;
+                source.error = Some(ArtifactError::UnknownSession(entry.id().clone()));
+                return Ok(source);
+            }
+            Err(error) => {
+                source.error = Some(ArtifactError::io("look at", path, error));
+                return Ok(source);
+            }
+        }
+        if fed.is_none_or(|fed| fed.offset != source.length) {
+            source.known = index.position(entry.id())?;
+            source.start(home);
+        }
+        Ok(source)
+    }
+
+    /// Opens a session's journal at its beginning.
+    fn anew(home: &DataDir, entry: &'e SessionEntry, length: u64) -> Self {
+        let mut source = Self {
+            entry,
+            reader: None,
+            is_open: false,
+            known: None,
+            position: None,
+            length,
+            time: Timestamp::from_micros(i64::MIN),
+            error: None,
+        };
+        source.start(home);
+        source
+    }
+
+    fn start(&mut self, home: &DataDir) {
+        self.position = self.known;
+        let stream = self.entry.stream();
+        let opened = match self.known {
+            Some(position) => JournalReader::resume(home, &stream, position),
+            None => JournalReader::open(home, &stream),
+        };
+        match opened {
+            Ok(reader) => {
+                self.reader = Some(reader);
+                self.is_open = true;
+            }
+            Err(error) => self.error = Some(error.into()),
+        }
+    }
+
+    /// Reads some records; tells how many.
+    fn read_part(&mut self, records: &mut Vec<Committed<SessionEvent>>) -> usize {
+        let before = records.len();
+        match self.try_read_part(records) {
+            Ok(more) => self.is_open = more,
+            Err(error) => {
+                // The index stays before what is not whole.
+                records.truncate(before);
+                self.is_open = false;
+                self.error = Some(error);
+            }
+        }
+        records.len() - before
+    }
+
+    fn try_read_part(&mut self, records: &mut Vec<Committed<SessionEvent>>) -> Result<bool, ArtifactError> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(false);
+        };
+        let mut more = true;
+        for _ in 0..PART {
+            let Some(record) = reader.next_record()? else {
+                more = false;
+                break;
+            };
+            let event = decode(self.entry, &record)?;
+            if let SessionEvent::ArtifactAdded(artifact) = &event {
+                self.time = artifact.created_at;
+            }
+            records.push(Committed {
+                meta: record.meta(),
+                event,
+            });
+        }
+        self.position = Some(JournalReader::position(reader)).filter(|position| !position.head.is_empty());
+        Ok(more)
+    }
+
+    /// Whether the journal is not the one that the index knows.
+    fn is_another(&self) -> bool {
+        self.known.is_some()
+            && matches!(&self.error, Some(ArtifactError::Journal(error)) if is_another(error))
+    }
+
+    fn offset(&self) -> u64 {
+        self.position.map_or(0, |position| position.offset)
+    }
+
+    fn unread(&self) -> u64 {
+        let length = if self.is_open { self.length } else { 0 };
+        length.saturating_sub(self.offset())
+    }
+
+    fn outcome(self) -> Result<Option<Position>, ArtifactError> {
+        self.error.map_or(Ok(self.position), Err)
+    }
 }

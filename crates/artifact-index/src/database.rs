@@ -227,6 +227,8 @@ fn connect(path: &Path, cache_pages: i64) -> Result<Connection, Cause> {
         (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
         // Closing would remove the log by its name, and it may be the log of a file that took this one's place.
         (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+        // Else a statement is prepared again for each other value that is bound to it.
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
     ] {
         connection.set_db_config(config, on)?;
     }

@@ -15,8 +15,12 @@ pub(crate) const DELETED: &str = "\u{E002}";
 /// merged by FTS5 before the first match is known.
 const FEW_WORDS: usize = 48;
 
-/// What a query asks of words; `None` if it has no text.
-pub(crate) fn expression(at: &Connection, query: &ArtifactQuery) -> Result<Option<String>, Cause> {
+/// What a query asks of words; `None` if it has no text. Facets, where they are asked too, tell which are deleted.
+pub(crate) fn expression(
+    at: &Connection,
+    query: &ArtifactQuery,
+    with_facets: bool,
+) -> Result<Option<String>, Cause> {
     let Some(text) = &query.text else { return Ok(None) };
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     for term in text.terms() {
@@ -31,7 +35,7 @@ pub(crate) fn expression(at: &Connection, query: &ArtifactQuery) -> Result<Optio
         wanted.push(format!("({} OR {})", quoted(LIVE), quoted(DELETED)));
     }
     let wants_deleted = query.statuses.contains(&ArtifactStatus::Deleted);
-    if !wants_deleted {
+    if !wants_deleted && !with_facets {
         unwanted.push(quoted(DELETED));
     }
     let mut expression = wanted.join(" AND ");

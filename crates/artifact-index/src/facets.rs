@@ -13,6 +13,8 @@ use tracking_model::{Artifact, ArtifactStatus};
 
 /// Most parts of a name that are looked for.
 const MOST_NAME_PARTS: usize = 4;
+/// As many where a whole word is one of them, which is rare by itself.
+const MOST_WITH_WORDS: usize = 2;
 /// Longer words of names are not looked for; indexed are all to a greater length.
 const MOST_WORD_BYTES: usize = 64;
 
@@ -39,13 +41,21 @@ pub(crate) enum Kind {
     InDescription = b'd',
 }
 
+/// FNV-1a: the same in all versions, and a collision costs a comparison only.
+fn hash(value: &str) -> u64 {
+    value.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// The word that stands for a value.
 pub(crate) fn hashed(kind: Kind, value: &str) -> String {
-    // FNV-1a: the same in all versions, and a collision costs a comparison only.
-    let hash = value.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{}{hash:x}", char::from(kind as u8))
+    format!("{}{:x}", char::from(kind as u8), hash(value))
+}
+
+/// The number that stands for an upgrade.
+pub(crate) fn upgrade_number(upgrade_id: &str) -> i64 {
+    i64::from(hash(upgrade_id) as u32)
 }
 
 /// The word that stands for a short value of letters and digits.
@@ -53,8 +63,15 @@ pub(crate) fn plain(kind: Kind, value: &str) -> String {
     format!("{}{value}", char::from(kind as u8))
 }
 
-const fn magnitude(size: u64) -> u32 {
+pub(crate) const fn magnitude(size: u64) -> u32 {
     u64::BITS - size.leading_zeros()
+}
+
+/// The sizes of a magnitude, the least and the largest.
+pub(crate) fn sizes_of(magnitude: u32) -> (u64, u64) {
+    let below = |digits: u32| u64::MAX.checked_shr(u64::BITS - digits).unwrap_or(0);
+    let least = magnitude.checked_sub(1).map_or(0, |digits| below(digits) + 1);
+    (least, below(magnitude))
 }
 
 /// Characters that the tokeniser would take for separators are moved to where it does not.
@@ -188,8 +205,13 @@ fn parts_of(pattern: &NamePattern) -> Vec<String> {
     parts.dedup();
     words.sort_unstable_by_key(|word| std::cmp::Reverse(word.len()));
     words.dedup();
+    let most = if words.is_empty() {
+        MOST_NAME_PARTS
+    } else {
+        MOST_WITH_WORDS
+    };
     words.extend(parts.into_iter().map(|(_, _, part)| part));
-    words.truncate(MOST_NAME_PARTS);
+    words.truncate(most);
     words
 }
 
@@ -230,6 +252,18 @@ pub(crate) fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_size_is_of_its_magnitude() {
+        for size in [0, 1, 2, 3, 4, 7, 8, 1 << 62, u64::MAX >> 1, 1 << 63, u64::MAX] {
+            let (least, most) = sizes_of(magnitude(size));
+            assert!((least..=most).contains(&size), "{size}");
+            assert_eq!(
+                (magnitude(least), magnitude(most)),
+                (magnitude(size), magnitude(size))
+            );
+        }
+    }
 
     #[test]
     fn whole_words_end_within_the_literal() {

@@ -9,12 +9,16 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use tracking_model::Artifact;
 
 use crate::error::Cause;
+use crate::facets::{magnitude, sizes_of, upgrade_number};
 use crate::record::{Stored, stored_size};
 use crate::stream::{Common, Direction, Stream, Table};
 use crate::{expression, facets, rank};
 
 /// Up to so many matches are sorted by size or name; of more, the rows in that order are looked at one by one.
-const GATHERED: usize = 4096;
+const GATHERED: usize = 2048;
+
+/// A row as it is compared with the query.
+const FETCH: &str = "SELECT id, session, record, name_key FROM artifact WHERE id = ?1";
 
 pub(crate) fn find(at: &Connection, query: &ArtifactQuery) -> Result<Matches, Cause> {
     let search = Search::new(at, query)?;
@@ -26,14 +30,20 @@ pub(crate) fn find(at: &Connection, query: &ArtifactQuery) -> Result<Matches, Ca
     }
 }
 
+/// The row of a slot.
+const fn row_of(slot: i64) -> i64 {
+    slot.saturating_neg()
+}
+
 /// A query, and what of it the tables can answer.
 pub(crate) struct Search<'a> {
     pub(crate) at: &'a Connection,
     pub(crate) query: &'a ArtifactQuery,
     words: Option<String>,
     facets: Option<String>,
-    /// The most by which a row stands later than its time.
+    /// The most by which a slot is later than its artifact's time.
     pub(crate) latest: i64,
+    /// The rows that can match.
     low: i64,
     high: i64,
 }
@@ -43,16 +53,16 @@ impl<'a> Search<'a> {
         let latest: i64 = at
             .prepare_cached("SELECT late FROM latest")?
             .query_row([], |row| row.get(0))?;
-        let low = query.since.map_or(i64::MIN, |since| since.as_micros());
         let until = query.until.map(|until| until.as_micros().saturating_sub(1));
+        let facets = facets::expression(query);
         Ok(Self {
             at,
             query,
-            words: expression::expression(at, query)?,
-            facets: facets::expression(query),
+            words: expression::expression(at, query, facets.is_some())?,
+            facets,
             latest,
-            low,
-            high: until.map_or(i64::MAX, |until| until.saturating_add(latest)),
+            low: until.map_or(i64::MIN, |until| row_of(until.saturating_add(latest))),
+            high: query.since.map_or(i64::MAX, |since| row_of(since.as_micros())),
         })
     }
 
@@ -73,22 +83,23 @@ impl<'a> Search<'a> {
             && self.query.max_size.is_none()
     }
 
-    /// The rows that full-text search finds; `None` if the query says nothing that it knows.
-    pub(crate) fn candidates(&self, direction: Direction) -> Result<Option<Common<'a>>, Cause> {
+    /// Calls `each` for the rows that full-text search finds, until it says that it has enough. Tells whether the query
+    /// says something that full-text search knows.
+    pub(crate) fn candidates(
+        &self,
+        direction: Direction,
+        each: impl FnMut(i64) -> Result<bool, Cause>,
+    ) -> Result<bool, Cause> {
         let bounds = (self.low, self.high);
-        let mut streams = Vec::new();
-        for (table, expression) in [(Table::Words, &self.words), (Table::Facets, &self.facets)] {
-            if let Some(expression) = expression {
-                streams.push(Stream::new(
-                    self.at,
-                    table,
-                    expression.clone(),
-                    bounds,
-                    direction,
-                )?);
-            }
+        let stream = |table, expression: &String| Stream::new(self.at, table, expression.clone());
+        let words = self.words.as_ref().map(|words| stream(Table::Words, words));
+        let facets = self.facets.as_ref().map(|facets| stream(Table::Facets, facets));
+        match (words, facets) {
+            (None, None) => return Ok(false),
+            (Some(one), None) | (None, Some(one)) => one.visit(bounds, direction, each)?,
+            (Some(words), Some(facets)) => Common::new(facets, words, bounds, direction).visit(each)?,
         }
-        Ok((!streams.is_empty()).then(|| Common::new(streams, direction)))
+        Ok(true)
     }
 
     /// All matches in the order of time, until `each` has enough.
@@ -101,31 +112,25 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let mut clusters = Clusters::new(self);
-        if let Some(mut candidates) = self.candidates(direction)? {
-            let mut fetch = self
-                .at
-                .prepare_cached("SELECT id, session, record, name_key FROM artifact WHERE id = ?1")?;
-            while let Some(id) = candidates.next()? {
-                let mut rows = fetch.query([id])?;
-                let Some(row) = rows.next()? else {
-                    return Err(Cause::Foreign("it has words of an artifact that it has not"));
-                };
-                let stored = clusters.read(row)?;
-                drop(rows);
-                if let Some(stored) = stored
-                    && !each(stored)?
-                {
-                    break;
-                }
-            }
+        let mut fetch = self.at.prepare_cached(FETCH)?;
+        let known = self.candidates(direction, |id| {
+            let mut rows = fetch.query([id])?;
+            let Some(row) = rows.next()? else {
+                return Err(Cause::Foreign("it has words of an artifact that it has not"));
+            };
+            let stored = clusters.read(row)?;
+            drop(rows);
+            stored.map_or(Ok(true), &mut each)
+        })?;
+        if known {
             return Ok(());
         }
         let sql = match direction {
             Direction::Newest => {
-                "SELECT id, session, record, name_key FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC"
+                "SELECT id, session, record, name_key FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
             }
             Direction::Oldest => {
-                "SELECT id, session, record, name_key FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+                "SELECT id, session, record, name_key FROM artifact WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC"
             }
         };
         let mut statement = self.at.prepare_cached(sql)?;
@@ -144,8 +149,8 @@ impl<'a> Search<'a> {
         if let Some(after) = &self.query.after {
             let created = after.created_at().as_micros();
             match direction {
-                Direction::Newest => self.high = self.high.min(created.saturating_add(self.latest)),
-                Direction::Oldest => self.low = self.low.max(created),
+                Direction::Newest => self.low = self.low.max(row_of(created.saturating_add(self.latest))),
+                Direction::Oldest => self.high = self.high.min(row_of(created)),
             }
         }
         let mut page = Page::new(self.query);
@@ -153,8 +158,8 @@ impl<'a> Search<'a> {
             page.offer(stored.artifact);
             // Whatever comes later in this list was not added later, or earlier, than this.
             Ok(page.last_kept().is_none_or(|last| match direction {
-                Direction::Newest => stored.id >= last.created_at().as_micros(),
-                Direction::Oldest => stored.id.saturating_sub(self.latest) <= last.created_at().as_micros(),
+                Direction::Newest => stored.slot >= last.created_at().as_micros(),
+                Direction::Oldest => stored.slot.saturating_sub(self.latest) <= last.created_at().as_micros(),
             }))
         })?;
         Ok(page.into_matches())
@@ -164,22 +169,71 @@ impl<'a> Search<'a> {
         if self.is_empty() {
             return Ok(Matches::default());
         }
-        if let Some(mut candidates) = self.candidates(Direction::Newest)? {
-            let mut gathered = Vec::new();
-            while gathered.len() <= GATHERED
-                && let Some(id) = candidates.next()?
-            {
-                gathered.push(id);
-            }
-            if gathered.len() <= GATHERED {
-                return self.sorted(&gathered);
-            }
+        if let Some(matches) = self.by_magnitude()? {
+            return Ok(matches);
         }
-        self.scanned()
+        match self.gathered()? {
+            Some(ids) => {
+                let mut page = Page::new(self.query);
+                self.sorted(&ids, &mut page)?;
+                Ok(page.into_matches())
+            }
+            None => self.scanned(),
+        }
     }
 
-    /// The page among few candidates.
-    fn sorted(&self, ids: &[i64]) -> Result<Matches, Cause> {
+    /// All candidates, where they are few.
+    fn gathered(&self) -> Result<Option<Vec<i64>>, Cause> {
+        let mut gathered = Vec::new();
+        let known = self.candidates(Direction::Newest, |id| {
+            gathered.push(id);
+            Ok(gathered.len() <= GATHERED)
+        })?;
+        Ok((known && gathered.len() <= GATHERED).then_some(gathered))
+    }
+
+    /// The largest, by the facets of sizes: one order of magnitude after the other, until the page is full. `None` where
+    /// that is no help.
+    fn by_magnitude(&self) -> Result<Option<Matches>, Cause> {
+        let after = self.query.after.as_ref().map(PageCursor::size);
+        if self.query.sort != Sort::Size
+            || (self.words.is_none() && self.facets.is_none())
+            || after == Some(None)
+        {
+            return Ok(None);
+        }
+        let mut largest = self
+            .at
+            .prepare_cached("SELECT coalesce(max(size), 0) FROM artifact")?;
+        let largest: i64 = largest.query_row([], |row| row.get(0))?;
+        // Larger ones than SQLite knows are kept as its largest.
+        let largest = u64::try_from(largest).ok().filter(|_| largest < i64::MAX);
+        let most = [after.flatten(), self.query.max_size, largest];
+        let most = most.into_iter().flatten().min().unwrap_or(u64::MAX);
+        let mut page = Page::new(self.query);
+        for magnitude in (0..=magnitude(most)).rev() {
+            let (least, most) = sizes_of(magnitude);
+            let mut query = self.query.clone();
+            query.min_size = Some(query.min_size.map_or(least, |min| min.max(least)));
+            query.max_size = Some(query.max_size.map_or(most, |max| max.min(most)));
+            let of_magnitude = Search::new(self.at, &query)?;
+            if of_magnitude.is_empty() {
+                continue;
+            }
+            let Some(ids) = of_magnitude.gathered()? else {
+                return Ok(None);
+            };
+            self.sorted(&ids, &mut page)?;
+            if page.is_full() {
+                return Ok(Some(page.into_matches()));
+            }
+        }
+        // There may be some of unknown size.
+        Ok(None)
+    }
+
+    /// Offers few candidates to the page.
+    fn sorted(&self, ids: &[i64], page: &mut Page<'_>) -> Result<(), Cause> {
         let sql = match self.query.sort {
             Sort::Size => "SELECT size FROM artifact WHERE id = ?1",
             _ => "SELECT name_key FROM artifact WHERE id = ?1",
@@ -191,13 +245,10 @@ impl<'a> Search<'a> {
             keyed.push((Key::of(key.unwrap_or(Value::Null)), *id));
         }
         keyed.sort_unstable_by(|(key, id), (other_key, other_id)| {
-            key.cmp(other_key).then_with(|| other_id.cmp(id))
+            key.cmp(other_key).then_with(|| id.cmp(other_id))
         });
-        let mut fetch = self
-            .at
-            .prepare_cached("SELECT id, session, record, name_key FROM artifact WHERE id = ?1")?;
+        let mut fetch = self.at.prepare_cached(FETCH)?;
         let mut clusters = Clusters::new(self);
-        let mut page = Page::new(self.query);
         for (key, id) in keyed {
             if self.is_before_cursor(&key) {
                 continue;
@@ -209,11 +260,11 @@ impl<'a> Search<'a> {
             if let Some(stored) = stored {
                 page.offer(stored.artifact);
             }
-            if self.is_past(&key, id, &page) {
+            if self.is_past(&key, id, page) {
                 break;
             }
         }
-        Ok(page.into_matches())
+        Ok(())
     }
 
     /// The page among all rows in the order of the key.
@@ -254,12 +305,15 @@ impl<'a> Search<'a> {
     /// How all rows are read in the order of the key, from the cursor on: those of unknown size come after all others.
     fn scans(&self) -> Vec<(&'static str, Vec<Value>)> {
         let after = self.query.after.as_ref();
+        // The indexes of sorts know it, so that rows of other upgrades are passed over without a look at them.
+        let upgrade_id = self.query.upgrade_id.as_ref();
+        let upgrade = upgrade_id.map_or(Value::Null, |id| Value::Integer(upgrade_number(id.as_str())));
         if self.query.sort == Sort::Name {
             let from = after.and_then(PageCursor::name).unwrap_or("").to_owned();
             return vec![(
                 "SELECT id, session, record, name_key, name_key FROM artifact \
-                 WHERE name_key >= ?1 ORDER BY name_key, id DESC",
-                vec![Value::Text(from)],
+                 WHERE (?1 IS NULL OR upgrade = ?1) AND name_key >= ?2 ORDER BY name_key, id",
+                vec![upgrade, Value::Text(from)],
             )];
         }
         let least = self.query.min_size.map_or(0, stored_size);
@@ -271,15 +325,15 @@ impl<'a> Search<'a> {
         if after.is_none_or(|after| after.size().is_some()) {
             scans.push((
                 "SELECT id, session, record, name_key, size FROM artifact \
-                 WHERE size BETWEEN ?1 AND ?2 ORDER BY size DESC, id DESC",
-                vec![Value::Integer(least), Value::Integer(most)],
+                 WHERE (?1 IS NULL OR upgrade = ?1) AND size BETWEEN ?2 AND ?3 ORDER BY size DESC, id",
+                vec![upgrade.clone(), Value::Integer(least), Value::Integer(most)],
             ));
         }
         if self.query.min_size.is_none() && self.query.max_size.is_none() {
             scans.push((
                 "SELECT id, session, record, name_key, size FROM artifact \
-                 WHERE size IS NULL ORDER BY id DESC",
-                Vec::new(),
+                 WHERE (?1 IS NULL OR upgrade = ?1) AND size IS NULL ORDER BY id",
+                vec![upgrade],
             ));
         }
         scans
@@ -296,7 +350,7 @@ impl<'a> Search<'a> {
     fn is_past(&self, key: &Key, id: i64, page: &Page<'_>) -> bool {
         page.last_kept().is_some_and(|last| {
             let last_key = Key::of_cursor(last);
-            *key > last_key || (*key == last_key && id < last.created_at().as_micros())
+            *key > last_key || (*key == last_key && -id < last.created_at().as_micros())
         })
     }
 }

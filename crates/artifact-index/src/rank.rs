@@ -1,5 +1,7 @@
 //! Ranking: the newest matches, scored by where the words are.
 
+use std::cmp::Reverse;
+
 use artifact_core::words::Field;
 use artifact_core::{MAX_RANKED, Matches, Sort, TextQuery};
 
@@ -8,7 +10,7 @@ use crate::expression::places;
 use crate::facets::Kind;
 use crate::find::{Page, Search, newest};
 use crate::record::Stored;
-use crate::stream::{Common, Direction, Stream, Table};
+use crate::stream::{Direction, Stream, Table};
 
 /// Where a word can be found, but for texts, the least first.
 const FIELDS: [(Kind, Field); 3] = [
@@ -32,42 +34,38 @@ pub(crate) fn ranked(search: &Search<'_>) -> Result<Matches, Cause> {
 /// Scores matches by the lists of rows that have a word in a field, and reads only those of the page.
 fn by_lists(search: &Search<'_>, text: &TextQuery, page: &mut Page<'_>) -> Result<(), Cause> {
     let mut matches = Vec::new();
-    if let Some(mut candidates) = search.candidates(Direction::Newest)? {
-        while matches.len() < MAX_RANKED
-            && let Some(id) = candidates.next()?
-        {
-            matches.push(id);
-        }
-    }
+    search.candidates(Direction::Newest, |id| {
+        matches.push(id);
+        Ok(matches.len() < MAX_RANKED)
+    })?;
     let (Some(newest), Some(oldest)) = (matches.first(), matches.last()) else {
         return Ok(());
     };
-    let bounds = (*oldest, *newest);
+    let bounds = (*newest, *oldest);
     let mut scores = vec![0_u32; matches.len()];
     for facets in places(text, &FIELDS.map(|(kind, _)| kind)) {
         let mut best = vec![Field::Text; matches.len()];
         for (facet, (_, field)) in facets.into_iter().zip(FIELDS) {
-            let stream = Stream::new(search.at, Table::Facets, facet, bounds, Direction::Newest)?;
-            let mut having = Common::new(vec![stream], Direction::Newest);
             let mut at = 0;
-            while let Some(id) = having.next()? {
+            Stream::new(search.at, Table::Facets, facet).visit(bounds, Direction::Newest, |id| {
                 at += matches
                     .get(at..)
                     .unwrap_or_default()
-                    .partition_point(|one| *one > id);
+                    .partition_point(|one| *one < id);
                 if let (Some(one), Some(best)) = (matches.get(at), best.get_mut(at))
                     && *one == id
                 {
                     *best = field;
                 }
-            }
+                Ok(true)
+            })?;
         }
         for (score, field) in scores.iter_mut().zip(best) {
             *score += field.weight();
         }
     }
     let mut order: Vec<(u32, i64)> = scores.into_iter().zip(matches).collect();
-    order.sort_unstable_by(|one, other| other.cmp(one));
+    order.sort_unstable_by_key(|(score, id)| (Reverse(*score), *id));
     let mut fetch = search
         .at
         .prepare_cached("SELECT id, session, record FROM artifact WHERE id = ?1")?;
@@ -77,7 +75,7 @@ fn by_lists(search: &Search<'_>, text: &TextQuery, page: &mut Page<'_>) -> Resul
         if after.is_some_and(|after| after.score().unwrap_or(0) < score) {
             continue;
         }
-        if after.is_some_and(|after| after.score() == Some(score) && after.created_at().as_micros() <= id) {
+        if after.is_some_and(|after| after.score() == Some(score) && after.created_at().as_micros() <= -id) {
             continue;
         }
         let mut rows = fetch.query([id])?;

@@ -46,7 +46,7 @@ pub(crate) fn decode(record: &str) -> Result<Arc<Artifact>, Cause> {
 /// A row of an artifact: `SELECT id, session, record`.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    pub(crate) id: i64,
+    pub(crate) slot: i64,
     pub(crate) session: i64,
     pub(crate) artifact: Arc<Artifact>,
 }
@@ -55,7 +55,7 @@ impl Stored {
     pub(crate) fn read(row: &Row<'_>) -> Result<Self, Cause> {
         let record = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
         Ok(Self {
-            id: row.get(0)?,
+            slot: -row.get::<_, i64>(0)?,
             session: row.get(1)?,
             artifact: decode(record)?,
         })

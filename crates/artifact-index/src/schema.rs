@@ -1,11 +1,12 @@
 //! The tables, and the version that says which.
 //!
-//! An artifact's row number is the microsecond at which it was added, or the next one that is free: so every table and
-//! every list of full-text search comes out newest first by itself. `late` is how much later than its time a row stands;
-//! rows of one session never share a microsecond, so it is 0 but for what was taken over from elsewhere.
+//! An artifact's slot is the microsecond at which it was added, or the next one that is free. Its row number is the slot
+//! with a minus sign, so every table and every list of full-text search comes out newest first by itself: full-text search
+//! goes forwards faster than backwards, and skips many times faster. `late` is how much later than its time a slot is at
+//! most; artifacts of one session never share a microsecond, so it is 0 but for what was taken over from elsewhere.
 
 /// Changes with the tables and with whatever decides what stands in them: another one is built anew.
-pub(crate) const VERSION: i32 = 2;
+pub(crate) const VERSION: i32 = 3;
 /// `eksx`: tells our file from other databases.
 pub(crate) const APPLICATION: i32 = 0x656b_7378;
 
@@ -19,8 +20,8 @@ CREATE TABLE session (
 );
 CREATE TABLE artifact (
     id INTEGER PRIMARY KEY,
-    late INTEGER NOT NULL,
     session INTEGER NOT NULL,
+    upgrade INTEGER NOT NULL,
     status INTEGER NOT NULL,
     size INTEGER,
     name_key TEXT NOT NULL,
@@ -55,8 +56,8 @@ INSERT INTO facets(facets, rank) VALUES ('hashsize', 16777216), ('automerge', 8)
 /// artifacts are taken up would write most of their pages again with each batch: they are dropped before, and made in one
 /// go by the first query that needs them.
 pub(crate) const SORTS: &str = "
-CREATE INDEX IF NOT EXISTS artifact_by_size ON artifact (size);
-CREATE INDEX IF NOT EXISTS artifact_by_name ON artifact (name_key DESC);
+CREATE INDEX IF NOT EXISTS artifact_by_size ON artifact (size DESC, id, upgrade);
+CREATE INDEX IF NOT EXISTS artifact_by_name ON artifact (name_key, id, upgrade);
 ";
 pub(crate) const NO_SORTS: &str = "
 DROP INDEX IF EXISTS artifact_by_size;

@@ -105,9 +105,9 @@ impl ArtifactIndex for SqliteIndex {
         self.ask("query", file, ArtifactIndex::sessions)
     }
 
-    fn apply(&self, batch: &IndexBatch, texts: &dyn ArtifactTexts) -> Result<(), IndexError> {
-        let file = |database: &Database| database.write(|at| apply::apply(at, batch, texts));
-        self.ask("update", file, |index| index.apply(batch, texts))
+    fn apply(&self, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), IndexError> {
+        let file = |database: &Database| database.write(|at| apply::apply(at, batches, texts));
+        self.ask("update", file, |index| index.apply(batches, texts))
     }
 
     fn forget(&self, session_id: &SessionId) -> Result<(), IndexError> {

@@ -1,20 +1,32 @@
-//! Row numbers from full-text search, in order, and what several such lists have in common.
+//! Row numbers from full-text search, in order, and what two such lists have in common.
 
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::{CachedStatement, Connection, Rows, params};
 
 use crate::error::Cause;
 
-/// How many row numbers are asked for at first; four times as many each time, as long as they are used.
-const FIRST: i64 = 64;
-const MOST: i64 = 4096;
-/// Fewer are asked for, down to these, where a rarer list leads and all but one are passed over.
-const FEWEST: i64 = 4;
+/// So many rows of one list are passed over to find the next row of the other, before that counts as far.
+const FAR: usize = 64;
+/// After it was far so often, the rarer list leads: whether the other one has a row is asked row by row.
+const OFTEN: usize = 2;
+/// So many rows are asked for until the lists are followed side by side again, for asking is what costs where both have
+/// many.
+const ASKED: usize = 64;
 
 /// In which direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Newest,
     Oldest,
+}
+
+impl Direction {
+    /// Whether a row comes before another.
+    const fn is_before(self, row: i64, other: i64) -> bool {
+        match self {
+            Self::Newest => row < other,
+            Self::Oldest => row > other,
+        }
+    }
 }
 
 /// A full-text index.
@@ -24,164 +36,216 @@ pub(crate) enum Table {
     Facets,
 }
 
-/// The row numbers that match an expression, one after the other.
+/// The rows that match an expression. The newest have the lowest numbers.
 pub(crate) struct Stream<'c> {
-    statement: CachedStatement<'c>,
+    at: &'c Connection,
+    table: Table,
     expression: String,
-    direction: Direction,
-    /// What is left to be asked for.
-    low: i64,
-    high: i64,
-    /// The next ones, in reverse.
-    buffer: Vec<i64>,
-    chunk: i64,
-    /// How many of those that were asked for last were looked at.
-    used: usize,
 }
 
 impl<'c> Stream<'c> {
-    pub(crate) fn new(
-        at: &'c Connection,
-        table: Table,
-        expression: String,
+    pub(crate) const fn new(at: &'c Connection, table: Table, expression: String) -> Self {
+        Self {
+            at,
+            table,
+            expression,
+        }
+    }
+
+    /// Calls `each` for all rows within bounds, until it says that it has enough.
+    pub(crate) fn visit(
+        &self,
         (low, high): (i64, i64),
         direction: Direction,
-    ) -> Result<Self, Cause> {
-        let sql = match (table, direction) {
+        mut each: impl FnMut(i64) -> Result<bool, Cause>,
+    ) -> Result<(), Cause> {
+        let mut list = self.list(direction)?;
+        let mut rows = list.query(params![self.expression, low, high])?;
+        while let Some(row) = rows.next()? {
+            if !each(row.get(0)?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, direction: Direction) -> Result<CachedStatement<'c>, Cause> {
+        Ok(self.at.prepare_cached(match (self.table, direction) {
             (Table::Words, Direction::Newest) => {
-                "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid DESC LIMIT ?4"
+                "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid"
             }
             (Table::Words, Direction::Oldest) => {
-                "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid LIMIT ?4"
+                "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid DESC"
             }
             (Table::Facets, Direction::Newest) => {
-                "SELECT rowid FROM facets WHERE facets MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid DESC LIMIT ?4"
+                "SELECT rowid FROM facets WHERE facets MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid"
             }
             (Table::Facets, Direction::Oldest) => {
-                "SELECT rowid FROM facets WHERE facets MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid LIMIT ?4"
+                "SELECT rowid FROM facets WHERE facets MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid DESC"
             }
-        };
-        Ok(Self {
-            statement: at.prepare_cached(sql)?,
-            expression,
-            direction,
-            low,
-            high,
-            buffer: Vec::new(),
-            chunk: FIRST,
-            used: 0,
-        })
+        })?)
     }
 
-    /// The next row number at `from` or beyond, in this direction; `None` if there are no more.
-    fn seek(&mut self, from: i64) -> Result<Option<i64>, Cause> {
-        let beyond = |id: i64| match self.direction {
-            Direction::Newest => id <= from,
-            Direction::Oldest => id >= from,
-        };
-        // What was passed over in the buffer is a step of the same search.
-        if let Some(at) = self.buffer.iter().rposition(|id| beyond(*id)) {
-            self.buffer.truncate(at + 1);
-            self.used += 1;
-            return Ok(self.buffer.last().copied());
-        }
-        self.buffer.clear();
-        let skips = match self.direction {
-            Direction::Newest => from < self.high,
-            Direction::Oldest => from > self.low,
-        };
-        if skips {
-            match self.direction {
-                Direction::Newest => self.high = from,
-                Direction::Oldest => self.low = from,
-            }
-        }
-        if self.used > 0 {
-            self.chunk = match (skips, self.used) {
-                (true, 1) => (self.chunk / 4).max(FEWEST),
-                _ => (self.chunk * 4).min(MOST),
-            };
-        }
-        self.used = 1;
-        self.fill()?;
-        Ok(self.buffer.last().copied())
+    fn question(&self) -> Result<CachedStatement<'c>, Cause> {
+        Ok(self.at.prepare_cached(match self.table {
+            Table::Words => "SELECT 1 FROM words WHERE words MATCH ?1 AND rowid = ?2",
+            Table::Facets => "SELECT 1 FROM facets WHERE facets MATCH ?1 AND rowid = ?2",
+        })?)
+    }
+}
+
+/// A list that is being followed.
+struct Cursor<'s> {
+    rows: Rows<'s>,
+    current: Option<i64>,
+}
+
+impl<'s> Cursor<'s> {
+    fn new(mut rows: Rows<'s>) -> Result<Self, Cause> {
+        let current = next(&mut rows)?;
+        Ok(Self { rows, current })
     }
 
-    fn fill(&mut self) -> Result<(), Cause> {
-        if self.low > self.high {
-            return Ok(());
-        }
-        let asked = params![self.expression, self.low, self.high, self.chunk];
-        let mut rows = self.statement.query(asked)?;
-        while let Some(row) = rows.next()? {
-            self.buffer.push(row.get(0)?);
-        }
-        drop(rows);
-        match (self.buffer.last(), self.direction) {
-            (None, _) => self.high = self.low.saturating_sub(1),
-            (Some(last), Direction::Newest) => self.high = last.saturating_sub(1),
-            (Some(last), Direction::Oldest) => self.low = last.saturating_add(1),
-        }
-        self.buffer.reverse();
+    fn advance(&mut self) -> Result<(), Cause> {
+        self.current = next(&mut self.rows)?;
         Ok(())
     }
 }
 
-/// What all of some streams have in common; there is at least one.
+fn next(rows: &mut Rows<'_>) -> Result<Option<i64>, Cause> {
+    let row = rows.next()?;
+    Ok(row.map(|row| row.get(0)).transpose()?)
+}
+
+/// How following two lists side by side ended.
+enum Ended {
+    /// There are no more rows, or enough.
+    Done,
+    /// The first one, or the second, is the rarer one, which goes on with this row.
+    Leads(Which, i64),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    First,
+    Second,
+}
+
+/// What two lists have in common.
 pub(crate) struct Common<'c> {
-    streams: Vec<Stream<'c>>,
-    /// The one that passed over most of the others' last, and so is asked first.
-    leader: usize,
-    from: Option<i64>,
+    first: Stream<'c>,
+    second: Stream<'c>,
     direction: Direction,
+    /// What is left of the rows.
+    low: i64,
+    high: i64,
 }
 
 impl<'c> Common<'c> {
-    pub(crate) fn new(streams: Vec<Stream<'c>>, direction: Direction) -> Self {
-        let from = match direction {
-            Direction::Newest => i64::MAX,
-            Direction::Oldest => i64::MIN,
-        };
+    pub(crate) const fn new(
+        first: Stream<'c>,
+        second: Stream<'c>,
+        (low, high): (i64, i64),
+        direction: Direction,
+    ) -> Self {
         Self {
-            streams,
-            leader: 0,
-            from: Some(from),
+            first,
+            second,
             direction,
+            low,
+            high,
         }
     }
 
-    /// The next row number that all have.
-    pub(crate) fn next(&mut self) -> Result<Option<i64>, Cause> {
-        let Some(mut wanted) = self.from else {
-            return Ok(None);
-        };
-        let mut agreed = 0;
-        // Each that has not the wanted one names the next that it has; until all agree.
-        for turn in (0..self.streams.len()).cycle().skip(self.leader) {
-            let Some(stream) = self.streams.get_mut(turn) else {
-                break;
-            };
-            let Some(found) = stream.seek(wanted)? else {
-                self.from = None;
-                return Ok(None);
-            };
-            if found == wanted {
-                agreed += 1;
-            } else {
-                if agreed > 0 {
-                    self.leader = turn;
+    /// Calls `each` for all rows that both have, until it says that it has enough.
+    pub(crate) fn visit(mut self, mut each: impl FnMut(i64) -> Result<bool, Cause>) -> Result<(), Cause> {
+        loop {
+            match self.side_by_side(&mut each)? {
+                Ended::Done => return Ok(()),
+                Ended::Leads(which, row) => {
+                    self.go_on_with(row);
+                    if self.led_by(which, &mut each)? {
+                        return Ok(());
+                    }
                 }
-                wanted = found;
-                agreed = 1;
             }
-            if agreed >= self.streams.len() {
+        }
+    }
+
+    const fn go_on_with(&mut self, row: i64) {
+        match self.direction {
+            Direction::Newest => self.low = row,
+            Direction::Oldest => self.high = row,
+        }
+    }
+
+    fn side_by_side(&self, each: &mut impl FnMut(i64) -> Result<bool, Cause>) -> Result<Ended, Cause> {
+        let (mut one, mut other) = (
+            self.first.list(self.direction)?,
+            self.second.list(self.direction)?,
+        );
+        let mut first = Cursor::new(one.query(params![self.first.expression, self.low, self.high])?)?;
+        let mut second = Cursor::new(other.query(params![self.second.expression, self.low, self.high])?)?;
+        let mut far = 0;
+        let mut passed = 0;
+        let mut behind = Which::First;
+        while let (Some(one), Some(two)) = (first.current, second.current) {
+            if one == two {
+                if !each(one)? {
+                    break;
+                }
+                first.advance()?;
+                second.advance()?;
+                passed = 0;
+                continue;
+            }
+            let (which, cursor) = if self.direction.is_before(one, two) {
+                (Which::First, &mut first)
+            } else {
+                (Which::Second, &mut second)
+            };
+            cursor.advance()?;
+            passed = if which == behind { passed + 1 } else { 1 };
+            behind = which;
+            if passed == FAR {
+                far += 1;
+                if far == OFTEN {
+                    return Ok(match which {
+                        Which::First => Ended::Leads(Which::Second, two),
+                        Which::Second => Ended::Leads(Which::First, one),
+                    });
+                }
+            }
+        }
+        Ok(Ended::Done)
+    }
+
+    /// Follows one list, and asks for each of its rows whether the other has it. Tells whether that was all.
+    fn led_by(
+        &mut self,
+        which: Which,
+        each: &mut impl FnMut(i64) -> Result<bool, Cause>,
+    ) -> Result<bool, Cause> {
+        let (leader, other) = match which {
+            Which::First => (&self.first, &self.second),
+            Which::Second => (&self.second, &self.first),
+        };
+        let mut question = other.question()?;
+        let mut list = leader.list(self.direction)?;
+        let mut rows = list.query(params![leader.expression, self.low, self.high])?;
+        let mut asked = 0;
+        while let Some(row) = next(&mut rows)? {
+            if asked == ASKED {
+                drop(rows);
+                drop(list);
+                self.go_on_with(row);
+                return Ok(false);
+            }
+            asked += 1;
+            if question.exists(params![other.expression, row])? && !each(row)? {
                 break;
             }
         }
-        self.from = match self.direction {
-            Direction::Newest => wanted.checked_sub(1),
-            Direction::Oldest => wanted.checked_add(1),
-        };
-        Ok(Some(wanted))
+        Ok(true)
     }
 }

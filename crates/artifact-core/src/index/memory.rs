@@ -215,8 +215,9 @@ impl ArtifactIndex for MemoryIndex {
         Ok(self.read().sessions.keys().cloned().collect())
     }
 
-    fn apply(&self, batch: &IndexBatch, texts: &dyn ArtifactTexts) -> Result<(), IndexError> {
-        self.write().take(batch, texts);
+    fn apply(&self, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), IndexError> {
+        let mut state = self.write();
+        batches.iter().for_each(|batch| state.take(batch, texts));
         Ok(())
     }
 

@@ -103,10 +103,10 @@ pub trait ArtifactIndex: Debug + Send + Sync + 'static {
     /// The sessions that were fed and not forgotten, in the order of ids.
     fn sessions(&self) -> Result<Vec<SessionId>, IndexError>;
 
-    /// Takes records; all of them are seen by every call once this returns, or none if it fails. Records that it has
-    /// taken already change nothing. It asks for the text of each artifact that it takes up, and again when its tags
-    /// change; a deleted one is found by its record alone.
-    fn apply(&self, batch: &IndexBatch, texts: &dyn ArtifactTexts) -> Result<(), IndexError>;
+    /// Takes records of one or several sessions; all of them are seen by every call once this returns, or none if it
+    /// fails. Records that it has taken already change nothing. It asks for the text of each artifact that it takes up or
+    /// whose tags change, at least as it is after all these records; a deleted one is found by its record alone.
+    fn apply(&self, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), IndexError>;
 
     /// Forgets a session: its journal is gone or was replaced.
     fn forget(&self, session_id: &SessionId) -> Result<(), IndexError>;

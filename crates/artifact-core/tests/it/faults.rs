@@ -369,7 +369,7 @@ async fn fault_36_a_tampered_record_reads_nothing_outside() {
             records: vec![Committed { meta, event }],
             position: None,
         };
-        index.apply(&batch, &NoTexts).unwrap();
+        index.apply(&[batch], &NoTexts).unwrap();
         let data = DataDir::open(fixture.dir.path().join("data")).unwrap();
         let manager = TestArtifactsManager::new(data, options().with_index(index));
         let id = tracking_model::ArtifactId::new("a1").unwrap();

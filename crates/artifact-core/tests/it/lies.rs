@@ -57,7 +57,7 @@ async fn fault_36_an_index_that_lies_hides_no_altered_bytes() {
             records: vec![Committed { meta, event }],
             position: None,
         };
-        index.apply(&batch, &NoTexts).unwrap();
+        index.apply(&[batch], &NoTexts).unwrap();
 
         let id = &artifact.artifact_id;
         let scope = VerifyScope::Artifact(id.clone());

@@ -283,7 +283,7 @@ async fn fault_36_tampered_records_and_links_delete_nothing_outside() {
             records: vec![Committed { meta, event }],
             position: None,
         };
-        index.apply(&batch, &artifact_core::NoTexts).unwrap();
+        index.apply(&[batch], &artifact_core::NoTexts).unwrap();
 
         let options = CleanupOptions::default().with_orphans(OrphanMode::Remove);
         let report = manager

@@ -241,9 +241,9 @@ impl Feeder<'_> {
         if let Some((_, waiting)) = self.sessions.get_mut(session) {
             let batch = batch(&id, std::mem::take(waiting));
             for index in self.indexes {
-                index.apply(&batch, &self.texts).unwrap();
+                index.apply(std::slice::from_ref(&batch), &self.texts).unwrap();
                 // What was taken already changes nothing.
-                index.apply(&batch, &self.texts).unwrap();
+                index.apply(std::slice::from_ref(&batch), &self.texts).unwrap();
             }
         }
     }
@@ -385,7 +385,9 @@ fn very_many_at_once_are_answered_alike() {
     }
     let batch = batch(&session, records);
     for index in [&memory as &dyn ArtifactIndex, &sqlite] {
-        index.apply(&batch, &Texts::default()).unwrap();
+        index
+            .apply(std::slice::from_ref(&batch), &Texts::default())
+            .unwrap();
     }
     let text = |text: &str| ArtifactQuery::new().with_text(TextQuery::new(text).unwrap());
     for (query, sort) in [

@@ -220,7 +220,7 @@ fn what_ruins_the_file_while_it_is_open_is_said() {
         record(2, "artifact.added", &artifact),
     ];
     let batch = batch(&session, records);
-    index.apply(&batch, &NoTexts).unwrap();
+    index.apply(std::slice::from_ref(&batch), &NoTexts).unwrap();
     Connection::open(&path)
         .unwrap()
         .execute_batch("UPDATE artifact SET record = 'x'")
@@ -232,6 +232,6 @@ fn what_ruins_the_file_while_it_is_open_is_said() {
         "cannot query the search index; search again to have it built anew"
     );
     assert!(index.query(&ArtifactQuery::new()).unwrap().artifacts.is_empty());
-    index.apply(&batch, &NoTexts).unwrap();
+    index.apply(std::slice::from_ref(&batch), &NoTexts).unwrap();
     assert_eq!(index.query(&ArtifactQuery::new()).unwrap().artifacts.len(), 1);
 }
