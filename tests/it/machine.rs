@@ -119,7 +119,7 @@ fn get(url: &str) -> Vec<u8> {
 }
 
 /// The command, which is built with everything else.
-fn ekstrack() -> PathBuf {
+pub(crate) fn ekstrack() -> PathBuf {
     let beside = Path::new(env!("CARGO_BIN_EXE_bucket-agent")).with_file_name("ekstrack");
     assert!(
         beside.exists(),

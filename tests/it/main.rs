@@ -7,6 +7,7 @@ mod bucket_faults;
 mod disk_full;
 mod indexing;
 mod kill;
+mod live;
 mod machine;
 mod reference_tests;
 mod writers;

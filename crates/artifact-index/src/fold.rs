@@ -73,7 +73,7 @@ impl<'a, 'c> Outcome<'a, 'c> {
     fn add(&mut self, session: &Session, artifact: &'a Artifact) -> Result<(), Cause> {
         let id = (session.id, artifact.artifact_id.as_str());
         if let Some(new) = self.new_by_id.get(&id).and_then(|at| self.new.get_mut(*at)) {
-            new.artifact = Cow::Borrowed(artifact);
+            (new.artifact, new.slot) = (Cow::Borrowed(artifact), artifact.created_at.as_micros());
             return Ok(());
         }
         if let Some((row, stored)) = self.find(session, artifact.artifact_id.as_str())? {

@@ -350,6 +350,27 @@ proptest! {
     }
 }
 
+#[test]
+fn an_artifact_that_is_added_again_at_once_has_the_place_of_its_new_time() {
+    let (memory, (_dir, sqlite)) = (MemoryIndex::new(), index());
+    let mut feeder = Feeder {
+        indexes: [&memory, &sqlite],
+        texts: Texts(BTreeMap::new()),
+        sessions: BTreeMap::new(),
+    };
+    for created_at in ["1969-12-31T23:59:59.999995+00:00", "2023-11-14T22:13:20.000001+00:00"] {
+        let artifact = json!({
+            "artifact_id": "a", "session_id": "s1", "collection_id": "c", "upgrade_id": "u1", "name": "n",
+            "artifact_type": "log_file", "status": "created", "created_at": created_at
+        });
+        feeder.push("s1", "artifact.added", &artifact);
+    }
+    feeder.flush("s1");
+    let query = ArtifactQuery::new().with_since(Timestamp::from_micros(0));
+    assert_eq!(pages(&sqlite, &query), pages(&memory, &query));
+    assert_eq!(pages(&sqlite, &query)[0].artifacts.len(), 1);
+}
+
 /// More where more was asked for.
 #[expect(
     clippy::disallowed_methods,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use notify_eventbridge::EventBridgeSink;
-use tracking_journal::{Delivery, EventSink, Record, RelayOptions};
+use tracking_journal::{Delivery, EventSink, Record, RelayOptions, SinkPace};
 
 use crate::bus::{FakeBus, builder};
 use crate::upgrade::Upgrade;
@@ -32,6 +32,15 @@ impl EventSink for Dying {
         self.sink.name()
     }
 
+    /// Small batches, so that there are many moments to die at.
+    fn pace(&self) -> SinkPace {
+        self.sink.pace().with_max_records(20)
+    }
+
+    fn skips(&self) -> Vec<Arc<str>> {
+        self.sink.skips()
+    }
+
     async fn publish(&self, first: &Record, batch: &[Record]) -> Vec<Delivery> {
         let answers = self.sink.publish(first, batch).await;
         if self.calls_left.fetch_sub(1, Ordering::SeqCst) == 1 {
@@ -44,9 +53,7 @@ impl EventSink for Dying {
 /// What the test does in the process that it starts and that dies.
 async fn relay_that_dies((dir, endpoint, calls): (PathBuf, String, usize)) {
     let sink = builder(&endpoint).build().unwrap();
-    let options = RelayOptions::default()
-        .with_batch_records(20)
-        .with_save_every(Duration::ZERO);
+    let options = RelayOptions::default().with_save_every(Duration::ZERO);
     let dying = Arc::new(Dying {
         sink,
         calls_left: AtomicUsize::new(calls),
