@@ -21,8 +21,8 @@ use crate::source::{SummarySource, UpgradeView};
 
 /// How often a feed looks at what changes with time alone, and whether anybody still watches.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often it looks for more where more is rare, or for a journal that cannot be read.
-const LOOK_AT_REST: Duration = Duration::from_secs(1);
+/// How often it looks for a journal that cannot be read.
+const LOOK_FOR_JOURNAL: Duration = Duration::from_secs(1);
 /// For how long a view of an unchanged state is handed to those who join.
 const VIEW_KEEPS: Duration = Duration::from_secs(1);
 /// So many events are handed out before viewers get a turn: what comes in one go should overflow nobody who keeps up.
@@ -355,17 +355,8 @@ async fn next_commit<F: Followed>(
     source: &mut Result<Follower<F>, (ErrorCode, String)>,
 ) -> Option<Result<Commit<F::Event>, JournalError>> {
     let Ok(follower) = source else {
-        sleep(LOOK_AT_REST).await;
+        sleep(LOOK_FOR_JOURNAL).await;
         return None;
     };
-    // Notifications of the system are few: streams that are over do without.
-    while follower.state().is_at_rest() {
-        sleep(LOOK_AT_REST).await;
-        match follower.try_next() {
-            Ok(None) => {}
-            Ok(Some(commit)) => return Some(Ok(commit)),
-            Err(error) => return Some(Err(error)),
-        }
-    }
     Some(follower.next().await)
 }
