@@ -1,6 +1,8 @@
 //! The hub's streams over WebSocket: the caller binds, and says when to stop.
 
 mod connection;
+#[cfg(any(test, feature = "test-util"))]
+mod echo;
 mod error;
 mod handshake;
 mod listen;
@@ -25,6 +27,8 @@ use crate::hub::Hub;
 use crate::protocol::{CloseReason, ErrorCode};
 use crate::wire::Wire;
 use connection::{Connection, End};
+#[cfg(any(test, feature = "test-util"))]
+pub use echo::echo;
 pub use error::{ServeError, TlsError};
 use handshake::{Admitted, handshake};
 use listen::accept;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod client;
+mod conformance;
 mod faults;
 mod hostile;
 mod hub;
