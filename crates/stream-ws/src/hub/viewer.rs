@@ -362,7 +362,8 @@ impl Viewer {
         let mut catch_up = self.catching_up.remove(0);
         let before = out.len();
         let step = catch_up.advance(self.hub.readers(), &self.types, out);
-        self.hub.counters().resumed(out.len() - before);
+        let events = out.iter().skip(before).filter(|frame| frame.kind().is_some());
+        self.hub.counters().resumed(events.count());
         let stream = catch_up.names.stream.clone();
         match step {
             Step::More => self.catching_up.insert(0, catch_up),
