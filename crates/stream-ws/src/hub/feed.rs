@@ -27,6 +27,8 @@ const LOOK_FOR_JOURNAL: Duration = Duration::from_secs(1);
 const VIEW_KEEPS: Duration = Duration::from_secs(1);
 /// So many events are handed out before viewers get a turn: what comes in one go should overflow nobody who keeps up.
 const SLICE: usize = 256;
+/// So many viewers are served before others get a turn.
+const VIEWERS_AT_A_TIME: usize = 64;
 const COMMANDS: usize = 64;
 
 /// Wants events of a stream.
@@ -158,11 +160,11 @@ impl<F: Followed> Feed<F> {
                 }
                 next = next_commit(&mut self.source) => match next {
                     Some(Ok(commit)) => self.tell(&commit).await,
-                    Some(Err(error)) => self.lose(&error),
+                    Some(Err(error)) => self.lose(&error).await,
                     None => self.open_again().await,
                 },
                 _ = look.tick() => {
-                    self.look_again();
+                    self.look_again().await;
                     idle = if self.viewers.is_empty() { idle + 1 } else { 0 };
                     if idle > 1 {
                         return;
@@ -197,11 +199,11 @@ impl<F: Followed> Feed<F> {
     }
 
     /// What was followed is no more: says so, and looks for it again.
-    fn lose(&mut self, error: &JournalError) {
+    async fn lose(&mut self, error: &JournalError) {
         let (code, message) = self.reason(error);
         // The journal that took its place is looked at next, and a reset says the rest.
         if !matches!(error, JournalError::Replaced { .. }) {
-            self.send_to_all(&[error_frame(code, message.clone())]);
+            self.send_to_all(&[error_frame(code, message.clone())]).await;
         }
         self.source = Err((code, message));
     }
@@ -222,21 +224,33 @@ impl<F: Followed> Feed<F> {
                 .iter()
                 .filter_map(|record| F::frame(&self.names, epoch, &record.meta, &record.event))
                 .collect();
-            self.send_to_all(&frames);
+            self.send_to_all(&frames).await;
             if commit.records.len() > SLICE {
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    fn send_to_all(&mut self, frames: &[Frame]) {
-        if !frames.is_empty() {
-            self.viewers.retain(|who| who.push(frames));
+    async fn send_to_all(&mut self, frames: &[Frame]) {
+        if frames.is_empty() {
+            return;
+        }
+        let mut index = 0;
+        while let Some(who) = self.viewers.get(index) {
+            if who.push(frames) {
+                index += 1;
+                // Each may have been a system call.
+                if index.is_multiple_of(VIEWERS_AT_A_TIME) {
+                    tokio::task::yield_now().await;
+                }
+            } else {
+                self.viewers.swap_remove(index);
+            }
         }
     }
 
     /// Tells all what changed with time alone: who is at work, and which tasks are silent.
-    fn look_again(&mut self) {
+    async fn look_again(&mut self) {
         self.viewers.retain(|who| who.ticket.strong_count() > 0);
         if self.viewers.is_empty() {
             return;
@@ -246,7 +260,7 @@ impl<F: Followed> Feed<F> {
         let now = (view.agent.clone(), view.summary.stalled_tasks.clone());
         if self.told.as_ref().is_some_and(|told| *told != now) {
             let text = summary_text(&self.names.text, head, &view, None);
-            self.send_to_all(&[Frame::control(text)]);
+            self.send_to_all(&[Frame::control(&text)]).await;
         }
         self.told = Some(now);
     }
@@ -269,7 +283,7 @@ impl<F: Followed> Feed<F> {
 
     fn summary(&mut self, sessions: Option<&BTreeMap<String, Position>>) -> Option<Frame> {
         let (head, view) = self.view()?;
-        Some(Frame::control(summary_text(
+        Some(Frame::control(&summary_text(
             &self.names.text,
             head,
             &view,

@@ -28,6 +28,7 @@ pub use counters::HubStats;
 use feed::{Answer, Ask, FeedHandle, FeedParts, feed};
 pub use queue::QueueLimits;
 use queue::ViewerQueue;
+pub(crate) use queue::{Shortcut, Written};
 pub use viewer::{Progress, Viewer, ViewerHandle};
 
 /// How often a feed that has just ended is started again for one question.
