@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod adding;
+mod bucket;
+mod bucket_faults;
 mod disk_full;
 mod indexing;
 mod kill;
+mod machine;
 mod reference_tests;
 mod writers;
 

@@ -15,7 +15,7 @@ use tracking_model::{Fold, Session, SessionCommand, SessionEvent, SessionId, Str
 
 use crate::store::Vault;
 use crate::texts::VaultTexts;
-use crate::{ArtifactError, ArtifactIndex, IndexBatch, ManagerOptions, MemoryIndex};
+use crate::{ArtifactError, ArtifactIndex, ArtifactTexts, IndexBatch, ManagerOptions, MemoryIndex};
 
 #[derive(Debug)]
 pub(crate) struct Catalogue {
@@ -24,7 +24,7 @@ pub(crate) struct Catalogue {
     index: Arc<dyn ArtifactIndex>,
     /// The one in memory that took its place when it could not be written.
     stand_in: OnceLock<MemoryIndex>,
-    pub(crate) texts: VaultTexts,
+    pub(crate) texts: Arc<dyn ArtifactTexts>,
     journal_options: JournalOptions,
     sessions: Mutex<HashMap<SessionId, Arc<SessionEntry>>>,
 }
@@ -95,7 +95,10 @@ impl Catalogue {
     pub(crate) fn new(home: Option<DataDir>, vault: Vault, options: &ManagerOptions) -> Self {
         Self {
             home,
-            texts: VaultTexts::new(vault.clone(), options.text_bytes),
+            texts: match &options.texts {
+                Some(texts) => Arc::clone(texts),
+                None => Arc::new(VaultTexts::new(vault.clone(), options.text_bytes)),
+            },
             vault,
             index: Arc::clone(&options.index),
             stand_in: OnceLock::new(),
@@ -249,7 +252,7 @@ impl Catalogue {
             records: receipt.records().to_vec(),
             position: None,
         };
-        self.index.apply(&batch, &self.texts)?;
+        self.index.apply(&batch, &*self.texts)?;
         for record in &batch.records {
             view.session.apply(&record.meta, &record.event);
         }

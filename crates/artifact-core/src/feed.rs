@@ -65,6 +65,16 @@ impl Catalogue {
         Ok(unreadable)
     }
 
+    /// Takes a session up anew, with the texts that there are now.
+    pub(crate) fn feed_session_anew(&self, id: &SessionId) -> Result<(), ArtifactError> {
+        let entry = self.existing(id)?;
+        let mut fed = entry.fed();
+        self.index().forget(id)?;
+        *fed = None;
+        drop(fed);
+        self.refresh(id).map(|_| ())
+    }
+
     /// What the index knows of sessions that are not there any more, it must not find.
     fn forget_all_but(&self, ids: &[SessionId]) -> Result<(), ArtifactError> {
         for id in self.index().sessions()? {
@@ -137,7 +147,7 @@ impl Catalogue {
         };
         let mut at = known;
         let mut apply = |batch: IndexBatch| -> Result<(), ArtifactError> {
-            index.apply(&batch, &self.texts)?;
+            index.apply(&batch, &*self.texts)?;
             at = batch.position;
             told(at.map_or(0, |position| position.offset));
             Ok(())

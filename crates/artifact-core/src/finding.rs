@@ -11,8 +11,8 @@ use tracking_model::{
 
 use crate::manager::Inner;
 use crate::{
-    ArtifactError, ArtifactQuery, ArtifactTexts, IndexErrorKind, IndexProgress, NamePattern, PageCursor,
-    PageCursorError, Snippet, Statistics, TestArtifactsManager, Unreadable,
+    ArtifactError, ArtifactQuery, IndexErrorKind, IndexProgress, NamePattern, PageCursor, PageCursorError,
+    Snippet, Statistics, TestArtifactsManager, Unreadable,
 };
 
 /// Artifacts that are read at a time where all are visited.
@@ -58,6 +58,19 @@ impl TestArtifactsManager {
         progress: impl Fn(IndexProgress) + Send + Sync + 'static,
     ) -> Result<Vec<Unreadable>, ArtifactError> {
         self.run(move |inner| inner.with_index(|| inner.catalogue.refresh_all(&progress)))
+            .await
+    }
+
+    /// Takes a session up into the index anew: after its texts, which come from elsewhere, became others.
+    ///
+    /// # Errors
+    /// [`ArtifactError::UnknownSession`]; if the index fails.
+    ///
+    /// # Cancellation
+    /// It goes on when the future is dropped.
+    pub async fn reindex_session(&self, id: &SessionId) -> Result<(), ArtifactError> {
+        let id = id.clone();
+        self.run(move |inner| inner.with_index(|| inner.catalogue.feed_session_anew(&id)))
             .await
     }
 

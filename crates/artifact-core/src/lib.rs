@@ -4,6 +4,7 @@ mod catalogue;
 mod cleanup;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
+mod copies;
 mod copy_out;
 mod cursor;
 mod deletion;
@@ -37,6 +38,7 @@ pub use cleanup::{
     CleanupFailure, CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, LeftBecause, OrphanFile,
     OrphanMode, SparedMeanwhile,
 };
+pub use copies::CopyPlace;
 pub use copy_out::{Download, DownloadRecord};
 pub use cursor::{PageCursor, PageCursorError};
 pub use deletion::{DeleteOptions, DeletedBytes, Deletion};
@@ -51,7 +53,7 @@ pub use index::{
 };
 pub use ingest::{AddProgress, NewFile};
 pub use manager::{TestArtifactsManager, Unreadable};
-pub use options::ManagerOptions;
+pub use options::{DEFAULT_TEXT_BYTES, ManagerOptions};
 pub use query::{ArtifactQuery, DEFAULT_LIMIT, MAX_RANKED, NamePattern, PatternError, Sort};
 pub use retention::{
     DEFAULT_FAILED_FACTOR, Held, PlannedSession, RetentionPlan, RetentionPolicy, RetentionRule, SessionMeta,
@@ -68,5 +70,6 @@ pub use store::{
     ObjectMeta, PutBody, PutMode, PutOptions, PutOutcome, ReceiverGone, Retry, StoreError, StoreErrorKind,
 };
 pub use text_query::{TextQuery, TextQueryError, TextTerm};
+pub use texts::{may_have_text, text_of};
 pub use verify::{Finding, Problem, VerifyProgress, VerifyReport, VerifyScope};
 pub use writer::{ArtifactReader, ArtifactWriter};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tracking_journal::JournalOptions;
 use tracking_model::DEFAULT_RETENTION_DAYS;
 
-use crate::{ArtifactIndex, MemoryIndex};
+use crate::{ArtifactIndex, ArtifactTexts, MemoryIndex};
 
 /// Where artifacts go in a bucket unless told otherwise.
 const DEFAULT_S3_PREFIX: &str = "eks-upgrade-agent/artifacts";
 
 /// Bytes of each log-like artifact that are searched as text unless told otherwise.
-const DEFAULT_TEXT_BYTES: u64 = 64 << 10;
+pub const DEFAULT_TEXT_BYTES: u64 = 64 << 10;
 
 /// How a manager works.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct ManagerOptions {
     /// How many bytes from the beginning of a log-like artifact are searched as text; 0 for none. What was indexed before
     /// stays as it is.
     pub text_bytes: u64,
+    /// Where the texts that are searched come from, if not from the bytes that the manager keeps.
+    pub texts: Option<Arc<dyn ArtifactTexts>>,
     /// The bucket that new sessions name.
     pub s3_bucket: Option<Arc<str>>,
     /// The prefix that new sessions' prefixes begin with; their id is added.
@@ -38,6 +40,7 @@ impl Default for ManagerOptions {
             journal: JournalOptions::default(),
             index: Arc::new(MemoryIndex::new()),
             text_bytes: DEFAULT_TEXT_BYTES,
+            texts: None,
             s3_bucket: None,
             s3_prefix: DEFAULT_S3_PREFIX.into(),
             retention_days: DEFAULT_RETENTION_DAYS,
@@ -64,6 +67,13 @@ impl ManagerOptions {
     #[must_use]
     pub const fn with_text_bytes(mut self, bytes: u64) -> Self {
         self.text_bytes = bytes;
+        self
+    }
+
+    /// Sets where the texts that are searched come from.
+    #[must_use]
+    pub fn with_texts(mut self, texts: Arc<dyn ArtifactTexts>) -> Self {
+        self.texts = Some(texts);
         self
     }
 

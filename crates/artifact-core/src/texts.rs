@@ -54,7 +54,9 @@ impl ArtifactTexts for VaultTexts {
     }
 }
 
-const fn may_have_text(artifact: &Artifact) -> bool {
+/// Whether artifacts of its kind have text that is searched, as far as its record tells.
+#[must_use]
+pub const fn may_have_text(artifact: &Artifact) -> bool {
     let kind = match artifact.artifact_type {
         ArtifactType::Screenshot | ArtifactType::Backup => false,
         ArtifactType::LogFile
@@ -67,8 +69,10 @@ const fn may_have_text(artifact: &Artifact) -> bool {
     kind && !matches!(artifact.status, ArtifactStatus::Deleted)
 }
 
-/// Bytes as text: no NUL, and valid UTF-8 but for a few characters, one of which may be cut by the end.
-fn text_of(bytes: Vec<u8>) -> Option<String> {
+/// Bytes as text: no NUL, and valid UTF-8 but for a few characters, one of which may be cut by the end; `None` if they
+/// are no text.
+#[must_use]
+pub fn text_of(bytes: Vec<u8>) -> Option<String> {
     if bytes.contains(&0) {
         return None;
     }

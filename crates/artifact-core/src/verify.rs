@@ -14,7 +14,9 @@ use tracking_model::{Artifact, ArtifactId, ArtifactStatus, FileHash, SessionId};
 use crate::manager::Inner;
 use crate::on_disk::Paths;
 use crate::store::CHUNK_BYTES;
-use crate::{ArtifactError, ArtifactKey, FileKind, StoreErrorKind, TestArtifactsManager, Unreadable};
+use crate::{
+    ArtifactError, ArtifactKey, FileKind, PutBody, StoreErrorKind, TestArtifactsManager, Unreadable,
+};
 use extras::Unexplained;
 
 /// Most files that are read at once, each with a buffer of a quarter of a MiB.
@@ -351,6 +353,18 @@ impl Inner {
         &self,
         artifact: &Artifact,
     ) -> Result<(Box<dyn Read + Send>, u64), ArtifactError> {
+        Ok(self.catalogue.vault().read(&Self::key_of_bytes(artifact)?)?)
+    }
+
+    /// The same, with their key, to be put into another store.
+    pub(crate) fn read_body(&self, artifact: &Artifact) -> Result<(ArtifactKey, PutBody), ArtifactError> {
+        let key = Self::key_of_bytes(artifact)?;
+        let body = self.catalogue.vault().body(&key)?;
+        Ok((key, body))
+    }
+
+    /// Where an artifact's bytes are, if its record says that they are here.
+    fn key_of_bytes(artifact: &Artifact) -> Result<ArtifactKey, ArtifactError> {
         let elsewhere = match artifact.status {
             ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => None,
             ArtifactStatus::Archived => Some("they went to an archive; the session's history tells where"),
@@ -366,8 +380,7 @@ impl Inner {
                 reason,
             });
         }
-        let key = Self::key_of(artifact)?;
-        Ok(self.catalogue.vault().read(&key)?)
+        Self::key_of(artifact)
     }
 
     /// Where an artifact's bytes are, or were. The place in the record is trusted only as far as it names a file in the

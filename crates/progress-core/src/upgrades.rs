@@ -24,6 +24,8 @@ pub enum Agent {
     Recent,
     /// The agent died, or nothing was recorded for 300 s and no long-lived writer runs.
     Gone,
+    /// The upgrade is driven elsewhere, and what is here is a copy of its records: nobody can tell from here.
+    Elsewhere,
 }
 
 impl Agent {
@@ -41,6 +43,7 @@ impl Agent {
             (Status::InProgress, Liveness::Gone) => Self::Gone,
             (Status::InProgress, Liveness::Unmarked) if silent => Self::Gone,
             (Status::InProgress, Liveness::Unmarked) => Self::Recent,
+            (Status::InProgress, Liveness::Unknown) => Self::Elsewhere,
         }
     }
 }

@@ -65,6 +65,8 @@ pub struct S3Config {
     pub memory_mib: Option<u64>,
     /// How often a request is sent in all.
     pub attempts: Option<u32>,
+    /// Whether what is kept is uploaded by itself. A store does nothing by itself: this is for who puts into it.
+    pub auto_upload: Option<bool>,
 }
 
 impl S3Config {

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod builder;
+mod catalogue;
 mod client;
 mod config;
 mod content;
@@ -31,6 +32,10 @@ mod upload;
 mod window;
 
 pub use builder::{BuildError, S3StoreBuilder};
+pub use catalogue::{
+    Catalogue, CatalogueOptions, Compacted, RefreshProgress, RefreshProgressCallback, RefreshReport,
+    RefreshScope, SegmentOptions, SegmentSink, UnreadableSegment,
+};
 pub use config::S3Config;
 pub use download::{DownloadOptions, Downloaded, Durability, Existing};
 pub use error::{S3Cause, S3Failure};

@@ -134,6 +134,16 @@ impl S3Objects {
         self.bucket.settings.root.location()
     }
 
+    /// The place in a few characters that suit a file's name: `<bucket>:<8 digits>`, the digits of endpoint and prefix.
+    #[must_use]
+    pub fn place_name(&self) -> String {
+        let settings = &self.bucket.settings;
+        let endpoint = settings.endpoint.as_deref().unwrap_or_default();
+        let place = sha256(format!("{endpoint}\n{}", self.location().prefix).as_bytes());
+        let digits: String = place.to_string().chars().take(8).collect();
+        format!("{}:{digits}", self.bucket.name())
+    }
+
     /// `s3://bucket/prefix/key`, as records have it.
     #[must_use]
     pub fn url(&self, key: &ObjectKey) -> String {
@@ -282,7 +292,8 @@ impl S3Objects {
             if failure.cause == S3Cause::NoObject {
                 failure.cause = S3Cause::NoBucket;
             }
-            failure.into_store_error("list", &request.prefix)
+            let url = self.bucket.settings.root.url(&request.prefix);
+            failure.into_store_error("list", url)
         })?;
         let objects = output.contents().iter().filter_map(|object| {
             let head = Head {

@@ -92,7 +92,8 @@ impl StorageClass {
     }
 
     /// All names, for messages.
-    pub(crate) fn names() -> String {
+    #[must_use]
+    pub fn names() -> String {
         let names: Vec<_> = Self::NAMED.into_iter().filter_map(Self::name).collect();
         names.join(", ")
     }

@@ -70,6 +70,7 @@ impl SummarySource for JournalSummaries {
                     Ok(Liveness::Live) => Some("live"),
                     Ok(Liveness::Gone) => Some("gone"),
                     Ok(Liveness::Unmarked) => None,
+                    Ok(Liveness::Unknown) => Some("elsewhere"),
                     Err(error) => {
                         tracing::debug!(%error, %stream, "cannot tell whether somebody is at work");
                         None

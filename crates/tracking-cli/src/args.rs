@@ -6,6 +6,7 @@ mod run;
 mod search;
 mod serve;
 mod store;
+mod sync;
 mod task;
 mod upgrade;
 mod value;
@@ -21,6 +22,7 @@ pub(crate) use run::RunArgs;
 pub(crate) use search::{CriteriaArgs, SearchArgs, StatsArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use store::{ExportArgs, ImportArgs, JournalCommand, SinksArgs, SinksCommand, VerifyArgs};
+pub(crate) use sync::SyncArgs;
 pub(crate) use task::{TaskAddArgs, TaskCommand, TaskName};
 pub(crate) use upgrade::UpgradeCommand;
 pub(crate) use value::{Deadline, KeyValue, PlainSteps};
@@ -71,8 +73,8 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// File with `data_dir`, `actor` and `lock_timeout`; flags and environment win over it
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Configuration file; flags and environment win over it [default: ./ekstrack.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "EKSTRACK_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
     /// Who is recorded as the author of changes; USER at HOST unless given
@@ -82,6 +84,18 @@ pub(crate) struct GlobalArgs {
     /// Seconds to wait for another process that writes the same upgrade [default: 5]
     #[arg(long, global = true, value_name = "SECONDS", allow_negative_numbers = true, value_parser = value::seconds)]
     pub(crate) lock_timeout: Option<std::time::Duration>,
+
+    /// Bucket that the team shares: what is kept goes there too
+    #[arg(long, global = true, value_name = "s3://BUCKET/PREFIX", env = "EKSTRACK_S3")]
+    pub(crate) s3: Option<String>,
+
+    /// Read the bucket of the team and not the data directory; with gc, clean up the bucket
+    #[arg(long, global = true)]
+    pub(crate) remote: bool,
+
+    /// Bus of EventBridge, by name or ARN, on which changes are announced
+    #[arg(long, global = true, value_name = "BUS", env = "EKSTRACK_EVENTBRIDGE")]
+    pub(crate) eventbridge: Option<String>,
 
     /// Log to stderr; twice for more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -159,6 +173,9 @@ Examples:
 
     /// Print an upgrade with all of its events, as the reference wrote it
     Export(ExportArgs),
+
+    /// Put what is here and not in the bucket of the team there
+    Sync(SyncArgs),
 
     /// Show how far each sink got with each stream, and what is parked
     Sinks(SinksArgs),

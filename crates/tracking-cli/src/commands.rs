@@ -5,6 +5,7 @@ mod artifact_add;
 mod demo;
 mod gc;
 mod journal;
+mod remote;
 pub(crate) mod run;
 pub(crate) mod runtime;
 mod search;
@@ -12,6 +13,7 @@ mod serve;
 mod session;
 mod show;
 mod sinks;
+mod sync;
 mod task;
 pub(crate) mod transfer;
 mod upgrade;
@@ -25,8 +27,15 @@ use crate::args::{Cli, Command};
 use crate::exit::Failure;
 use crate::settings::Settings;
 
-/// Does what was asked, and returns the exit code.
-pub(crate) fn dispatch(command: Command, settings: &Settings) -> Result<u8, Failure> {
+/// Does what was asked, lets the sinks know, and returns the exit code.
+pub(crate) fn dispatch(command: Command, settings: Settings) -> Result<u8, Failure> {
+    let settings = remote::attach(&command, settings)?;
+    let done = perform(command, &settings);
+    settings.deliver_changes();
+    done
+}
+
+fn perform(command: Command, settings: &Settings) -> Result<u8, Failure> {
     let done = match command {
         Command::Upgrade(command) => upgrade::upgrade(command, settings),
         Command::Task(command) => task::task(command, settings),
@@ -38,6 +47,7 @@ pub(crate) fn dispatch(command: Command, settings: &Settings) -> Result<u8, Fail
         Command::Verify(args) => verify::verify(args, settings),
         Command::Journal(command) => journal::journal(command, settings),
         Command::Sinks(args) => sinks::sinks(args, settings),
+        Command::Sync(args) => sync::sync(&args, settings),
         Command::Import(args) => transfer::import(args, settings),
         Command::Export(args) => transfer::export(&args, settings),
         Command::Session(command) => session::session(command, settings),

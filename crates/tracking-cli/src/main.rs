@@ -13,6 +13,7 @@ mod output;
 mod process;
 mod render;
 mod settings;
+mod sinks;
 mod work;
 
 use std::ffi::OsString;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     log_to_stderr(cli.global.verbose);
     let json = cli.global.json;
     let runs = matches!(cli.command, Command::Run(_));
-    let ended = Settings::resolve(cli.global).and_then(|settings| commands::dispatch(cli.command, &settings));
+    let ended = Settings::resolve(cli.global).and_then(|settings| commands::dispatch(cli.command, settings));
     ExitCode::from(ended.unwrap_or_else(|failure| {
         let code = if runs {
             commands::run::REFUSED

@@ -197,6 +197,12 @@ const fn is_hidden(c: char) -> bool {
     )
 }
 
+/// `1 file`, `2 files`.
+pub(crate) fn several(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

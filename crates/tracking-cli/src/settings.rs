@@ -1,14 +1,18 @@
 //! Flags, environment and configuration file, resolved once.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tracking_facade::eventbridge::EventBridgeConfig;
+use tracking_facade::s3::{RemoteArchive, S3Config};
 use tracking_facade::{
-    Archive, ArtifactError, DataDir, JournalOptions, ProgressError, ProgressTracker, ProgressTrackerOptions,
-    TestArtifactsManager, TrackingError, UpgradeId, open_artifacts, session_outcome,
+    Archive, ArtifactError, DataDir, JournalOptions, ManagerOptions, ProgressError, ProgressTracker,
+    ProgressTrackerOptions, SessionId, StreamId, TestArtifactsManager, TrackingError, UpgradeId,
+    open_artifacts, session_outcome,
 };
 use tracking_model::check_name;
 
@@ -17,8 +21,10 @@ use crate::commands::runtime::block_on;
 use crate::commands::transfer::ImportDocument;
 use crate::exit::{Failure, Kind, chain};
 use crate::output::{Output, note};
+use crate::sinks::SinkSettings;
 
 pub(crate) const DEFAULT_DATA_DIR: &str = "ekstrack-data";
+const DEFAULT_CONFIG: &str = "ekstrack.toml";
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What every command works with.
@@ -28,6 +34,12 @@ pub(crate) struct Settings {
     pub(crate) actor: Arc<str>,
     pub(crate) lock_timeout: Duration,
     pub(crate) output: Output,
+    /// What the command's changes go to beside the data directory.
+    pub(crate) sinks: SinkSettings,
+    /// Whether the bucket is asked, and not the data directory.
+    pub(crate) asks_bucket: bool,
+    /// The bucket, once it was read.
+    pub(crate) remote: Option<Arc<RemoteArchive>>,
 }
 
 /// The configuration file: TOML, every key optional.
@@ -37,17 +49,14 @@ struct File {
     data_dir: Option<PathBuf>,
     actor: Option<String>,
     lock_timeout: Option<f64>,
+    s3: Option<S3Config>,
+    eventbridge: Option<EventBridgeConfig>,
 }
 
 impl Settings {
     /// Flags win over the environment, that over the configuration file, that over the defaults.
     pub(crate) fn resolve(global: GlobalArgs) -> Result<Self, Failure> {
-        let file = global
-            .config
-            .as_deref()
-            .map(File::read)
-            .transpose()?
-            .unwrap_or_default();
+        let file = File::find(global.config.as_deref())?;
         let lock_timeout = match (global.lock_timeout, file.lock_timeout) {
             (Some(timeout), _) => timeout,
             (None, Some(seconds)) => Duration::try_from_secs_f64(seconds).map_err(|error| {
@@ -62,6 +71,13 @@ impl Settings {
         let actor = global.actor.or(file.actor).unwrap_or_else(default_actor);
         check_name("actor", &actor)
             .map_err(|error| Failure::of(Kind::Usage, "record who makes this change", &error))?;
+        let sinks = SinkSettings::resolve((global.s3, file.s3), (global.eventbridge, file.eventbridge))?;
+        if global.remote && sinks.bucket.is_none() {
+            return Err(
+                Failure::new(Kind::Usage, "read the bucket of the team", "no bucket is given")
+                    .hint("name it with --s3 s3://bucket/prefix, or in the section [s3] of ekstrack.toml"),
+            );
+        }
         let data_dir = global.data_dir.filter(|path| !path.as_os_str().is_empty());
         Ok(Self {
             data_dir: data_dir
@@ -70,6 +86,9 @@ impl Settings {
             actor: actor.into(),
             lock_timeout,
             output: Output::new(global.json),
+            sinks,
+            asks_bucket: global.remote,
+            remote: None,
         })
     }
 }
@@ -83,6 +102,9 @@ impl Settings {
 
     /// What is in the data directory, which must exist.
     pub(crate) fn archive(&self) -> Result<Archive, TrackingError> {
+        if let Some(remote) = &self.remote {
+            return Ok(remote.archive().clone());
+        }
         let archive = Archive::open(&self.data_dir)?;
         self.adopt(&archive);
         Ok(archive)
@@ -118,6 +140,7 @@ impl Settings {
 
     /// An upgrade that exists, to write a command or two.
     pub(crate) fn tracker(&self, upgrade: &UpgradeId) -> Result<ProgressTracker, ProgressError> {
+        self.sinks.touched(StreamId::Upgrade(upgrade.clone()));
         let dir = DataDir::existing(&self.data_dir)?;
         let tracker = ProgressTracker::open(&dir, upgrade, self.tracker_options())?;
         note_torn_tail(&tracker);
@@ -135,15 +158,19 @@ impl Settings {
 
     /// The sessions and artifacts of the data directory, which must exist.
     pub(crate) fn artifacts(&self) -> Result<TestArtifactsManager, TrackingError> {
+        if let Some(remote) = &self.remote {
+            return Ok(remote.artifacts().clone());
+        }
         let dir = self.archive()?.data_dir().clone();
         Ok(self.manager(dir))
     }
 
-    fn manager(&self, dir: DataDir) -> TestArtifactsManager {
+    pub(crate) fn manager(&self, dir: DataDir) -> TestArtifactsManager {
         let journal = JournalOptions::default()
             .with_actor(Arc::clone(&self.actor))
             .with_lock_timeout(self.lock_timeout);
-        open_artifacts(dir, journal)
+        let options = ManagerOptions::default().with_journal(journal);
+        open_artifacts(dir, self.sinks.named_in(options))
     }
 
     /// Notes in the session that is named as the upgrade how that ended, if it has. The upgrade's own record is there
@@ -152,6 +179,9 @@ impl Settings {
         let Some(outcome) = tracker.journal().read(|state, _| session_outcome(state)) else {
             return;
         };
+        if let Ok(session) = SessionId::new(tracker.upgrade_id()) {
+            self.sinks.touched(StreamId::Session(session));
+        }
         let noted = DataDir::existing(&self.data_dir)
             .map_err(ArtifactError::from)
             .and_then(|dir| {
@@ -211,12 +241,20 @@ pub(crate) async fn close_artifacts(manager: &TestArtifactsManager) {
 }
 
 impl File {
-    fn read(path: &Path) -> Result<Self, Failure> {
+    /// The one that is named, else the one that is here, if there is one.
+    fn find(named: Option<&Path>) -> Result<Self, Failure> {
+        let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
         let attempted = || format!("read the configuration file {}", path.display());
-        let text = fs::read_to_string(path).map_err(|error| Failure::of(Kind::Usage, attempted(), &error))?;
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(Failure::of(Kind::Usage, attempted(), &error)),
+        };
         toml::from_str(&text).map_err(|error| {
             Failure::new(Kind::Usage, attempted(), error.message())
-                .hint("its keys are data_dir, actor and lock_timeout (seconds)")
+                .hint("its keys are data_dir, actor, lock_timeout (seconds), and the sections [s3] and [eventbridge]")
         })
     }
 }

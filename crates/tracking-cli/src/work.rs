@@ -4,8 +4,10 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracking_facade::s3::{TransferProgress, UploadProgress};
 
 use crate::output::Output;
+use crate::render::bytes;
 
 /// How far some work is. Clones share it.
 #[derive(Debug, Clone)]
@@ -54,7 +56,37 @@ impl Work {
         self.bar.set_message(message);
     }
 
+    /// Shows how far a transfer is, how fast it goes, and how long it will take.
+    pub(crate) fn transfer(&self, progress: &TransferProgress) {
+        self.measure(progress.done, progress.total, pace(progress));
+    }
+
+    /// The same of many artifacts.
+    pub(crate) fn uploading(&self, progress: &UploadProgress) {
+        let count = format!("{} of {} artifacts", progress.artifacts, progress.total_artifacts);
+        let transfer = &progress.transfer;
+        self.measure(
+            transfer.done,
+            transfer.total,
+            format!("{count} {}", pace(transfer)),
+        );
+    }
+
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// `12.3 MiB/s, 40 s left`
+fn pace(progress: &TransferProgress) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is positive, and shown in three digits"
+    )]
+    let rate = progress.rate as u64;
+    let left = progress
+        .left
+        .map_or_else(String::new, |left| format!(", {} s left", left.as_secs()));
+    format!("{}/s{left}", bytes(rate))
 }

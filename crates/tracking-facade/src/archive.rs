@@ -39,7 +39,8 @@ pub struct UpgradeView {
     pub recovery: RecoveryReport,
     /// Whether somebody is at work on it.
     pub agent: Agent,
-    /// When this was read.
+    /// The time as of which this is so: when it was read, or, in a copy of an upgrade that goes on elsewhere, when its
+    /// last record was made.
     pub at: Timestamp,
 }
 
@@ -72,6 +73,12 @@ impl Archive {
         &self.dir
     }
 
+    /// Where times come from.
+    #[must_use]
+    pub const fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// The streams that have a journal: upgrades first, each kind in the order of ids.
     ///
     /// # Errors
@@ -99,9 +106,15 @@ impl Archive {
         if !loaded.state.exists() {
             return Err(self.unknown(id));
         }
-        let at = self.clock.now();
+        let now = self.clock.now();
+        let agent = Agent::of(&loaded.state, Liveness::of(&self.dir, &stream)?, now);
+        let at = match agent {
+            // What came after the last record that was copied is not known: nothing is older or slower for that.
+            Agent::Elsewhere => loaded.state.last_report_at.unwrap_or(now),
+            _ => now,
+        };
         Ok(UpgradeView {
-            agent: Agent::of(&loaded.state, Liveness::of(&self.dir, &stream)?, at),
+            agent,
             progress: loaded.state,
             head: loaded.head,
             recovery: loaded.recovery,

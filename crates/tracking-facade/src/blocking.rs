@@ -87,6 +87,24 @@ impl TrackingBuilder {
         self.map(|builder| builder.sink(sink))
     }
 
+    /// As [`crate::TrackingBuilder::eventbridge`].
+    #[cfg(feature = "eventbridge")]
+    pub fn eventbridge(self, bus: crate::eventbridge::EventBridgeSink) -> Self {
+        self.map(|builder| builder.eventbridge(bus))
+    }
+
+    /// As [`crate::TrackingBuilder::s3`].
+    #[cfg(feature = "s3")]
+    pub fn s3(self, bucket: crate::s3::SharedBucket) -> Self {
+        self.map(|builder| builder.s3(bucket))
+    }
+
+    /// As [`crate::TrackingBuilder::auto_upload`].
+    #[cfg(feature = "s3")]
+    pub fn auto_upload(self, auto_upload: bool) -> Self {
+        self.map(|builder| builder.auto_upload(auto_upload))
+    }
+
     /// As [`crate::TrackingBuilder::build`].
     ///
     /// # Errors

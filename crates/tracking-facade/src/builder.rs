@@ -1,18 +1,18 @@
 //! How an agent opens its tracking.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use artifact_core::ManagerOptions;
 use progress_core::{NewUpgrade, ProgressTracker, ProgressTrackerOptions};
 use serde_json::{Map, Value};
-use tracking_journal::{Clock, DataDir, EventSink, JournalOptions, SinkName, SystemClock};
+use tracking_journal::{Clock, DataDir, EventSink, JournalOptions, SystemClock};
 use tracking_model::{IdError, PlanId, TextError, UpgradeId, check_name};
 
 use crate::artifacts::open_artifacts;
-use crate::relays::Relays;
+use crate::relays::{Relays, SinkSet};
 use crate::tracking::{Parts, Tracking};
 use crate::{Archive, TrackingError};
 
@@ -77,7 +77,13 @@ pub struct TrackingBuilder {
     lock_timeout: Duration,
     shutdown_deadline: Duration,
     clock: Arc<dyn Clock>,
-    sinks: Vec<Arc<dyn EventSink>>,
+    sinks: SinkSet,
+    #[cfg(feature = "eventbridge")]
+    buses: Vec<crate::eventbridge::EventBridgeSink>,
+    #[cfg(feature = "s3")]
+    bucket: Option<crate::s3::SharedBucket>,
+    #[cfg(feature = "s3")]
+    auto_upload: bool,
 }
 
 impl Default for TrackingBuilder {
@@ -90,7 +96,13 @@ impl Default for TrackingBuilder {
             lock_timeout: Duration::from_secs(5),
             shutdown_deadline: DEFAULT_SHUTDOWN_DEADLINE,
             clock: Arc::new(SystemClock),
-            sinks: Vec::new(),
+            sinks: SinkSet::new(),
+            #[cfg(feature = "eventbridge")]
+            buses: Vec::new(),
+            #[cfg(feature = "s3")]
+            bucket: None,
+            #[cfg(feature = "s3")]
+            auto_upload: true,
         }
     }
 }
@@ -158,7 +170,31 @@ impl TrackingBuilder {
     /// A receiver of every record of the upgrade and of its sessions, but heartbeats; may be called again, with sinks of
     /// other names. It gets them at least once, and in order; while it is down, they wait in the journal.
     pub fn sink(mut self, sink: Arc<dyn EventSink>) -> Self {
-        self.sinks.push(sink);
+        self.sinks = self.sinks.with_sink(sink);
+        self
+    }
+
+    /// A bus on which what happens is announced, also what happened while it could not be reached; may be called again.
+    /// [`Self::build`] looks whether the bus exists.
+    #[cfg(feature = "eventbridge")]
+    pub fn eventbridge(mut self, bus: crate::eventbridge::EventBridgeSink) -> Self {
+        self.buses.push(bus.clone());
+        self.sink(Arc::new(bus))
+    }
+
+    /// A bucket where everything that is kept goes too: bytes, records, and summaries. While it cannot be reached, they
+    /// wait in the data directory.
+    #[cfg(feature = "s3")]
+    pub fn s3(mut self, bucket: crate::s3::SharedBucket) -> Self {
+        self.bucket = Some(bucket);
+        self
+    }
+
+    /// Whether the bytes of artifacts are uploaded by themselves, as they are unless told otherwise; if not, only what is
+    /// recorded of them goes to the bucket, until somebody runs [`SharedBucket::sync`](crate::s3::SharedBucket::sync).
+    #[cfg(feature = "s3")]
+    pub const fn auto_upload(mut self, auto_upload: bool) -> Self {
+        self.auto_upload = auto_upload;
         self
     }
 
@@ -166,20 +202,54 @@ impl TrackingBuilder {
     /// new.
     ///
     /// # Errors
-    /// [`TrackingError::Configuration`] with every problem found, before anything is touched; else why something could
-    /// not be opened.
+    /// [`TrackingError::Configuration`] with every problem found, before anything is touched, or what must be put right
+    /// before a bus can be sent to; else why something could not be opened.
     pub async fn build(self) -> Result<Tracking, TrackingError> {
         let (data_dir, upgrade) = self.check()?;
-        let (clock, sinks) = (Arc::clone(&self.clock), self.sinks.clone());
-        let shutdown_deadline = self.shutdown_deadline;
+        #[cfg(feature = "eventbridge")]
+        for bus in &self.buses {
+            crate::eventbridge::check(bus).await?;
+        }
+        let (builder, shutdown_deadline) = (self.clone(), self.shutdown_deadline);
         let opening = tokio::task::spawn_blocking(move || self.open(data_dir, upgrade)).await;
         let parts = opening.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let (dir, upgrade_id) = (
             parts.archive.data_dir().clone(),
             parts.progress.upgrade_id().clone(),
         );
-        let relays = Relays::start(dir, upgrade_id, clock, sinks);
+        let sinks = builder.all_sinks(&parts);
+        let relays = Relays::start(dir, upgrade_id, builder.clock, sinks);
         Ok(Tracking::start(parts, relays, shutdown_deadline))
+    }
+
+    #[cfg(feature = "s3")]
+    fn all_sinks(&self, parts: &Parts) -> SinkSet {
+        let sinks = self.sinks.clone();
+        match &self.bucket {
+            Some(bucket) => {
+                sinks.with(bucket.sinks(parts.archive.data_dir(), &parts.artifacts, self.auto_upload))
+            }
+            None => sinks,
+        }
+    }
+
+    #[cfg(not(feature = "s3"))]
+    fn all_sinks(&self, _: &Parts) -> SinkSet {
+        self.sinks.clone()
+    }
+
+    #[cfg(feature = "s3")]
+    fn manager_options(&self, journal: JournalOptions) -> ManagerOptions {
+        let options = ManagerOptions::default().with_journal(journal);
+        match &self.bucket {
+            Some(bucket) => bucket.named_in(options),
+            None => options,
+        }
+    }
+
+    #[cfg(not(feature = "s3"))]
+    fn manager_options(&self, journal: JournalOptions) -> ManagerOptions {
+        ManagerOptions::default().with_journal(journal)
     }
 
     fn check(&self) -> Result<(PathBuf, Checked), TrackingError> {
@@ -190,13 +260,7 @@ impl TrackingBuilder {
         if let Err(error) = check_name("actor", &self.actor) {
             problems.push(Problem::Name(error));
         }
-        let mut names = HashSet::new();
-        for sink in &self.sinks {
-            keep(SinkName::new(sink.name()), &mut problems);
-            if !names.insert(sink.name()) {
-                problems.push(Problem::SameSink(sink.name().to_owned()));
-            }
-        }
+        problems.extend(self.sinks.problems());
         let upgrade = match &self.wanted {
             None => {
                 problems.push(Problem::NoUpgrade);
@@ -237,7 +301,7 @@ impl TrackingBuilder {
             .with_actor(self.actor.as_str())
             .with_lock_timeout(self.lock_timeout)
             .with_clock(Arc::clone(&self.clock));
-        let artifacts = open_artifacts(dir.clone(), journal);
+        let artifacts = open_artifacts(dir.clone(), self.manager_options(journal));
         let archive = Archive::new(dir, self.clock);
         Ok(Parts {
             progress,

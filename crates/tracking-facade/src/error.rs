@@ -45,6 +45,18 @@ pub enum TrackingError {
     /// How far sinks got cannot be read or written.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// A bus of EventBridge cannot be sent to, until somebody puts right what the cause says.
+    #[cfg(feature = "eventbridge")]
+    #[error(transparent)]
+    EventBridge(#[from] notify_eventbridge::EventBridgeError),
+    /// The settings of EventBridge are wrong; nothing was sent.
+    #[cfg(feature = "eventbridge")]
+    #[error(transparent)]
+    EventBridgeSettings(#[from] notify_eventbridge::BuildError),
+    /// The settings of a bucket are wrong; nothing was sent.
+    #[cfg(feature = "s3")]
+    #[error(transparent)]
+    S3Settings(#[from] storage_s3::BuildError),
     /// The configuration is wrong; nothing was touched.
     #[error("{}", list(.0))]
     Configuration(Vec<Problem>),
@@ -76,6 +88,12 @@ impl TrackingError {
             Self::Cursor(CursorError::NoSuchSink { .. }) => ErrorKind::NotFound,
             Self::Cursor(CursorError::NewerVersion { .. }) => ErrorKind::Refused,
             Self::Cursor(_) => ErrorKind::Unavailable,
+            #[cfg(feature = "eventbridge")]
+            Self::EventBridge(_) => ErrorKind::Unavailable,
+            #[cfg(feature = "eventbridge")]
+            Self::EventBridgeSettings(_) => ErrorKind::Invalid,
+            #[cfg(feature = "s3")]
+            Self::S3Settings(_) => ErrorKind::Invalid,
             Self::Configuration(_) => ErrorKind::Invalid,
             Self::Late { .. } | Self::Runtime(_) => ErrorKind::Unavailable,
             Self::Output(_) => ErrorKind::Failed,
@@ -118,6 +136,20 @@ const fn journal_kind(error: &JournalError) -> ErrorKind {
     }
 }
 
+/// An error and its causes, without those that the one before repeats.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    text
+}
+
 fn list(problems: &[Problem]) -> String {
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     problems.join("; ")
@@ -137,7 +169,15 @@ fn artifact_kind(error: &ArtifactError) -> ErrorKind {
             ErrorKind::Refused
         }
         ArtifactError::Store(error) if error.kind() == StoreErrorKind::NotFound => ErrorKind::NotFound,
-        ArtifactError::Store(error) if matches!(error.kind(), StoreErrorKind::NotAFile(_)) => {
+        ArtifactError::Store(error)
+            if matches!(
+                error.kind(),
+                StoreErrorKind::NotAFile(_)
+                    | StoreErrorKind::Corrupt
+                    | StoreErrorKind::AlreadyExists
+                    | StoreErrorKind::TooLarge
+            ) =>
+        {
             ErrorKind::Refused
         }
         ArtifactError::NoHistory(_) => ErrorKind::Refused,

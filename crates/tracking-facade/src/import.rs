@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifact_core::ImportOptions;
+use artifact_core::{ImportOptions, ManagerOptions};
 use progress_core::{ImportReport as UpgradeImport, ProgressTrackerOptions, import_reference};
 use tracking_journal::{DataDir, JournalOptions};
 use tracking_model::ReferenceKind;
@@ -123,7 +123,10 @@ impl Archive {
         let journal = JournalOptions::default()
             .with_actor(Arc::clone(&sources.actor))
             .with_lock_timeout(sources.lock_timeout);
-        let manager = crate::open_artifacts(self.data_dir().clone(), journal);
+        let manager = crate::open_artifacts(
+            self.data_dir().clone(),
+            ManagerOptions::default().with_journal(journal),
+        );
         let options = sources
             .copy_from
             .iter()

@@ -29,10 +29,14 @@ mod artifacts;
 pub mod blocking;
 mod builder;
 mod error;
+#[cfg(feature = "eventbridge")]
+pub mod eventbridge;
 mod import;
 pub mod live;
 mod outcomes;
 mod relays;
+#[cfg(feature = "s3")]
+pub mod s3;
 mod tracking;
 mod verify;
 
@@ -42,7 +46,7 @@ pub use builder::{Problem, TrackingBuilder};
 pub use error::{ErrorKind, TrackingError};
 pub use import::{ArchiveImport, ImportSources};
 pub use outcomes::session_outcome;
-pub use relays::Undrained;
+pub use relays::{FollowedUpgrade, SinkSet, Undrained};
 pub use tracking::{ShutdownReport, Tracking};
 pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 

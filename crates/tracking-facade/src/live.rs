@@ -60,6 +60,7 @@ fn word(agent: Agent) -> &'static str {
         Agent::Live => "live",
         Agent::Recent => "recent",
         Agent::Gone => "gone",
+        Agent::Elsewhere => "elsewhere",
         _ => "unknown",
     }
 }

@@ -1,5 +1,8 @@
 //! The tasks that feed sinks: one for each sink and stream of the upgrade, and one that notices new sessions.
 
+mod once;
+mod set;
+
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,6 +14,8 @@ use tracking_journal::{
     Clock, DataDir, EventSink, JournalError, LeaseError, Relay, RelayError, RelayOptions, load,
 };
 use tracking_model::{Session, StreamId, UpgradeId};
+
+pub use set::{FollowedUpgrade, SinkSet};
 
 /// How often new sessions are looked for, and whether a sink that another process feeds is free.
 const LOOK: Duration = Duration::from_secs(1);
@@ -34,11 +39,19 @@ pub struct Undrained {
     pub reason: Option<String>,
 }
 
+fn relay_options(clock: Arc<dyn Clock>) -> RelayOptions {
+    RelayOptions::default()
+        .with_clock(clock)
+        .with_skip_kinds(vec![SKIPPED.into()])
+}
+
 /// What all relays of an upgrade share.
 #[derive(Debug, Clone)]
 struct Common {
     dir: DataDir,
     upgrade_id: UpgradeId,
+    /// Whether the upgrade's own stream is of interest, and not only its sessions.
+    reads_upgrades: bool,
     options: RelayOptions,
     stop: Stop,
 }
@@ -61,39 +74,64 @@ impl Stop {
 /// Feeds sinks until it is stopped. Dropped, it stops at once; the cursors say how far each sink got.
 #[derive(Debug)]
 pub(crate) struct Relays {
-    stop: Stop,
-    supervisor: JoinSet<Vec<Undrained>>,
+    uploads: Supervisor,
+    others: Supervisor,
 }
 
 impl Relays {
-    pub(crate) fn start(
-        dir: DataDir,
-        upgrade_id: UpgradeId,
-        clock: Arc<dyn Clock>,
-        sinks: Vec<Arc<dyn EventSink>>,
-    ) -> Self {
-        let stop = Stop::default();
-        let mut supervisor = JoinSet::new();
-        if !sinks.is_empty() {
+    pub(crate) fn start(dir: DataDir, upgrade_id: UpgradeId, clock: Arc<dyn Clock>, sinks: SinkSet) -> Self {
+        let start = |sinks: Vec<Arc<dyn EventSink>>, reads_upgrades| {
             let common = Common {
-                dir,
-                upgrade_id,
-                options: RelayOptions::default()
-                    .with_clock(clock)
-                    .with_skip_kinds(vec![SKIPPED.into()]),
-                stop: stop.clone(),
+                dir: dir.clone(),
+                upgrade_id: upgrade_id.clone(),
+                reads_upgrades,
+                options: relay_options(Arc::clone(&clock)),
+                stop: Stop::default(),
             };
-            supervisor.spawn(supervise(common, sinks));
+            Supervisor::start(common, sinks)
+        };
+        let SinkSet { uploads, others } = sinks;
+        Self {
+            uploads: start(uploads.into_iter().collect(), false),
+            others: start(others, true),
         }
-        Self { stop, supervisor }
     }
 
-    /// Lets sinks have what is left, until `deadline`, and tells what they did not get.
+    /// Lets artifacts be uploaded that are not yet, until `deadline`, and tells what was not.
+    pub(crate) async fn stop_uploads(&mut self, deadline: Instant) -> Vec<Undrained> {
+        self.uploads.stop(deadline).await
+    }
+
+    /// Lets the other sinks have what is left, until `deadline`, and tells what they did not get.
     pub(crate) async fn stop(mut self, deadline: Instant) -> Vec<Undrained> {
+        let mut undrained = self.stop_uploads(deadline).await;
+        undrained.extend(self.others.stop(deadline).await);
+        undrained
+    }
+}
+
+/// SinkSet that are stopped together.
+#[derive(Debug)]
+struct Supervisor {
+    stop: Stop,
+    task: JoinSet<Vec<Undrained>>,
+}
+
+impl Supervisor {
+    fn start(common: Common, sinks: Vec<Arc<dyn EventSink>>) -> Self {
+        let stop = common.stop.clone();
+        let mut task = JoinSet::new();
+        if !sinks.is_empty() {
+            task.spawn(supervise(common, sinks));
+        }
+        Self { stop, task }
+    }
+
+    async fn stop(&mut self, deadline: Instant) -> Vec<Undrained> {
         self.stop.deadline.get_or_init(|| deadline);
         self.stop.token.cancel();
         let mut undrained = Vec::new();
-        while let Some(ended) = self.supervisor.join_next().await {
+        while let Some(ended) = self.task.join_next().await {
             match ended {
                 Ok(left) => undrained.extend(left),
                 Err(error) => tracing::error!(%error, "the task that watches over relays died"),
@@ -144,6 +182,7 @@ fn note_end(ended: Result<Option<Undrained>, JoinError>, undrained: &mut Vec<Und
 /// The upgrade's own stream and the sessions of the upgrade, those that were not `known`.
 async fn new_streams(common: &Common, known: &mut HashSet<StreamId>) -> Vec<StreamId> {
     let (dir, upgrade_id) = (common.dir.clone(), common.upgrade_id.clone());
+    let reads_upgrades = common.reads_upgrades;
     let seen = known.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let streams = dir.streams().unwrap_or_else(|error| {
@@ -152,7 +191,7 @@ async fn new_streams(common: &Common, known: &mut HashSet<StreamId>) -> Vec<Stre
         });
         let unseen = streams.into_iter().filter(|stream| !seen.contains(stream));
         let ours = |stream: &StreamId| match stream {
-            StreamId::Upgrade(id) => Some(*id == upgrade_id),
+            StreamId::Upgrade(id) => Some(reads_upgrades && *id == upgrade_id),
             StreamId::Session(_) => belongs(&dir, stream, &upgrade_id),
         };
         unseen

@@ -97,7 +97,7 @@ impl Tracking {
     ///
     /// # Cancellation
     /// When the future is dropped, closing the tracker goes on.
-    pub async fn shutdown(self) -> ShutdownReport {
+    pub async fn shutdown(mut self) -> ShutdownReport {
         let deadline = Instant::now() + self.shutdown_deadline;
         let mut report = ShutdownReport::default();
         let late = |what| TrackingError::Late {
@@ -115,13 +115,15 @@ impl Tracking {
             Ok(Err(error)) => report.problems.push(error.into()),
             Err(_) => report.problems.push(late("closing the tracker")),
         }
+        // A call of a sink that is under way when the deadline comes is dropped, and repeated by the next start. Uploads are
+        // recorded in the sessions, so they come before these are closed.
+        report.undrained = self.relays.stop_uploads(deadline).await;
         match tokio::time::timeout_at(deadline, self.parts.artifacts.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => report.problems.push(error.into()),
             Err(_) => report.problems.push(late("closing the sessions")),
         }
-        // A call of a sink that is under way when the deadline comes is dropped, and repeated by the next start.
-        report.undrained = self.relays.stop(deadline).await;
+        report.undrained.extend(self.relays.stop(deadline).await);
         report
     }
 }

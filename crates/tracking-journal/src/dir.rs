@@ -55,6 +55,8 @@ pub struct DataDir {
     path: std::sync::Arc<Path>,
 }
 
+/// In a directory of copies.
+const COPY: &str = "COPY";
 const PARTS: [&str; 3] = ["progress", "artifacts", "cursors"];
 
 impl DataDir {
@@ -108,6 +110,27 @@ impl DataDir {
         let dir = Self { path: path.into() };
         dir.check_parts()?;
         Ok(dir)
+    }
+
+    /// Says that the journals here are copies of ones that are written elsewhere, so that nothing here tells whether
+    /// anybody is at work on them.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`] if that cannot be noted.
+    pub fn mark_as_copy(&self) -> Result<(), DataDirError> {
+        let path = self.path.join(COPY);
+        let text = "The journals here are copies; deleting all of this loses nothing.\n";
+        fs::write(&path, text).map_err(|source| DataDirError::Io {
+            operation: "write",
+            path,
+            source,
+        })
+    }
+
+    /// Whether the journals here are copies of ones that are written elsewhere.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.path.join(COPY).exists()
     }
 
     fn check_parts(&self) -> Result<(), DataDirError> {

@@ -122,6 +122,7 @@ mod relay;
 mod remove;
 mod repair;
 mod replay;
+mod replica;
 mod seek;
 mod sidecar;
 pub mod sink;
@@ -153,7 +154,7 @@ pub use options::{CheckpointPolicy, JournalOptions};
 pub use original::keep_original;
 pub use pending::Pending;
 pub use reader::{JournalReader, Position};
-pub use record::{Record, RecordError};
+pub use record::{NewRecord, Record, RecordError};
 pub use recovery::RecoveryReport;
 pub use relay::{
     Backoff, DrainReport, Relay, RelayError, RelayHandle, RelayOptions, RetryRequest, SinkStatus,
@@ -161,8 +162,9 @@ pub use relay::{
 };
 pub use remove::remove;
 pub use repair::{RepairReport, Salvage, repair};
+pub use replica::Replica;
 #[cfg(any(test, feature = "test-util"))]
 pub use sink::MockEventSink;
-pub use sink::{Delivery, EventSink, MemorySink, SinkName};
+pub use sink::{Delivery, EventSink, MemorySink, SinkName, SinkPace};
 pub use subscription::{Subscription, SubscriptionError};
 pub use verify::{ExpectedHead, Verification, verify};

@@ -20,6 +20,8 @@ pub enum Liveness {
     Gone,
     /// There never was one, or all closed the stream properly.
     Unmarked,
+    /// The journal is a copy of one that is written elsewhere.
+    Unknown,
 }
 
 impl Liveness {
@@ -28,6 +30,9 @@ impl Liveness {
     /// # Errors
     /// [`JournalError::Io`] if the marker cannot be opened or locked.
     pub fn of(dir: &DataDir, stream: &StreamId) -> Result<Self, JournalError> {
+        if dir.is_copy() {
+            return Ok(Self::Unknown);
+        }
         let place = Place::on_disk(dir, stream);
         let mut seen = Seen::InMotion(Self::Live);
         for _ in 0..LOOK_TRIES {

@@ -38,7 +38,7 @@ pub(crate) struct KnownFile {
 /// The stream's lock, held for one commit.
 #[derive(Debug)]
 pub(crate) struct LogLock {
-    held: Arc<dyn IoFile>,
+    pub(crate) held: Arc<dyn IoFile>,
     /// The files, `None` while the stream has none: then the directory is what is locked.
     pub(crate) files: Option<LogFiles>,
     /// The journal's length when it was locked.

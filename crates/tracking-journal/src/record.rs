@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use tracking_model::{DecodeError, RecordMeta, StreamEvent, StreamId, Timestamp};
 use uuid::Uuid;
 
-use crate::line::{ActorCache, Line, LineError};
+use crate::line::{ActorCache, FORMAT_VERSION, Line, LineError};
 use crate::{ChainHash, Head};
 
 /// One record of a journal, its event still as JSON.
@@ -37,6 +37,21 @@ pub struct Record {
     pub hash: ChainHash,
 }
 
+/// What a record is of itself, before it has a place in a stream.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// UUID v7; the key by which receivers drop duplicates.
+    pub id: Uuid,
+    /// When it is written.
+    pub at: Timestamp,
+    /// Who writes it.
+    pub actor: Arc<str>,
+    /// What kind of event it is.
+    pub kind: String,
+    /// The event, a JSON object.
+    pub data: Box<RawValue>,
+}
+
 /// Why a line is no record of a stream, whatever stands around it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -53,6 +68,34 @@ pub enum RecordError {
 }
 
 impl Record {
+    /// The records of one commit that begins the life `epoch` of a stream, for receivers that take records without a
+    /// journal.
+    #[must_use]
+    pub fn begin(stream: &StreamId, epoch: Uuid, new: Vec<NewRecord>) -> Vec<Self> {
+        let mut hash = ChainHash::genesis(stream, epoch);
+        let place = |(seq, new): (u64, NewRecord)| {
+            let mut record = Self {
+                v: FORMAT_VERSION,
+                stream: stream.clone(),
+                epoch,
+                seq,
+                batch: 1,
+                id: new.id,
+                at: new.at,
+                actor: new.actor,
+                kind: new.kind,
+                data: new.data,
+                hash,
+            };
+            let mut body = Vec::new();
+            record.write_body(&mut body);
+            hash = hash.next(&body);
+            record.hash = hash;
+            record
+        };
+        (1..).zip(new).map(place).collect()
+    }
+
     /// Reads one line, with or without its line feed. The hash is read, not verified: that takes the predecessor's,
     /// see [`Self::follows`].
     ///
@@ -128,17 +171,22 @@ impl Record {
     }
 
     pub(crate) fn write_body(&self, out: &mut Vec<u8>) {
+        self.write_body_as(self.v, self.epoch, (self.seq, self.batch), out);
+    }
+
+    /// The body of this record in another format version and place: sequence, and that of its commit's first record.
+    pub(crate) fn write_body_as(&self, v: u32, epoch: Uuid, (seq, batch): (u64, u64), out: &mut Vec<u8>) {
         use crate::encode::{write_number, write_string};
         out.extend_from_slice(b"{\"v\":");
-        write_number(u64::from(self.v), out);
+        write_number(u64::from(v), out);
         out.extend_from_slice(b",\"stream\":");
         write_string(&self.stream.to_string(), out);
         out.extend_from_slice(b",\"epoch\":\"");
-        out.extend_from_slice(self.epoch.hyphenated().to_string().as_bytes());
+        out.extend_from_slice(epoch.hyphenated().to_string().as_bytes());
         out.extend_from_slice(b"\",\"seq\":");
-        write_number(self.seq, out);
+        write_number(seq, out);
         out.extend_from_slice(b",\"batch\":");
-        write_number(self.batch, out);
+        write_number(batch, out);
         out.extend_from_slice(b",\"id\":\"");
         out.extend_from_slice(self.id.hyphenated().to_string().as_bytes());
         out.extend_from_slice(b"\",\"at\":\"");

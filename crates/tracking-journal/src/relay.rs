@@ -180,6 +180,7 @@ impl Relay {
         sink: Arc<dyn EventSink>,
         options: RelayOptions,
     ) -> Result<Self, RelayError> {
+        let options = options.paced(sink.pace());
         let now = options.clock.now();
         let at = place.clone();
         let (lease, cursor) = call::blocking(move || -> Result<_, RelayError> {

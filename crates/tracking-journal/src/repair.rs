@@ -1,6 +1,6 @@
 //! Salvage of a damaged journal into a new one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,7 +90,10 @@ fn repair_at(place: Place, lock_timeout: Duration, clock: &dyn Clock) -> Result<
     let mut salvager = Salvager::new(&place, &beside(".repaired"))?;
     salvager.read(&files.journal)?;
     let (report, salvaged) = salvager.finish(damaged_file)?;
-    replace(&place, &report, &salvaged, &files)?;
+    let kept_as = Some(report.damaged_file.as_path());
+    put_in_place(&place, &salvaged, report.head.epoch, kept_as, &files)?;
+    let unlocked = salvaged.file.unlock();
+    unlocked.map_err(|error| JournalError::io("unlock the repaired", &place.journal, error))?;
     Ok(Salvage::Repaired(report))
 }
 
@@ -112,26 +115,28 @@ fn intact(place: &Place, files: &LogFiles) -> Result<Option<Head>, JournalError>
     }
 }
 
-/// Puts the new file in the place of the damaged one. Whatever step is the last before a crash, the path names one of
-/// the two, and repairing again completes it. The new file is locked until its name is durable, so that no writer
-/// acknowledges a record in it before.
-fn replace(
+/// Puts a new file in the place of the journal, whose lock the caller holds; where `kept_as` says so, the old one keeps
+/// that name. Whatever step is the last before a crash, the path names one of the two. The new file is locked before it
+/// has its name, so that no writer acknowledges a record in it before that is durable, and it is still locked
+/// afterwards.
+pub(crate) fn put_in_place(
     place: &Place,
-    report: &RepairReport,
-    new: &Salvaged,
+    new: &NewJournal,
+    epoch: Uuid,
+    kept_as: Option<&Path>,
     files: &LogFiles,
 ) -> Result<(), JournalError> {
     let io = |operation| move |error| JournalError::io(operation, &place.journal, error);
-    let locked = new.file.try_lock().map_err(io("lock the repaired"))?;
+    let locked = new.file.try_lock().map_err(io("lock what is to replace"))?;
     debug_assert!(locked, "a file without its name has no other holder");
     place
         .io
         .remove(&place.checkpoint)
         .map_err(io("remove the checkpoint of"))?;
-    place
-        .io
-        .link(&place.journal, &report.damaged_file)
-        .map_err(io("keep the damaged"))?;
+    if let Some(kept_as) = kept_as {
+        let kept = place.io.link(&place.journal, kept_as);
+        kept.map_err(io("keep the damaged"))?;
+    }
     place
         .io
         .rename(&new.path, &place.journal)
@@ -140,21 +145,18 @@ fn replace(
         .io
         .sync_dir(&place.directory())
         .map_err(io("sync the directory of"))?;
-    let durable = DurableLength {
-        epoch: report.head.epoch,
-        length: new.length,
-    };
-    durable
+    let length = new.length;
+    DurableLength { epoch, length }
         .write(&*files.sidecar)
-        .map_err(io("announce the length of"))?;
-    new.file.unlock().map_err(io("unlock the repaired"))
+        .map_err(io("announce the length of"))
 }
 
 /// A new journal that has not got its name yet.
-struct Salvaged {
-    file: Arc<dyn IoFile>,
-    path: PathBuf,
-    length: u64,
+#[derive(Debug)]
+pub(crate) struct NewJournal {
+    pub(crate) file: Arc<dyn IoFile>,
+    pub(crate) path: PathBuf,
+    pub(crate) length: u64,
 }
 
 struct Salvager<'a> {
@@ -175,7 +177,7 @@ struct Salvager<'a> {
 const WRITE_AT: usize = 1 << 20;
 
 impl<'a> Salvager<'a> {
-    fn new(place: &'a Place, path: &std::path::Path) -> Result<Self, JournalError> {
+    fn new(place: &'a Place, path: &Path) -> Result<Self, JournalError> {
         let new = place.io.open(path, OpenMode::Replace);
         let new = new.map_err(|error| JournalError::io("create", path, error))?;
         let epoch = Uuid::now_v7();
@@ -292,7 +294,7 @@ impl<'a> Salvager<'a> {
         Ok(())
     }
 
-    fn finish(mut self, damaged_file: PathBuf) -> Result<(RepairReport, Salvaged), JournalError> {
+    fn finish(mut self, damaged_file: PathBuf) -> Result<(RepairReport, NewJournal), JournalError> {
         self.flush()?;
         self.new
             .sync_data()
@@ -303,7 +305,7 @@ impl<'a> Salvager<'a> {
         } else {
             self.head
         };
-        let salvaged = Salvaged {
+        let salvaged = NewJournal {
             file: self.new,
             path: self.new_path,
             length: self.written,

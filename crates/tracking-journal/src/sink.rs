@@ -13,8 +13,14 @@ use crate::Record;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod memory;
+#[cfg(any(test, feature = "test-util"))]
+mod mock;
+mod pace;
 
 pub use memory::MemorySink;
+#[cfg(any(test, feature = "test-util"))]
+pub use mock::MockEventSink;
+pub use pace::SinkPace;
 
 /// A receiver of records, fed by a [`Relay`](crate::Relay) at least once and in order of submission.
 ///
@@ -30,12 +36,16 @@ pub use memory::MemorySink;
 /// **Errors.** An outage, a refusal, bad credentials are results, one for each record; nothing a sink does reaches the
 /// writers of the journal. A sink that panics, or returns more or fewer results than it got records, is treated as if
 /// it had answered [`Delivery::Retry`] to all of them; records with which that happens again and again are parked.
-#[cfg_attr(any(test, feature = "test-util"), mockall::automock)]
 #[async_trait]
 pub trait EventSink: Debug + Send + Sync + 'static {
     /// The sink's name, by which its cursor is found again: the same for the whole life of the sink and across
     /// restarts, and valid as a [`SinkName`].
     fn name(&self) -> &str;
+
+    /// How it likes its records: asked once, when a relay opens. By default the relay's own options hold.
+    fn pace(&self) -> SinkPace {
+        SinkPace::default()
+    }
 
     /// Hands over `batch`, records of one stream in order of `seq`, and returns one [`Delivery`] for each, in the same
     /// order. `first` is the first record of the stream, which says what the stream is about; it need not be in the

@@ -212,8 +212,12 @@ impl ArtifactChange {
         }
     }
 
-    /// Carries the change, written at `at`, out on `artifact`.
+    /// Carries the change, written at `at`, out on `artifact`. One that is deleted stays as it is, whatever another
+    /// writer did that did not know yet.
     pub fn apply(&self, artifact: &mut Artifact, at: Timestamp) {
+        if artifact.status == ArtifactStatus::Deleted && self.status != ArtifactStatus::Deleted {
+            return;
+        }
         artifact.status = self.status;
         if let Some(tags) = &self.tags {
             artifact.tags.clone_from(tags);

@@ -154,7 +154,11 @@ impl TaskProgress {
     }
 
     /// Adds one change. `percentage` in it is what the task shows; a parent's own report is never derived from it.
+    /// What ended stays so: another writer on another machine may not have known of it.
     pub(crate) fn apply(&mut self, kind: TaskChangeKind, change: &TaskChange, meta: &RecordMeta) {
+        if self.status.is_final() && change.status != self.status {
+            return;
+        }
         let begins = matches!(kind, TaskChangeKind::Started | TaskChangeKind::Retried)
             || (self.status == Status::NotStarted && change.status == Status::InProgress);
         if begins && self.status != Status::InProgress {

@@ -145,6 +145,10 @@ impl UpgradeProgress {
     }
 
     fn change(&mut self, kind: UpgradeChangeKind, change: &UpgradeChange, meta: &RecordMeta) {
+        // `check` lets nothing leave a final status; another writer on another machine may not have known of it.
+        if self.status.is_final() && change.status != self.status {
+            return;
+        }
         match kind {
             UpgradeChangeKind::Started => {
                 if self.status == Status::Failed {

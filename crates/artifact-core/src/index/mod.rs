@@ -35,7 +35,7 @@ pub struct Matches {
 }
 
 /// Where an index gets the texts that it makes searchable.
-pub trait ArtifactTexts: Sync {
+pub trait ArtifactTexts: Debug + Send + Sync {
     /// The text of an artifact, as far as it is searched: `None` where it is none, was deleted, or cannot be read now.
     /// The same each time as long as the bytes are here.
     fn text(&self, artifact: &Artifact) -> Option<String>;

@@ -125,6 +125,14 @@ impl Vault {
         }
     }
 
+    /// Opens an object to put it into another store.
+    pub(crate) fn body(&self, key: &ArtifactKey) -> Result<PutBody, StoreError> {
+        match self {
+            Self::Local(store) => Ok(PutBody::File(store.read(key)?.0)),
+            Self::Memory(store) => Ok(PutBody::Bytes(store.read(key)?.to_vec())),
+        }
+    }
+
     /// Deletes an object; what is not there is deleted already. Telling the hash of its record saves reading it.
     pub(crate) fn remove(&self, key: &ArtifactKey, hash: Option<&FileHash>) -> Result<(), StoreError> {
         match self {

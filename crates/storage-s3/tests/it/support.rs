@@ -141,12 +141,38 @@ impl FakeBucket {
                 objects.remove(&path);
                 Reply::status(204)
             }
+            "GET" if request.asks("list-type") => list(request, &objects),
             _ => match objects.get(&path) {
                 None => Reply::error(404, "NoSuchKey"),
                 Some(object) => read(request, object),
             },
         }
     }
+}
+
+/// All keys below the prefix that is asked for, on one page.
+fn list(request: &Request, objects: &BTreeMap<String, Object>) -> Reply {
+    let query = request.target.split_once('?').map_or("", |(_, query)| query);
+    let parameter = query.split('&').find_map(|pair| pair.strip_prefix("prefix="));
+    let bucket = format!("{}/", request.path().trim_end_matches('/'));
+    let from = format!("{bucket}{}", decode(parameter.unwrap_or_default()));
+    let mut contents = String::new();
+    for (path, object) in objects {
+        let path = decode(path);
+        if path.starts_with(&from) {
+            let key = path.strip_prefix(&bucket).unwrap();
+            let size = object.bytes.len();
+            contents.push_str(&format!(
+                "<Contents><Key>{key}</Key><Size>{size}</Size><ETag>\"e\"</ETag></Contents>"
+            ));
+        }
+    }
+    let xml = format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>");
+    Reply::body(200, xml.into_bytes())
+}
+
+fn decode(text: &str) -> String {
+    String::from_utf8(tracking_model::percent_decode(text).unwrap()).unwrap()
 }
 
 fn read(request: &Request, object: &Object) -> Reply {

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use tracking_model::{ArtifactId, ArtifactType, CollectionId, SessionId, SessionOutcome, TaskId, UpgradeId};
+use tracking_model::{
+    ArtifactId, ArtifactType, CollectionId, SessionId, SessionOutcome, Span, TaskId, UpgradeId,
+};
 
 use super::KeyValue;
-use super::value::{artifact_type, outcome};
+use super::value::{age, artifact_type, outcome};
 
 /// What can be done with a session.
 #[derive(Debug, Subcommand)]
@@ -157,10 +159,38 @@ Examples:
         #[arg(long)]
         force: bool,
     },
+    /// Put artifacts into the bucket of the team now
+    #[command(after_help = "\
+Needs --s3, or [s3] in ekstrack.toml. What is there already is not sent again. `ekstrack sync SESSION` uploads
+a whole session, `ekstrack sync` everything.
+
+Example:
+  ekstrack --s3 s3://team-bucket/upgrades artifact upload 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11")]
+    Upload {
+        /// The artifacts
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<ArtifactId>,
+    },
+    /// Print an address in the bucket from which anybody may read an artifact for a while
+    #[command(after_help = "\
+Whoever has the address has the artifact until it expires: it belongs into no ticket and no log. It is made
+with your credentials and ends with them, if they are temporary.
+
+Examples:
+  ekstrack --s3 s3://team-bucket/upgrades artifact url 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11
+  ekstrack --remote artifact url 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 --expires 2h")]
+    Url {
+        #[command(flatten)]
+        artifact: ArtifactRef,
+        /// For how long: a second to seven days
+        #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = age)]
+        expires: Span,
+    },
     /// Copy an artifact to a file, verified before it appears there
     #[command(after_help = "\
 DEST is a file that does not exist, or an existing directory. That it was taken, by whom and when,
-stands in the history of its session.
+stands in the history of its session. With --remote, or where its bytes are not here any more, it comes
+from the bucket; only copies out of the data directory are recorded.
 
 Example:
   ekstrack artifact download 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 ./kubelet.log")]

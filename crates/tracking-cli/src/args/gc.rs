@@ -1,9 +1,10 @@
 //! `ekstrack gc`.
 
 use clap::Args;
+use tracking_facade::s3::StorageClass;
 use tracking_model::{ArtifactStatus, Span};
 
-use super::value::{age, deletable_status, size};
+use super::value::{age, deletable_status, size, storage_class};
 
 /// Arguments of `gc`.
 #[derive(Debug, Args)]
@@ -17,7 +18,10 @@ Examples:
   ekstrack gc
   ekstrack gc --max-total-size 50G            make room: what would expire first goes first
   ekstrack gc --status uploaded               only what has a copy in S3
-  ekstrack gc --orphans                       also remove files that no record speaks of")]
+  ekstrack gc --orphans                       also remove files that no record speaks of
+  ekstrack --remote gc --dry-run              what the bucket of the team would lose too
+  ekstrack --remote gc                        delete it there, and prove by listing that it is gone
+  ekstrack --remote gc --archive GLACIER_IR   there, move it to a cheaper storage class instead")]
 pub(crate) struct GcArgs {
     /// Show the plan and change nothing
     #[arg(long, short = 'n')]
@@ -37,6 +41,9 @@ pub(crate) struct GcArgs {
     /// Delete only artifacts of this status; may be given again [default: any]
     #[arg(long, value_parser = deletable_status())]
     pub(crate) status: Vec<ArtifactStatus>,
+    /// In the bucket, move objects to this storage class instead of deleting them
+    #[arg(long, value_name = "CLASS", value_parser = storage_class())]
+    pub(crate) archive: Option<StorageClass>,
     /// Remove files, links and pipes older than a day that no record speaks of, and the directories
     /// that are empty then, in completed sessions
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value};
 use tracking_facade::Sort;
+use tracking_facade::s3::StorageClass;
 use tracking_model::{
     ArtifactStatus, ArtifactType, Details, Percent, SessionOutcome, Span, TaskType, Timestamp,
 };
@@ -251,6 +252,13 @@ fn short_span(text: &str) -> Option<Span> {
         .ok()
         .filter(|count| *count >= 0)?;
     count.checked_mul(seconds).map(Span::from_secs)
+}
+
+/// A storage class of S3 by its name there.
+pub(super) fn storage_class() -> impl TypedValueParser<Value = StorageClass> {
+    clap::builder::NonEmptyStringValueParser::new().try_map(|name| {
+        StorageClass::named(&name).ok_or_else(|| format!("the storage classes are {}", StorageClass::names()))
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! `ekstrack artifact`.
 
 mod one;
+mod shared;
+
+pub(super) use shared::bucket;
 
 use tracking_facade::Artifact;
 
@@ -15,6 +18,8 @@ pub(crate) fn artifact(command: ArtifactCommand, settings: &Settings) -> Result<
         ArtifactCommand::Show(ArtifactRef { id }) => one::show(settings, &id),
         ArtifactCommand::Verify(ArtifactRef { id }) => one::verify(settings, &id),
         ArtifactCommand::Download { artifact, dest } => one::download(settings, &artifact.id, &dest),
+        ArtifactCommand::Upload { ids } => shared::upload(settings, &ids),
+        ArtifactCommand::Url { artifact, expires } => shared::url(settings, &artifact.id, expires),
         ArtifactCommand::Tag {
             artifact,
             add,

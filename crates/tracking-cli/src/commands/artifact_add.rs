@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tracking_facade::{
     AddProgress, Artifact, ArtifactError, ArtifactId, CollectionId, NewArtifact, NewFile, SessionId,
-    Symlinks, TestArtifactsManager,
+    StreamId, Symlinks, TestArtifactsManager,
 };
 
 use super::artifact::artifact_table;
@@ -70,6 +70,7 @@ pub(super) fn add(settings: &Settings, args: &ArtifactAdd) -> Result<(), Failure
         added
     });
     work.end();
+    settings.sinks.touched(StreamId::Session(args.session.clone()));
     report(settings, args, added?)
 }
 

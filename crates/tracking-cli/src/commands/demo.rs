@@ -18,6 +18,7 @@ use crate::failure::cannot;
 use crate::live::{End, Follow, Until};
 use crate::output::note;
 use crate::settings::Settings;
+use crate::sinks::tell_undrained;
 use agent::Agent;
 use finale::Finale;
 
@@ -65,7 +66,9 @@ enum Simulated {
 /// Runs the agent and shows what it does, side by side.
 async fn simulate(id: &str, speed: f64, settings: &Settings) -> Result<Simulated, Failure> {
     let attempted = || "run the demo".to_owned();
-    let tracking = Tracking::builder()
+    let tracking = settings
+        .sinks
+        .configure(Tracking::builder())
         .data_dir(&settings.data_dir)
         .actor(&*settings.actor)
         .lock_timeout(settings.lock_timeout)
@@ -89,6 +92,7 @@ async fn simulate(id: &str, speed: f64, settings: &Settings) -> Result<Simulated
     for problem in &report.problems {
         note("warning", &problem.to_string());
     }
+    tell_undrained(&report.undrained);
     simulated.map_err(cannot(attempted))
 }
 

@@ -1,21 +1,60 @@
 //! `ekstrack gc`: retention.
 
+mod remote;
+
 use serde::Serialize;
 use tracking_facade::{
     ArtifactError, ArtifactId, CleanupMode, CleanupOptions, CleanupReport, FileKind, OrphanMode,
     PlannedSession, RetentionPolicy, RetentionRule, SessionId, SessionMeta, SessionOutcome, SparedSession,
-    Timestamp, UpgradeId,
+    StreamId, Timestamp, UpgradeId,
 };
+
+use remote::RemoteDocument;
 
 use super::runtime::block_on;
 use crate::args::GcArgs;
 use crate::exit::{Failure, chain};
 use crate::failure::cannot;
-use crate::render::{Cell, Palette, Table, bytes, one_line, time};
+use crate::render::{Cell, Palette, Table, bytes, one_line, several, time};
 use crate::settings::{Settings, close_artifacts};
 use crate::work::Work;
 
 pub(crate) fn gc(args: GcArgs, settings: &Settings) -> Result<(), Failure> {
+    if !settings.asks_bucket {
+        let (document, ended) = here(&args, settings)?;
+        settings
+            .output
+            .result(&document, |palette| document.to_text(palette))?;
+        return ended;
+    }
+    let remote = super::remote::open(settings)?;
+    // A machine that only reads the bucket has no data directory.
+    let here = if settings.data_dir.exists() {
+        Some(here(&args, settings)?)
+    } else {
+        None
+    };
+    let (there, ended_there) = remote::there(&args, settings, &remote, policy(&args))?;
+    let (local, ended) = here.map_or((None, Ok(())), |(local, ended)| (Some(local), ended));
+    let document = BothDocument { local, remote: there };
+    settings.output.result(&document, |palette| {
+        let local = document.local.as_ref();
+        let local = local.map_or_else(String::new, |local| local.to_text(palette));
+        format!("{local}{}", document.remote.to_text(palette))
+    })?;
+    ended.and(ended_there)
+}
+
+/// What was done in the data directory and in the bucket.
+#[derive(Debug, Serialize)]
+struct BothDocument {
+    #[serde(flatten)]
+    local: Option<GcDocument>,
+    remote: RemoteDocument,
+}
+
+/// Cleans up the data directory.
+fn here(args: &GcArgs, settings: &Settings) -> Result<(GcDocument, Result<(), Failure>), Failure> {
     let attempted = || format!("clean up {}", settings.data_dir.display());
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     let mut options = CleanupOptions::default();
@@ -41,12 +80,15 @@ pub(crate) fn gc(args: GcArgs, settings: &Settings) -> Result<(), Failure> {
     });
     work.end();
     let report = report?.map_err(cannot(attempted))?;
+    if report.mode == CleanupMode::Delete {
+        for planned in &report.plan.delete {
+            let session = planned.session.session_id.clone();
+            settings.sinks.touched(StreamId::Session(session));
+        }
+    }
     let document = GcDocument::new(&report);
-    settings
-        .output
-        .result(&document, |palette| document.to_text(palette))?;
     let failed = report.failed;
-    match report.failures.into_iter().next() {
+    let ended = match report.failures.into_iter().next() {
         None => Ok(()),
         Some(first) => {
             let what = format!("clean up session {}", first.session_id);
@@ -58,17 +100,18 @@ pub(crate) fn gc(args: GcArgs, settings: &Settings) -> Result<(), Failure> {
                 )),
             })
         }
-    }
+    };
+    Ok((document, ended))
 }
 
-fn policy(args: GcArgs) -> RetentionPolicy {
+fn policy(args: &GcArgs) -> RetentionPolicy {
     let mut policy = RetentionPolicy::new()
         .with_failed_factor(args.failed_factor)
         .with_min_age(args.min_age);
     policy.retention_days = args.retention_days;
     policy.max_total_bytes = args.max_total_size;
     if !args.status.is_empty() {
-        policy = policy.with_statuses(args.status);
+        policy = policy.with_statuses(args.status.iter().copied());
     }
     policy
 }
@@ -173,6 +216,19 @@ impl SessionDocument {
             reason => reason.to_string(),
         };
         Self::new(&spared.session, &spared.reason, why)
+    }
+}
+
+impl SessionDocument {
+    fn in_a_line(&self) -> String {
+        format!(
+            "{} ({}): {}, {}: {}",
+            self.session_id,
+            one_line(&self.name),
+            several(self.artifacts, "artifact"),
+            bytes(self.bytes),
+            one_line(&self.why)
+        )
     }
 }
 
@@ -322,9 +378,4 @@ impl GcDocument {
         }
         lines
     }
-}
-
-fn several(count: u64, what: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{s}")
 }

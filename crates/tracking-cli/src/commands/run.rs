@@ -15,6 +15,7 @@ use crate::exit::{Failure, Kind, chain};
 use crate::output::note;
 use crate::process::{Ended, Incoming, Keep, PassTo, Running, Signals, exit_code, in_words};
 use crate::settings::Settings;
+use crate::sinks::Feeding;
 
 use evidence::{Evidence, Kept, Place};
 use record::{Ending, Recorder};
@@ -42,6 +43,7 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
         Some((evidence, keep)) => (Some(evidence), keep),
         None => (None, Keep::default()),
     };
+    let feeding = settings.feed(&args.upgrade);
     let pass_stdout_to = if settings.output.is_json() {
         PassTo::Stderr
     } else {
@@ -55,6 +57,7 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
             }
             note("error", &chain(&error).join(": "));
             let ending = recorder.fail(chain(&error).join(": ")).await;
+            Feeding::end(feeding).await;
             return report(&args, settings, error.code(), &ending, Vec::new());
         }
     };
@@ -65,6 +68,7 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
         None => Vec::new(),
     };
     let ending = recorder.end(failure(ended.status, received)).await;
+    Feeding::end(feeding).await;
     if failed {
         note("note", "the command's output is not kept in full");
     }

@@ -71,6 +71,9 @@ pub(crate) fn search(args: SearchArgs, settings: &Settings) -> Result<(), Failur
     query.after = args.after;
     query.snippets = true;
     let manager = settings.artifacts().map_err(cannot(attempted))?;
+    if query.text.is_some() {
+        super::remote::fetch_texts(settings)?;
+    }
     let work = Work::begin("searching", settings.output);
     let found = block_on(async {
         update_index(&manager, &query, &work).await?;

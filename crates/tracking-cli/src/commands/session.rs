@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tracking_facade::{
     ArtifactError, Collection, CollectionId, NewCollection, NewSession, Session, SessionId, SessionOutcome,
-    SessionSummary, TaskId, Timestamp, UpgradeId,
+    SessionSummary, StreamId, TaskId, Timestamp, UpgradeId,
 };
 
 use super::runtime::block_on;
@@ -111,12 +111,17 @@ pub(crate) fn session(command: SessionCommand, settings: &Settings) -> Result<()
                 completed
             });
             let summary = completed?.map_err(cannot(attempted))?.summary();
+            touched(settings, &session);
             settings.output.result(&summary, |_| match summary.outcome {
                 Some(outcome) => format!("session {session} is completed as {outcome}\n"),
                 None => format!("session {session} is completed\n"),
             })
         }
     }
+}
+
+fn touched(settings: &Settings, session: &SessionId) {
+    settings.sinks.touched(StreamId::Session(session.clone()));
 }
 
 fn pin(settings: &Settings, id: &SessionId, pinned: bool) -> Result<(), Failure> {
@@ -128,6 +133,7 @@ fn pin(settings: &Settings, id: &SessionId, pinned: bool) -> Result<(), Failure>
         done
     });
     let summary = done?.map_err(cannot(attempted))?.summary();
+    touched(settings, id);
     settings.output.result(&summary, |_| {
         if pinned {
             format!("session {id} is pinned\n")
@@ -147,6 +153,7 @@ fn create(settings: &Settings, id: SessionId, new: NewSession) -> Result<(), Fai
         created
     });
     let summary = created?.map_err(cannot(attempted))?.summary();
+    touched(settings, &summary.session_id);
     settings.output.result(&summary, |_| {
         format!("session {} is created\n", summary.session_id)
     })
@@ -237,6 +244,7 @@ pub(crate) fn collection(command: CollectionCommand, settings: &Settings) -> Res
         created
     })?;
     let document = CollectionDocument::new(&session, &created.map_err(cannot(attempted))?);
+    touched(settings, &session);
     settings.output.result(&document, |_| {
         format!("collection {} is created\n", document.collection_id)
     })

@@ -129,7 +129,11 @@ fn list_text(document: &ListDocument, palette: Palette) -> String {
         "UPGRADE", "CLUSTER", "STATUS", "PROGRESS", "PHASE", "STARTED", "TOOK",
     ]);
     for header in &document.upgrades {
-        let until = header.completed_at.unwrap_or(now);
+        let known = match header.agent {
+            Agent::Elsewhere => header.last_report_at,
+            _ => None,
+        };
+        let until = header.completed_at.or(known).unwrap_or(now);
         let took = header.started_at.map(|started| span(until.since(started)));
         let remark = match (header.completed_with_failures, header.agent) {
             (true, _) => " with failures",
@@ -202,6 +206,9 @@ fn upgrade_text(view: &UpgradeView, estimate: &Estimate, palette: Palette) -> St
         lines.push(palette.warn(&format!(
             "agent gone: nothing was recorded for {last}, and nobody is at work on it"
         )));
+    }
+    if view.agent == Agent::Elsewhere {
+        lines.push(palette.dim(&format!("read from the bucket: as of {}", time(view.at))));
     }
     if let Some(error) = &progress.error_message {
         lines.push(palette.error(&one_line(error)));

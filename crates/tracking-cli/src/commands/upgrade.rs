@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracking_facade::{NewUpgrade, ProgressTracker, UpgradeCommand, UpgradeId};
+use tracking_facade::{NewUpgrade, ProgressTracker, StreamId, UpgradeCommand, UpgradeId};
 
 use crate::args::{KeyValue, UpgradeCommand as Asked};
 use crate::commands::show;
@@ -68,6 +68,7 @@ fn start(settings: &Settings, upgrade: NewUpgrade, phase: String) -> Result<(), 
         .map_err(cannot(attempted))?;
     let said = format!("upgrade {id} is started, in phase {phase}");
     let phase = phase.into();
+    settings.sinks.touched(StreamId::Upgrade(id.clone()));
     let done = tracker.submit(UpgradeCommand::Start { phase }).wait();
     done.map_err(cannot(attempted))?;
     say(settings, &tracker, &said)

@@ -66,7 +66,9 @@ impl Scene<'_> {
 
     /// Whether somebody is at work, as far as is known: without that no estimate holds.
     fn goes_on(&self) -> bool {
-        self.progress.status == Status::InProgress && self.agent != Agent::Gone && self.stale.is_none()
+        self.progress.status == Status::InProgress
+            && !matches!(self.agent, Agent::Gone | Agent::Elsewhere)
+            && self.stale.is_none()
     }
 
     fn title(&self, canvas: &Canvas) -> String {
@@ -150,6 +152,10 @@ impl Scene<'_> {
                 one_line(stale)
             );
             lines.push(palette.error(&canvas.charset.text(&text)));
+        }
+        if self.agent == Agent::Elsewhere {
+            let text = format!("FROM THE BUCKET: as of {}, the last record there", time(self.now));
+            lines.push(palette.warn(&canvas.charset.text(&text)));
         }
         if self.agent == Agent::Gone {
             lines.push(palette.error("AGENT GONE: no agent is at work on this upgrade"));

@@ -103,6 +103,10 @@ impl Tree {
                 )
             }
         };
+        let now = match agent {
+            Agent::Elsewhere => progress.last_report_at.unwrap_or(now),
+            _ => now,
+        };
         let notes = self.artifacts.notes(self.palette);
         let scene = Scene {
             progress,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Clock, SystemClock};
+use crate::{Clock, SinkPace, SystemClock};
 
 use super::backoff::Backoff;
 
-/// How a [`Relay`](super::Relay) batches, waits, and gives up.
+/// How a [`Relay`](super::Relay) batches, waits, and gives up. What the sink asks for in its
+/// [pace](crate::EventSink::pace) goes before what is said here.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RelayOptions {
@@ -66,6 +67,23 @@ impl Default for RelayOptions {
             max_faults: 5,
             seed: None,
         }
+    }
+}
+
+impl RelayOptions {
+    /// These options as the sink asks for them. The window holds at least one batch.
+    pub(super) fn paced(mut self, pace: SinkPace) -> Self {
+        self.linger = pace.linger.unwrap_or(self.linger);
+        self.publish_timeout = pace.timeout.unwrap_or(self.publish_timeout);
+        if let Some(records) = pace.max_records {
+            self.batch_records = records;
+            self.window_records = self.window_records.max(records);
+        }
+        if let Some(bytes) = pace.max_bytes {
+            self.batch_bytes = bytes;
+            self.window_bytes = self.window_bytes.max(bytes);
+        }
+        self
     }
 }
 

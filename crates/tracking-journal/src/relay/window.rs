@@ -89,6 +89,8 @@ struct Round<'a> {
     room: usize,
     /// The longest pause that was asked for.
     after: Option<Duration>,
+    /// From this sequence on nothing of the batch got through, although something before it did.
+    tail: u64,
     settled: Settled,
 }
 
@@ -223,6 +225,7 @@ impl Window {
             options,
             room,
             after: None,
+            tail: u64::MAX,
             settled: Settled::default(),
         };
         let fault_alone = outcome.is_err() && batch.len() == 1;
@@ -230,6 +233,9 @@ impl Window {
             Ok(deliveries) => {
                 let through = |delivery: &&Delivery| !matches!(delivery, Delivery::Retry { .. });
                 self.accepted += deliveries.iter().filter(through).count() as u64;
+                if let Some(last) = deliveries.iter().rposition(|delivery| through(&delivery)) {
+                    round.tail = batch.get(last + 1).map_or(u64::MAX, |record| record.seq);
+                }
                 for (record, delivery) in batch.iter().zip(deliveries) {
                     self.settle_one(record.seq, delivery, &mut round);
                 }
@@ -240,10 +246,16 @@ impl Window {
                 }
             }
         }
-        let Round { after, settled, .. } = round;
+        let Round {
+            after, tail, settled, ..
+        } = round;
         if settled.failure.is_none() || settled.progressed() {
             self.failures = 0;
             self.hold_until = None;
+            if tail < u64::MAX {
+                let pause = options.backoff.pause(1, after, &mut self.rng);
+                self.hold_tail(batch, tail, now + pause);
+            }
         } else {
             self.failures = self.failures.saturating_add(1);
             let pause = options.backoff.pause(self.failures, after, &mut self.rng);
@@ -262,7 +274,8 @@ impl Window {
             Delivery::Ignored => round.settled.ignored += 1,
             Delivery::Park { reason } => return self.park(seq, reason, round),
             Delivery::Retry { reason, after } => {
-                if entry.attempts > 0 && self.accepted > entry.accepted_before {
+                // Those that nothing of their batch overtook are no sign of a record that is refused alone.
+                if seq < round.tail && entry.attempts > 0 && self.accepted > entry.accepted_before {
                     entry.overtaken += 1;
                 }
                 entry.accepted_before = self.accepted;
@@ -349,6 +362,17 @@ impl Window {
             if let Some(entry) = self.entries.get_mut(&record.seq) {
                 let pause = options.backoff.pause(entry.attempts, None, &mut self.rng);
                 entry.due = Some(if aside { until + pause } else { until });
+            }
+        }
+    }
+
+    /// The sink got stuck within the batch: nothing goes out until then, and what it did not take goes first, so that its
+    /// order is kept.
+    fn hold_tail(&mut self, batch: &[Record], from: u64, until: Instant) {
+        self.hold_until = Some(until);
+        for record in batch.iter().filter(|record| record.seq >= from) {
+            if let Some(entry) = self.entries.get_mut(&record.seq) {
+                entry.due = Some(until);
             }
         }
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Delivery, EventSink};
+use super::{Delivery, EventSink, SinkPace};
 use crate::Record;
 
 type Answer = Box<dyn FnMut(&Record) -> Delivery + Send>;
@@ -17,6 +17,7 @@ type Answer = Box<dyn FnMut(&Record) -> Delivery + Send>;
 /// It grows with what it gets and drops no duplicates, so that at-least-once delivery can be seen.
 pub struct MemorySink {
     name: String,
+    pace: SinkPace,
     content: Mutex<Content>,
     count: watch::Sender<usize>,
 }
@@ -34,9 +35,17 @@ impl MemorySink {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            pace: SinkPace::default(),
             content: Mutex::default(),
             count: watch::Sender::new(0),
         }
+    }
+
+    /// Sets what it asks of the relay that feeds it.
+    #[must_use]
+    pub const fn with_pace(mut self, pace: SinkPace) -> Self {
+        self.pace = pace;
+        self
     }
 
     /// Lets `answer` decide from now on what becomes of each record; only what it answers with
@@ -81,6 +90,10 @@ impl MemorySink {
 impl EventSink for MemorySink {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn pace(&self) -> SinkPace {
+        self.pace
     }
 
     async fn publish(&self, _first: &Record, batch: &[Record]) -> Vec<Delivery> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracking_journal::{
     Delivery, EventSink, FailureCause, LeaseError, MemorySink, Record, Relay, RelayError, RelayOptions,
-    RestartCause, sink_statuses, vouched_points,
+    RestartCause, SinkPace, sink_statuses, vouched_points,
 };
 use uuid::Uuid;
 
@@ -123,6 +123,77 @@ async fn lingers_for_fuller_batches_unless_it_must_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_pace_of_a_sink_goes_before_the_options_of_its_relay() {
+    let fixture = Fixture::new();
+    let pace = SinkPace::default()
+        .with_linger(FIVE_SECONDS)
+        .with_max_records(1_500)
+        .with_max_bytes(300 * 400);
+    let sink = Arc::new(MemorySink::new("segments").with_pace(pace));
+    fixture.write(1_000);
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    let cancel = CancellationToken::new();
+    let reads = async {
+        let start = tokio::time::Instant::now();
+        sink.wait_for(1).await;
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "enough bytes go at once"
+        );
+        let full = sink.batch_sizes()[0];
+        assert!(
+            (300..=460).contains(&full),
+            "{full} records of some 270 bytes each"
+        );
+        sink.wait_for(1_000).await;
+        assert_eq!(start.elapsed().as_secs(), 5, "the rest waits for more");
+        cancel.cancel();
+    };
+    let (result, ()) = tokio::join!(relay.run(&cancel), reads);
+    result.unwrap();
+    assert_eq!(sink.batch_sizes().len(), 3, "{:?}", sink.batch_sizes());
+    fixture.write(1);
+    let before = tokio::time::Instant::now();
+    assert_eq!(relay.drain(FIVE_SECONDS).await.unwrap().delivered, 1);
+    assert!(before.elapsed() < Duration::from_secs(1), "a drain does not wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_records_than_the_window_holds_by_default_wait_together() {
+    let fixture = Fixture::new();
+    let pace = SinkPace::default()
+        .with_linger(FIVE_SECONDS)
+        .with_max_records(1_500)
+        .with_max_bytes(1 << 20);
+    let sink = Arc::new(MemorySink::new("segments").with_pace(pace));
+    fixture.write(1_600);
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    let cancel = CancellationToken::new();
+    let reads = async {
+        sink.wait_for(1_600).await;
+        cancel.cancel();
+    };
+    let (result, ()) = tokio::join!(relay.run(&cancel), reads);
+    result.unwrap();
+    assert_eq!(sink.batch_sizes(), [1_500, 100]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_says_how_long_a_call_may_take() {
+    let fixture = Fixture::new();
+    fixture.write(1);
+    let pace = SinkPace::default().with_timeout(Duration::from_secs(600));
+    let patient = SlowSink {
+        inner: MemorySink::new("bus").with_pace(pace),
+        takes: Duration::from_secs(300),
+    };
+    let mut relay = fixture.relay(&Arc::new(patient), RelayOptions::default()).await;
+    let report = relay.drain(Duration::from_secs(900)).await.unwrap();
+    assert_eq!((report.delivered, report.remaining), (1, 0));
+    assert_eq!(relay.cursor().last_error, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_ends_at_its_deadline_and_tells_what_is_left() {
     let fixture = Fixture::new();
     fixture.write(1_500);
@@ -161,6 +232,10 @@ struct SlowSink {
 impl EventSink for SlowSink {
     fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    fn pace(&self) -> SinkPace {
+        self.inner.pace()
     }
 
     async fn publish(&self, first: &Record, batch: &[Record]) -> Vec<Delivery> {

@@ -3,6 +3,7 @@
 
 mod import;
 mod machine;
+mod merged;
 mod naive;
 mod refusals;
 mod sessions;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tracking_facade::{
-    Artifact, ArtifactId, DeleteOptions, DeletedBytes, Deletion, Download, DownloadRecord, IfPinned,
-    VerifyScope,
+    Artifact, ArtifactId, ArtifactStatus, DeleteOptions, DeletedBytes, Deletion, Download, DownloadRecord,
+    IfPinned, StreamId, TestArtifactsManager, VerifyScope,
 };
 
 use crate::commands::runtime::block_on;
@@ -46,6 +46,7 @@ fn artifact_text(artifact: &Artifact, palette: Palette) -> String {
     optional("size", artifact.file_size.map(bytes));
     optional("sha-256", artifact.file_hash.as_ref().map(ToString::to_string));
     optional("file", artifact.local_path.as_deref().map(one_line));
+    optional("in S3", artifact.s3_url.as_deref().map(one_line));
     optional(
         "metadata",
         (!artifact.metadata.is_empty()).then(|| one_line(artifact.metadata.as_json())),
@@ -91,6 +92,12 @@ pub(super) fn verify(settings: &Settings, id: &ArtifactId) -> Result<(), Failure
 pub(super) fn download(settings: &Settings, id: &ArtifactId, dest: &Path) -> Result<(), Failure> {
     let attempted = || format!("download artifact {id} to {}", dest.display());
     let manager = settings.artifacts().map_err(cannot(attempted))?;
+    if let Some(bucket) = &settings.sinks.bucket {
+        let artifact = block_on(manager.artifact(id))?.map_err(cannot(attempted))?;
+        if settings.remote.is_some() || is_elsewhere(&manager, &artifact) {
+            return super::shared::download(settings, bucket, &artifact, dest);
+        }
+    }
     let work = Work::begin("downloading", settings.output);
     let downloaded = block_on(async {
         let downloaded = manager.download_artifact(id, dest).await;
@@ -98,7 +105,13 @@ pub(super) fn download(settings: &Settings, id: &ArtifactId, dest: &Path) -> Res
         downloaded
     });
     work.end();
-    let Download { path, record, .. } = downloaded?.map_err(cannot(attempted))?;
+    let Download {
+        path,
+        artifact,
+        record,
+        ..
+    } = downloaded?.map_err(cannot(attempted))?;
+    touched(settings, &artifact);
     let recorded = matches!(record, DownloadRecord::Written);
     if let DownloadRecord::NotWritten(error) = record {
         let why = chain(&error).join(": ");
@@ -117,6 +130,17 @@ pub(super) fn download(settings: &Settings, id: &ArtifactId, dest: &Path) -> Res
         .result(&document, |_| format!("{}\n", path.display()))
 }
 
+fn touched(settings: &Settings, artifact: &Artifact) {
+    let session = artifact.session_id.clone();
+    settings.sinks.touched(StreamId::Session(session));
+}
+
+/// Whether its bytes are only in the bucket.
+fn is_elsewhere(manager: &TestArtifactsManager, artifact: &Artifact) -> bool {
+    let here = manager.local_path(artifact).is_some_and(|path| path.exists());
+    artifact.s3_key.is_some() && (artifact.status == ArtifactStatus::Archived || !here)
+}
+
 pub(super) fn tag(
     settings: &Settings,
     id: &ArtifactId,
@@ -132,6 +156,7 @@ pub(super) fn tag(
         tagged
     });
     let artifact = tagged?.map_err(cannot(attempted))?;
+    touched(settings, &artifact);
     settings.output.result(&*artifact, |_| {
         let tags = match artifact.tags.as_slice() {
             [] => "no tags".to_owned(),
@@ -160,6 +185,7 @@ pub(super) fn remove(
         deleted
     });
     let Deletion { artifact, bytes, .. } = deleted?.map_err(cannot(attempted))?;
+    touched(settings, &artifact);
     let what_of_bytes = match bytes {
         DeletedBytes::Removed => "removed",
         DeletedBytes::Shared => {

@@ -134,6 +134,57 @@ async fn fault_21_an_hour_without_the_receiver_loses_nothing_and_leaves_the_writ
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_within_a_batch_keeps_the_order_and_full_batches() {
+    let fixture = Fixture::new();
+    fixture.write(300);
+    let sink = Arc::new(MemorySink::new("bus"));
+    let mut refused = BTreeSet::new();
+    sink.answer_with(move |record| {
+        // The call that begins with the 31st fails, and what follows in its batch is held back, once.
+        if (31..=100).contains(&record.seq) && refused.insert(record.seq) {
+            return Delivery::retry("503 service unavailable");
+        }
+        Delivery::Delivered
+    });
+    let mut relay = fixture.relay(&sink, RelayOptions::default()).await;
+    let report = relay.drain(Duration::from_secs(600)).await.unwrap();
+    assert_eq!((report.delivered, report.remaining, report.parked), (300, 0, 0));
+    assert!(seqs(&sink).into_iter().eq(1..=300), "{:?}", seqs(&sink));
+    assert_eq!(sink.batch_sizes(), [100, 100, 100, 70]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_takes_a_little_of_each_batch_gets_all_in_order_and_parks_nothing() {
+    const RECORDS: u64 = 1_000;
+    let fixture = Fixture::new();
+    fixture.write(1_000);
+    let sink = Arc::new(MemorySink::new("bus"));
+    // Two of each batch, so that the last is refused far more often than a record that is refused alone may be.
+    let mut next = 1;
+    let mut room = 0;
+    sink.answer_with(move |record| {
+        if record.seq == next && room == 0 {
+            room = 2;
+            return Delivery::retry("ThrottlingException");
+        }
+        if record.seq == next {
+            (next, room) = (next + 1, room - 1);
+            return Delivery::Delivered;
+        }
+        Delivery::retry("held back")
+    });
+    let mut relay = fixture
+        .relay(&sink, RelayOptions::default().with_batch_records(1_000))
+        .await;
+    let report = relay.drain(Duration::from_secs(3_600)).await.unwrap();
+    assert_eq!(
+        (report.delivered, report.remaining, report.parked),
+        (RECORDS, 0, 0)
+    );
+    assert!(seqs(&sink).into_iter().eq(1..=RECORDS));
+}
+
+#[tokio::test(start_paused = true)]
 async fn fault_23_far_behind_memory_stays_bounded_and_the_sink_catches_up() {
     const RECORDS: usize = 20_000;
     const WINDOW: usize = 500;

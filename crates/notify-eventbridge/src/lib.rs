@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod batch;
+mod builder;
+mod bus;
+mod client;
+mod config;
+mod detail;
+mod entry;
+mod error;
+mod kinds;
+mod sending;
+mod settings;
+mod sink;
+
+pub use builder::{BuildError, EventBridgeBuilder};
+pub use config::EventBridgeConfig;
+pub use error::{EventBridgeCause, EventBridgeError};
+pub use settings::{DEFAULT_MAX_BYTES, DEFAULT_SOURCE, MAX_MAX_BYTES, MIN_MAX_BYTES, Patience};
+pub use sink::{BusCheck, EventBridgeSink};

@@ -1,0 +1,125 @@
+//! What a refresh is asked, and what it tells.
+
+use std::fmt;
+use std::sync::Arc;
+
+use artifact_core::StoreError;
+use tracking_model::StreamId;
+
+use super::key;
+
+/// Which streams to refresh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefreshScope {
+    /// All.
+    All,
+    /// Those of upgrades.
+    Upgrades,
+    /// Those of sessions.
+    Sessions,
+    /// One.
+    Stream(StreamId),
+}
+
+impl RefreshScope {
+    /// What the keys of these streams begin with.
+    pub(super) fn prefix(&self) -> String {
+        match self {
+            Self::All => key::ROOT.to_owned(),
+            Self::Upgrades => key::kind_prefix("upgrade"),
+            Self::Sessions => key::kind_prefix("session"),
+            Self::Stream(stream) => key::folder(stream),
+        }
+    }
+
+    pub(super) fn has(&self, stream: &StreamId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Upgrades => matches!(stream, StreamId::Upgrade(_)),
+            Self::Sessions => matches!(stream, StreamId::Session(_)),
+            Self::Stream(one) => one == stream,
+        }
+    }
+}
+
+/// What was found and done.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct RefreshReport {
+    /// Streams that are in the bucket.
+    pub streams: usize,
+    /// Streams that were removed from the copy, because nothing of them is in the bucket any more.
+    pub removed: Vec<StreamId>,
+    /// Segments that are in the bucket.
+    pub segments: usize,
+    /// Segments that were read.
+    pub new_segments: u64,
+    /// Records that are new in the copy.
+    pub new_records: u64,
+    /// Pages of listings that were asked for, attempts after failures not counted.
+    pub lists: u64,
+    /// Reads of segments that were asked for, attempts after failures not counted.
+    pub gets: u64,
+    /// What could not be taken, from this and earlier refreshes, as long as it is in the bucket. The rest is there.
+    pub unreadable: Vec<UnreadableSegment>,
+    /// Streams that could not be brought up to date, and why. The others are.
+    pub failed: Vec<(StreamId, StoreError)>,
+}
+
+/// A segment, or a line of one, that is no record of its stream: by a newer version, another tool, or somebody who means
+/// harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnreadableSegment {
+    /// The object's key, relative to the prefix.
+    pub key: String,
+    /// The line, from 1; `None` for all of it.
+    pub line: Option<u64>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for UnreadableSegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// How far a refresh is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RefreshProgress {
+    /// Segments that were read.
+    pub segments: u64,
+    /// Segments to read, as far as is known.
+    pub total_segments: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Bytes to read, as far as is known.
+    pub total_bytes: u64,
+}
+
+/// Called after each segment, from the refresh's own tasks: it must return soon.
+#[derive(Clone)]
+pub struct RefreshProgressCallback(Arc<dyn Fn(RefreshProgress) + Send + Sync>);
+
+impl RefreshProgressCallback {
+    /// Calls `callback`.
+    pub fn new(callback: impl Fn(RefreshProgress) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(callback))
+    }
+
+    pub(super) fn tell(&self, progress: RefreshProgress) {
+        (self.0)(progress);
+    }
+}
+
+impl fmt::Debug for RefreshProgressCallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshProgressCallback")
+    }
+}

@@ -1,0 +1,152 @@
+//! What a cache knows of one stream: which segments are in its copy, and how the copy was put together.
+//!
+//! A small file for each stream, `catalogue/<stem>.json` in the cache, replaced as a whole after the copy is durable.
+//! Without it, or when it is not of the copy that is there, the stream is read from the bucket anew.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tracking_journal::{DataDir, Head};
+use tracking_model::{StreamId, Timestamp};
+
+use super::merge::{Run, Tails};
+
+const VERSION: u32 = 1;
+
+/// A line of a segment that could not be taken, as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Refused {
+    /// `{epoch}/{name}` of the segment.
+    pub(crate) segment: String,
+    /// `None` for the whole segment.
+    pub(crate) line: Option<u64>,
+    pub(crate) reason: String,
+}
+
+/// The journal's file as it was when the state was written: another one is not that journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileMark {
+    length: u64,
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl FileMark {
+    /// That of the stream's journal; `None` if it has none.
+    pub(crate) fn of(dir: &DataDir, stream: &StreamId) -> io::Result<Option<Self>> {
+        match fs::symlink_metadata(dir.journal_path(stream)) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(Self {
+                length: metadata.len(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+                inode: metadata.ino(),
+            })),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct State {
+    v: u32,
+    pub(crate) stream: String,
+    /// The last record of the copy; `None` if no segment has a record.
+    pub(crate) head: Option<Head>,
+    pub(crate) file: Option<FileMark>,
+    /// When the listing began that is behind this.
+    pub(crate) listed_at: Timestamp,
+    /// `{epoch}/{name}` of each segment that is in the copy, or that has nothing for it.
+    pub(crate) segments: BTreeSet<String>,
+    pub(crate) tails: Tails,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) refused: BTreeSet<Refused>,
+}
+
+impl State {
+    pub(crate) fn new(stream: &StreamId, listed_at: Timestamp) -> Self {
+        Self {
+            v: VERSION,
+            stream: stream.to_string(),
+            head: None,
+            file: None,
+            listed_at,
+            segments: BTreeSet::new(),
+            tails: Tails::new(),
+            runs: Vec::new(),
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// The state of the stream's copy, if what is there is what the state is of. What cannot be read is none.
+    pub(crate) fn load(dir: &DataDir, stream: &StreamId) -> io::Result<Option<Self>> {
+        let bytes = match fs::read(path(dir, stream)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let state: Self = match serde_json::from_slice(&bytes) {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::debug!(%error, %stream, "a catalogue's state is begun anew");
+                return Ok(None);
+            }
+        };
+        let ours = state.v == VERSION && state.stream == stream.to_string();
+        Ok((ours && state.file == FileMark::of(dir, stream)?).then_some(state))
+    }
+
+    /// Replaces the file.
+    pub(crate) fn save(&self, dir: &DataDir, stream: &StreamId) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder(dir))?;
+        serde_json::to_writer(&mut file, self)?;
+        file.persist(path(dir, stream)).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Removes the file; a missing one is no error.
+    pub(crate) fn remove(dir: &DataDir, stream: &StreamId) -> io::Result<()> {
+        match fs::remove_file(path(dir, stream)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes the folder of the states.
+pub(crate) fn create_folder(dir: &DataDir) -> io::Result<()> {
+    let folder = folder(dir);
+    match DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    if fs::symlink_metadata(&folder)?.is_dir() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
+    }
+}
+
+/// The streams that have a state.
+pub(crate) fn streams(dir: &DataDir) -> io::Result<Vec<StreamId>> {
+    let mut streams = Vec::new();
+    for entry in fs::read_dir(folder(dir))? {
+        let name = entry?.file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        streams.extend(stem.and_then(|stem| StreamId::from_file_stem(stem).ok()));
+    }
+    Ok(streams)
+}
+
+fn folder(dir: &DataDir) -> PathBuf {
+    dir.path().join("catalogue")
+}
+
+fn path(dir: &DataDir, stream: &StreamId) -> PathBuf {
+    Path::new(&folder(dir)).join(format!("{}.json", stream.file_stem()))
+}

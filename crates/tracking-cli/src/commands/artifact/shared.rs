@@ -1,0 +1,145 @@
+//! What is done with artifacts in the bucket of the team.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tracking_facade::s3::{ProgressCallback, SharedBucket, UploadReport};
+use tracking_facade::{Artifact, ArtifactId, Span, StreamId};
+
+use crate::commands::runtime::block_on;
+use crate::exit::{Failure, Kind};
+use crate::failure::cannot;
+use crate::output::{note, path_text};
+use crate::render::{bytes, one_line};
+use crate::settings::{Settings, close_artifacts};
+use crate::work::Work;
+
+/// The bucket, which must be configured for what is attempted.
+pub(in crate::commands) fn bucket(
+    settings: &Settings,
+    attempted: impl FnOnce() -> String,
+) -> Result<&SharedBucket, Failure> {
+    settings.sinks.bucket.as_ref().ok_or_else(|| {
+        Failure::new(Kind::Usage, attempted(), "no bucket is given")
+            .hint("name it with --s3 s3://bucket/prefix, or in the section [s3] of ekstrack.toml")
+    })
+}
+
+pub(super) fn upload(settings: &Settings, ids: &[ArtifactId]) -> Result<(), Failure> {
+    let attempted = || {
+        let ids: Vec<&str> = ids.iter().map(ArtifactId::as_str).collect();
+        format!("upload {}", ids.join(", "))
+    };
+    let bucket = bucket(settings, attempted)?;
+    let archive = settings.archive().map_err(cannot(attempted))?;
+    let manager = settings.manager(archive.data_dir().clone());
+    let work = Work::begin("uploading", settings.output);
+    let shown = work.clone();
+    let report = block_on(async {
+        let progress = move |progress| shown.uploading(&progress);
+        let report = bucket.upload_artifacts(&archive, &manager, ids, progress).await;
+        close_artifacts(&manager).await;
+        report
+    });
+    work.end();
+    let report = report?.map_err(cannot(attempted))?;
+    for artifact in &report.artifacts {
+        let session = artifact.session_id.clone();
+        settings.sinks.touched(StreamId::Session(session));
+    }
+    tell(settings, &report, attempted)
+}
+
+fn tell(settings: &Settings, report: &UploadReport, attempted: impl Fn() -> String) -> Result<(), Failure> {
+    let uploaded: Vec<_> = report.artifacts.iter().map(document).collect();
+    let failed: Vec<_> = report
+        .failed
+        .iter()
+        .map(|failure| json!({"artifact_id": failure.artifact_id, "name": failure.name, "reason": failure.reason}))
+        .collect();
+    settings
+        .output
+        .result(&json!({"artifacts": uploaded, "failed": failed}), |_| {
+            let line = |artifact: &Arc<Artifact>| {
+                let url = artifact.s3_url.as_deref().unwrap_or("-");
+                format!("{} ({}) {url}\n", artifact.artifact_id, one_line(&artifact.name))
+            };
+            report.artifacts.iter().map(line).collect()
+        })?;
+    for failure in &report.failed {
+        let what = format!(
+            "artifact {} ({}) is not uploaded: {}",
+            failure.artifact_id, failure.name, failure.reason
+        );
+        note("error", &what);
+    }
+    match report.failed.as_slice() {
+        [] => Ok(()),
+        failed => {
+            let cause = format!("{} of them could not be uploaded", failed.len());
+            Err(Failure::new(Kind::Unavailable, attempted(), cause)
+                .hint("`ekstrack sync` tries again; `ekstrack sinks` shows what waits"))
+        }
+    }
+}
+
+fn document(artifact: &Arc<Artifact>) -> serde_json::Value {
+    json!({
+        "artifact_id": artifact.artifact_id, "session_id": artifact.session_id, "name": artifact.name,
+        "s3_url": artifact.s3_url, "status": artifact.status, "file_size": artifact.file_size,
+    })
+}
+
+pub(super) fn url(settings: &Settings, id: &ArtifactId, expires: Span) -> Result<(), Failure> {
+    let attempted = || format!("make an address of artifact {id}");
+    let bucket = bucket(settings, attempted)?;
+    let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let seconds = u64::try_from(expires.as_micros() / 1_000_000).unwrap_or(0);
+    let made = block_on(async {
+        let artifact = manager.artifact(id).await?;
+        let url = bucket
+            .presigned_url(&artifact, Duration::from_secs(seconds))
+            .await?;
+        Ok::<_, tracking_facade::TrackingError>(url)
+    });
+    let url = made?.map_err(cannot(attempted))?;
+    let document = json!({
+        "artifact_id": id, "url": url.as_str(), "expires_in_seconds": url.valid_for.as_secs(),
+    });
+    settings
+        .output
+        .result(&document, |_| format!("{}\n", url.as_str()))
+}
+
+/// Copies an artifact out of the bucket.
+pub(super) fn download(
+    settings: &Settings,
+    bucket: &SharedBucket,
+    artifact: &Artifact,
+    dest: &Path,
+) -> Result<(), Failure> {
+    let id = &artifact.artifact_id;
+    let attempted = || format!("download artifact {id} to {}", dest.display());
+    let work = Work::begin("downloading", settings.output);
+    let shown = work.clone();
+    let progress = ProgressCallback::new(move |progress| shown.transfer(&progress));
+    let downloaded = block_on(bucket.download(artifact, dest, Some(progress)));
+    work.end();
+    let path = downloaded?.map_err(cannot(attempted))?;
+    let (text, path_bytes) = path_text(&path);
+    let mut document = json!({
+        "artifact_id": id, "path": text, "recorded": false, "from": artifact.s3_url,
+        "bytes": artifact.file_size,
+    });
+    if let Some(path_bytes) = path_bytes {
+        document["path_bytes"] = json!(path_bytes);
+    }
+    settings.output.result(&document, |_| {
+        let size = artifact
+            .file_size
+            .map_or_else(String::new, |size| format!(", {}", bytes(size)));
+        format!("{} (verified{size})\n", path.display())
+    })
+}

@@ -1,0 +1,106 @@
+//! `ekstrack sync`.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tracking_facade::TrackingError;
+use tracking_facade::s3::SyncReport;
+
+use super::artifact::bucket;
+use super::runtime::block_on;
+use crate::args::SyncArgs;
+use crate::exit::{Failure, Kind};
+use crate::failure::cannot;
+use crate::output::note;
+use crate::render::{Palette, bytes, several};
+use crate::settings::{Settings, close_artifacts};
+use crate::sinks::tell_undrained;
+use crate::work::Work;
+
+pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> {
+    let attempted = || match &args.session {
+        Some(session) => format!("sync session {session}"),
+        None => format!("sync {}", settings.data_dir.display()),
+    };
+    let bucket = bucket(settings, attempted)?;
+    let archive = settings.archive().map_err(cannot(attempted))?;
+    let manager = settings.manager(archive.data_dir().clone());
+    let time = u64::try_from(args.timeout.as_micros()).map_or(Duration::ZERO, Duration::from_micros);
+    let work = Work::begin("syncing", settings.output);
+    let shown = work.clone();
+    let synced = block_on(async {
+        if let Some(session) = &args.session {
+            manager.session(session).await?;
+        }
+        let progress = move |progress| shown.uploading(&progress);
+        let synced = bucket
+            .sync(&archive, &manager, args.session.as_ref(), time, progress)
+            .await;
+        close_artifacts(&manager).await;
+        synced
+    });
+    work.end();
+    let synced: Result<SyncReport, TrackingError> = synced?;
+    let report = synced.map_err(cannot(attempted))?;
+    let location = bucket.location().to_string();
+    settings.output.result(&document(&report, &location), |palette| {
+        text(&report, &location, palette)
+    })?;
+    for failure in &report.uploads.failed {
+        let (id, name, reason) = (&failure.artifact_id, &failure.name, &failure.reason);
+        note(
+            "error",
+            &format!("artifact {id} ({name}) is not uploaded: {reason}"),
+        );
+    }
+    tell_undrained(&report.undrained);
+    if report.is_clean() {
+        return Ok(());
+    }
+    let cause = format!(
+        "{} and {} are not in the bucket",
+        several(report.uploads.failed.len() as u64, "artifact"),
+        several(
+            report.undrained.iter().filter_map(|left| left.records).sum(),
+            "record"
+        )
+    );
+    Err(Failure::new(Kind::Unavailable, attempted(), cause)
+        .hint("the rest is; sync again goes on from there"))
+}
+
+fn document(report: &SyncReport, location: &str) -> serde_json::Value {
+    let uploads = &report.uploads;
+    let failed = uploads.failed.iter().map(
+        |failure| json!({"artifact_id": failure.artifact_id, "name": failure.name, "reason": failure.reason}),
+    );
+    let undrained = report.undrained.iter().map(|left| {
+        json!({
+            "stream": left.stream.to_string(), "sink": left.sink, "records": left.records,
+            "reason": left.reason,
+        })
+    });
+    json!({
+        "bucket": location,
+        "ok": report.is_clean(),
+        "uploaded": uploads.sent,
+        "uploaded_bytes": uploads.sent_bytes,
+        "already_there": uploads.artifacts.len() as u64 - uploads.sent,
+        "failed": failed.collect::<Vec<_>>(),
+        "undelivered": undrained.collect::<Vec<_>>(),
+    })
+}
+
+fn text(report: &SyncReport, location: &str, palette: Palette) -> String {
+    let uploads = &report.uploads;
+    let head = if report.is_clean() {
+        palette.good("in sync")
+    } else {
+        palette.warn("not all is there")
+    };
+    format!(
+        "{head} with {location}: sent {}, {}\n",
+        several(uploads.sent, "artifact"),
+        bytes(uploads.sent_bytes)
+    )
+}

@@ -1,0 +1,202 @@
+//! What a command's changes go to beside the data directory, and delivering them at its end.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tracking_facade::eventbridge::{EventBridgeConfig, EventBridgeSink};
+use tracking_facade::s3::{S3Config, SharedBucket};
+use tracking_facade::{
+    Archive, FollowedUpgrade, ManagerOptions, SinkSet, StreamId, TestArtifactsManager, TrackingBuilder,
+    Undrained, UpgradeId,
+};
+
+use crate::commands::runtime::block_on;
+use crate::exit::{Failure, chain};
+use crate::failure::cannot;
+use crate::output::note;
+use crate::settings::{Settings, close_artifacts};
+
+/// How long a command that is done may go on to deliver what it changed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The sinks that are configured, and the streams that the command changed. Clones share the latter.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SinkSettings {
+    pub(crate) bucket: Option<SharedBucket>,
+    bus: Option<EventBridgeSink>,
+    auto_upload: bool,
+    touched: Arc<Mutex<BTreeSet<StreamId>>>,
+}
+
+impl SinkSettings {
+    /// What the command line names wins over what the configuration file does, whose other settings hold for both.
+    pub(crate) fn resolve(
+        (place, s3): (Option<String>, Option<S3Config>),
+        (bus, eventbridge): (Option<String>, Option<EventBridgeConfig>),
+    ) -> Result<Self, Failure> {
+        let mut s3 = s3;
+        if let Some(place) = place.filter(|place| !place.is_empty()) {
+            let config = s3.get_or_insert_default();
+            (config.bucket, config.prefix) = (None, None);
+            config.url = Some(place);
+        }
+        let mut eventbridge = eventbridge;
+        if let Some(bus) = bus.filter(|bus| !bus.is_empty()) {
+            eventbridge.get_or_insert_default().bus = Some(bus);
+        }
+        let auto_upload = s3.as_ref().and_then(|config| config.auto_upload);
+        let bucket = s3.map(SharedBucket::new).transpose();
+        let bus = eventbridge
+            .map(|config| config.into_builder()?.build())
+            .transpose();
+        Ok(Self {
+            bucket: bucket.map_err(cannot(|| "use the bucket of the team".to_owned()))?,
+            bus: bus.map_err(cannot(|| "use the bus of EventBridge".to_owned()))?,
+            auto_upload: auto_upload.unwrap_or(true),
+            touched: Arc::default(),
+        })
+    }
+
+    /// Makes new sessions name the bucket.
+    pub(crate) fn named_in(&self, options: ManagerOptions) -> ManagerOptions {
+        match &self.bucket {
+            Some(bucket) => bucket.named_in(options),
+            None => options,
+        }
+    }
+
+    /// Has an agent feed them.
+    pub(crate) fn configure(&self, builder: TrackingBuilder) -> TrackingBuilder {
+        let builder = match &self.bucket {
+            Some(bucket) => builder.s3(bucket.clone()).auto_upload(self.auto_upload),
+            None => builder,
+        };
+        match &self.bus {
+            Some(bus) => builder.eventbridge(bus.clone()),
+            None => builder,
+        }
+    }
+
+    /// Notes that the command changes a stream.
+    pub(crate) fn touched(&self, stream: StreamId) {
+        let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        touched.insert(stream);
+    }
+
+    fn are_configured(&self) -> bool {
+        self.bucket.is_some() || self.bus.is_some()
+    }
+
+    fn take_touched(&self) -> Vec<StreamId> {
+        let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *touched).into_iter().collect()
+    }
+
+    /// All sinks, to be fed from `archive`, whose artifacts are those of `manager`.
+    pub(crate) fn set(&self, archive: &Archive, manager: &TestArtifactsManager) -> SinkSet {
+        let sinks = match &self.bucket {
+            Some(bucket) => bucket.sinks(archive.data_dir(), manager, self.auto_upload),
+            None => SinkSet::new(),
+        };
+        match &self.bus {
+            Some(bus) => sinks.with_sink(Arc::new(bus.clone())),
+            None => sinks,
+        }
+    }
+}
+
+impl Settings {
+    /// Lets the sinks have what the command changed, for at most 5 s; says what is left. What the command was asked to do
+    /// is done, so nothing of this is a failure of it.
+    pub(crate) fn deliver_changes(&self) {
+        let touched = self.sinks.take_touched();
+        if touched.is_empty() || !self.sinks.are_configured() || self.remote.is_some() {
+            return;
+        }
+        // A command that failed before there was anything has nothing to deliver.
+        let Ok(archive) = Archive::open(&self.data_dir) else {
+            return;
+        };
+        let there: Vec<StreamId> = match archive.streams() {
+            Ok(streams) => touched
+                .into_iter()
+                .filter(|stream| streams.contains(stream))
+                .collect(),
+            Err(error) => return note("warning", &chain(&error).join(": ")),
+        };
+        let manager = self.manager(archive.data_dir().clone());
+        let sinks = self.sinks.set(&archive, &manager);
+        let delivered = block_on(async {
+            let undrained = sinks.deliver(&archive, &there, PATIENCE).await;
+            close_artifacts(&manager).await;
+            undrained
+        });
+        match delivered {
+            Ok(undrained) => tell_undrained(&undrained),
+            Err(failure) => note("warning", &failure.causes().join(": ")),
+        }
+    }
+}
+
+/// Sinks that are fed while a command runs.
+#[derive(Debug)]
+pub(crate) struct Feeding {
+    sinks: FollowedUpgrade,
+    manager: TestArtifactsManager,
+}
+
+impl Settings {
+    /// Feeds the sinks from an upgrade and its sessions until [`Feeding::end`]; `None` if there are no sinks. Where that
+    /// cannot be, a warning says so.
+    pub(crate) fn feed(&self, upgrade: &UpgradeId) -> Option<Feeding> {
+        if !self.sinks.are_configured() {
+            return None;
+        }
+        match Archive::open(&self.data_dir) {
+            Ok(archive) => {
+                let manager = self.manager(archive.data_dir().clone());
+                let sinks = self
+                    .sinks
+                    .set(&archive, &manager)
+                    .follow(&archive, upgrade.clone());
+                Some(Feeding { sinks, manager })
+            }
+            Err(error) => {
+                let why = chain(&error).join(": ");
+                note(
+                    "warning",
+                    &format!("nothing is delivered while the command runs: {why}"),
+                );
+                None
+            }
+        }
+    }
+}
+
+impl Feeding {
+    /// Lets the sinks have what is left, for at most 5 s; says what is left then.
+    pub(crate) async fn end(feeding: Option<Self>) {
+        if let Some(Self { sinks, manager }) = feeding {
+            tell_undrained(&sinks.stop(PATIENCE).await);
+            close_artifacts(&manager).await;
+        }
+    }
+}
+
+/// Says what sinks did not get.
+pub(crate) fn tell_undrained(undrained: &[Undrained]) {
+    for left in undrained {
+        let waiting = match left.records {
+            Some(1) => format!("1 record of {} waits", left.stream),
+            Some(records) => format!("{records} records of {} wait", left.stream),
+            None => format!("records of {} wait", left.stream),
+        };
+        let why = left.reason.as_deref().unwrap_or("there was no time");
+        let what = format!(
+            "{waiting} for {}: {why}; `ekstrack sync` or the next command delivers what is left",
+            left.sink
+        );
+        note("note", &what);
+    }
+}

@@ -1,0 +1,114 @@
+//! Feeding sinks once, for programs that end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracking_journal::{EventSink, LeaseError, Relay, RelayError, RelayOptions};
+use tracking_model::StreamId;
+
+use super::{SinkSet, Undrained, relay_options};
+use crate::Archive;
+
+/// Streams that are fed at a time. Each has a cursor, a journal and a watch of the file system open.
+const AT_ONCE: usize = 8;
+/// A sink that got nothing for so long is given up, whatever time is left…
+const PATIENCE: Duration = Duration::from_secs(15);
+/// …and sooner where there is little time: after this part of it.
+const PART: u32 = 4;
+
+/// Lets sinks have what they lack of `streams`, until the deadline, and tells what they did not get. What another process
+/// feeds is left to it.
+pub(crate) async fn deliver(
+    archive: &Archive,
+    sinks: &SinkSet,
+    streams: &[StreamId],
+    deadline: Instant,
+) -> Vec<Undrained> {
+    let options = relay_options(Arc::clone(archive.clock()));
+    let now = Instant::now();
+    let time = deadline.saturating_duration_since(now);
+    let (half, patience) = (now + time / 2, PATIENCE.min(time / PART));
+    let sessions: Vec<StreamId> = streams
+        .iter()
+        .filter(|stream| matches!(stream, StreamId::Session(_)))
+        .cloned()
+        .collect();
+    let mut undrained = Vec::new();
+    // Uploads write records, of which the others are to hear.
+    for (sinks, streams, deadline) in [
+        // Large files must not take all of the time.
+        (sinks.uploads.as_slice(), sessions.as_slice(), half),
+        (sinks.others.as_slice(), streams, deadline),
+    ] {
+        let limit = Arc::new(Semaphore::new(AT_ONCE));
+        let mut feeding = JoinSet::new();
+        for stream in streams {
+            for sink in sinks {
+                let once = Once {
+                    archive: archive.clone(),
+                    stream: stream.clone(),
+                    sink: Arc::clone(sink),
+                    options: options.clone(),
+                    deadline,
+                    patience,
+                };
+                let limit = Arc::clone(&limit);
+                feeding.spawn(async move {
+                    let _turn = limit.acquire().await;
+                    once.feed().await
+                });
+            }
+        }
+        while let Some(ended) = feeding.join_next().await {
+            super::note_end(ended, &mut undrained);
+        }
+    }
+    undrained.sort_by(|a, b| (&a.stream, &a.sink).cmp(&(&b.stream, &b.sink)));
+    undrained
+}
+
+/// One sink, to be fed once from one stream.
+struct Once {
+    archive: Archive,
+    stream: StreamId,
+    sink: Arc<dyn EventSink>,
+    options: RelayOptions,
+    deadline: Instant,
+    patience: Duration,
+}
+
+impl Once {
+    async fn feed(self) -> Option<Undrained> {
+        match self.drain().await {
+            Ok((0, _)) | Err(RelayError::Lease(LeaseError::Held(_))) => None,
+            Ok((records, reason)) => Some(self.left(Some(records), reason)),
+            Err(error) => Some(self.left(None, Some(crate::error::chain(&error)))),
+        }
+    }
+
+    fn left(&self, records: Option<u64>, reason: Option<String>) -> Undrained {
+        Undrained {
+            stream: self.stream.clone(),
+            sink: self.sink.name().to_owned(),
+            records,
+            reason,
+        }
+    }
+
+    /// How many records are left, and why.
+    async fn drain(&self) -> Result<(u64, Option<String>), RelayError> {
+        let (dir, sink) = (self.archive.data_dir(), Arc::clone(&self.sink));
+        let mut relay = Relay::open(dir, self.stream.clone(), sink, self.options.clone()).await?;
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let report = relay.drain(left.min(self.patience)).await?;
+            if report.remaining == 0 || report.delivered == 0 || left <= self.patience {
+                let failure = relay.cursor().last_error.as_ref();
+                return Ok((report.remaining, failure.map(|failure| failure.reason.clone())));
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A bucket as machines see it that have nothing but credentials: a copy of its records in a cache that may be deleted, and
+//! everything that reads a data directory, over that.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use artifact_core::{ArtifactError, ManagerOptions, TestArtifactsManager};
+use storage_s3::{Catalogue, CatalogueOptions, RefreshProgressCallback, RefreshReport, RefreshScope};
+use tracking_journal::{DataDir, JournalOptions, SystemClock};
+use tracking_model::{ArtifactId, StreamId};
+
+use super::texts::CachedTexts;
+use super::{ProgressCallback, SharedBucket};
+use crate::{Archive, TrackingError, open_artifacts};
+
+/// What a team keeps in a bucket: all upgrades of all clusters, their sessions and artifacts.
+///
+/// The records are merged into a cache on this machine, as of the last [`Self::refresh`]. Nothing that is done to the cache
+/// reaches the bucket, and it may be deleted at any time. Of an upgrade in progress it is known how it stood when its last
+/// record was uploaded, not whether anybody is still at work on it.
+#[derive(Debug)]
+pub struct RemoteArchive {
+    bucket: SharedBucket,
+    catalogue: Catalogue,
+    archive: Archive,
+    artifacts: TestArtifactsManager,
+}
+
+impl RemoteArchive {
+    /// Opens the cache of a bucket below `cache`, created where it is missing, for use by this user alone. Nothing is read
+    /// from the bucket before [`Self::refresh`].
+    ///
+    /// # Errors
+    /// [`TrackingError::DataDir`] if the cache cannot be made.
+    pub fn open(
+        bucket: SharedBucket,
+        cache: impl AsRef<Path>,
+        journal: JournalOptions,
+    ) -> Result<Self, TrackingError> {
+        let dir = DataDir::open(cache.as_ref().join(bucket.cache_name()))?;
+        dir.mark_as_copy()?;
+        let objects = bucket.store().objects().clone();
+        let catalogue = Catalogue::open(objects, dir.path(), CatalogueOptions::default());
+        let catalogue = catalogue.map_err(ArtifactError::from)?;
+        let options = ManagerOptions::default()
+            .with_journal(journal)
+            .with_texts(Arc::new(CachedTexts::new(&dir)));
+        let options = bucket.named_in(options);
+        Ok(Self {
+            artifacts: open_artifacts(dir.clone(), options),
+            archive: Archive::new(dir, Arc::new(SystemClock)),
+            catalogue,
+            bucket,
+        })
+    }
+
+    /// Takes up what came to the bucket since the last time, of everything or of one stream: one request for each 1,000
+    /// segments that there are, and one for each that is new. `told` hears how far it is.
+    ///
+    /// # Errors
+    /// [`TrackingError::Artifacts`] with what S3 refuses, or if the cache cannot be written. Segments that are no records
+    /// are named in the report.
+    ///
+    /// # Cancellation
+    /// What was taken up stays.
+    pub async fn refresh(
+        &self,
+        stream: Option<&StreamId>,
+        told: Option<RefreshProgressCallback>,
+    ) -> Result<RefreshReport, TrackingError> {
+        let scope = stream.map_or(RefreshScope::All, |stream| RefreshScope::Stream(stream.clone()));
+        let refreshed = self.catalogue.refresh(scope, told).await;
+        Ok(refreshed.map_err(ArtifactError::from)?)
+    }
+
+    /// The bucket.
+    #[must_use]
+    pub const fn bucket(&self) -> &SharedBucket {
+        &self.bucket
+    }
+
+    /// The upgrades, as of the last refresh; to be looked at only.
+    #[must_use]
+    pub const fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// The sessions and artifacts, as of the last refresh; to be looked at only.
+    #[must_use]
+    pub const fn artifacts(&self) -> &TestArtifactsManager {
+        &self.artifacts
+    }
+
+    /// The catalogue, for those who write records of their own into the bucket.
+    pub(crate) const fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// As [`SharedBucket::download`], of an artifact by its id.
+    ///
+    /// # Errors
+    /// [`ArtifactError::UnknownArtifact`]; else as there.
+    ///
+    /// # Cancellation
+    /// As there.
+    pub async fn download(
+        &self,
+        id: &ArtifactId,
+        destination: &Path,
+        progress: Option<ProgressCallback>,
+    ) -> Result<PathBuf, TrackingError> {
+        let artifact = self.artifacts.artifact(id).await?;
+        self.bucket.download(&artifact, destination, progress).await
+    }
+}

@@ -1,0 +1,285 @@
+//! Catching up by hand: everything that is here and not in the bucket.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use artifact_core::{ArtifactQuery, TestArtifactsManager};
+use futures_util::StreamExt;
+use storage_s3::{Arrival, Meter, ProgressCallback};
+use tracking_journal::{DataDir, request_retry};
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionId, StreamId};
+
+use super::uploads::{AT_ONCE, Outcome, is_to_be_uploaded};
+use super::{SharedBucket, TransferProgress};
+use crate::error::chain;
+use crate::{Archive, TrackingError, Undrained};
+
+/// Artifacts that are looked at together.
+const PAGE: usize = 1000;
+
+/// How far uploading is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct UploadProgress {
+    /// Artifacts that are done, well or not.
+    pub artifacts: u64,
+    /// Artifacts in all.
+    pub total_artifacts: u64,
+    /// Bytes, rate and time left, of all of them together.
+    pub transfer: TransferProgress,
+}
+
+/// An artifact that could not be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UploadFailure {
+    /// The artifact.
+    pub artifact_id: ArtifactId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why not.
+    pub reason: String,
+}
+
+/// What became of artifacts that were to be in the bucket.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct UploadReport {
+    /// The artifacts that are there now, as they are recorded.
+    pub artifacts: Vec<Arc<Artifact>>,
+    /// How many of them were sent now.
+    pub sent: u64,
+    /// How many bytes those have.
+    pub sent_bytes: u64,
+    /// Artifacts that could not be sent.
+    pub failed: Vec<UploadFailure>,
+}
+
+/// What a sync did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct SyncReport {
+    /// What became of the artifacts that were not in the bucket.
+    pub uploads: UploadReport,
+    /// Sinks of the bucket that did not get everything.
+    pub undrained: Vec<Undrained>,
+}
+
+impl SyncReport {
+    /// Whether everything is in the bucket.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.uploads.failed.is_empty() && self.undrained.is_empty()
+    }
+}
+
+impl SharedBucket {
+    /// Puts into the bucket what of a data directory is not there: bytes of artifacts, whatever became of earlier attempts,
+    /// and records. `session` limits it to one session. Delivering records is given up after `time`, or when the bucket
+    /// takes nothing for 15 s. A stream that another process feeds is left to that one, but for its artifacts.
+    ///
+    /// # Errors
+    /// [`TrackingError::Artifacts`] if the bucket cannot be used at all, or the records cannot be read. What could not be
+    /// sent is in the report.
+    ///
+    /// # Cancellation
+    /// What is done stays done; a later call goes on.
+    pub async fn sync(
+        &self,
+        archive: &Archive,
+        artifacts: &TestArtifactsManager,
+        session: Option<&SessionId>,
+        time: Duration,
+        progress: impl Fn(UploadProgress) + Send + Sync + 'static,
+    ) -> Result<SyncReport, TrackingError> {
+        self.check().await?;
+        let waiting = waiting(artifacts, session).await?;
+        Ok(SyncReport {
+            uploads: self
+                .upload_all(archive.data_dir(), artifacts, &waiting, progress)
+                .await,
+            undrained: self.drain(archive, artifacts, session, time).await?,
+        })
+    }
+
+    /// Puts artifacts into the bucket, and notes where they are. What is there already is not sent again.
+    ///
+    /// # Errors
+    /// [`ArtifactError::UnknownArtifact`] before anything is sent; [`TrackingError::Artifacts`] if the bucket cannot be used
+    /// at all. What could not be sent is in the report.
+    ///
+    /// # Cancellation
+    /// What is done stays done; a later call goes on.
+    pub async fn upload_artifacts(
+        &self,
+        archive: &Archive,
+        artifacts: &TestArtifactsManager,
+        ids: &[ArtifactId],
+        progress: impl Fn(UploadProgress) + Send + Sync + 'static,
+    ) -> Result<UploadReport, TrackingError> {
+        let mut wanted = Vec::new();
+        for id in ids {
+            wanted.push(artifacts.artifact(id).await?);
+        }
+        self.check().await?;
+        Ok(self
+            .upload_all(archive.data_dir(), artifacts, &wanted, progress)
+            .await)
+    }
+
+    async fn upload_all(
+        &self,
+        dir: &DataDir,
+        artifacts: &TestArtifactsManager,
+        wanted: &[Arc<Artifact>],
+        progress: impl Fn(UploadProgress) + Send + Sync + 'static,
+    ) -> UploadReport {
+        let meter = &Arc::new(Uploading::new(wanted, progress));
+        let mut uploads = Vec::with_capacity(wanted.len());
+        for artifact in wanted {
+            uploads.push(async move {
+                let part = Some(meter.of(artifact));
+                let outcome = self.upload(artifacts, dir, &artifact.artifact_id, part).await;
+                meter.done(artifact);
+                (artifact, outcome)
+            });
+        }
+        let mut uploads = futures_util::stream::iter(uploads).buffer_unordered(AT_ONCE);
+        let mut report = UploadReport::default();
+        while let Some((artifact, outcome)) = uploads.next().await {
+            report.note(artifact, outcome);
+        }
+        report
+    }
+
+    /// Lets the sinks of the bucket have what they lack, parked records included.
+    async fn drain(
+        &self,
+        archive: &Archive,
+        artifacts: &TestArtifactsManager,
+        session: Option<&SessionId>,
+        time: Duration,
+    ) -> Result<Vec<Undrained>, TrackingError> {
+        let streams = match session {
+            Some(session) => vec![StreamId::Session(session.clone())],
+            None => archive.streams()?,
+        };
+        let sinks = self.sinks(archive.data_dir(), artifacts, true);
+        for status in archive.sinks()? {
+            if !status.cursor.parked.is_empty()
+                && sinks.names().any(|name| name == status.sink.as_str())
+                && streams.contains(&status.stream)
+            {
+                request_retry(archive.data_dir(), &status.stream, &status.sink)?;
+            }
+        }
+        Ok(sinks.deliver(archive, &streams, time).await)
+    }
+}
+
+/// The artifacts that are to be uploaded.
+async fn waiting(
+    artifacts: &TestArtifactsManager,
+    session: Option<&SessionId>,
+) -> Result<Vec<Arc<Artifact>>, TrackingError> {
+    let mut query = ArtifactQuery::new().with_limit(PAGE);
+    query.session_id = session.cloned();
+    query.statuses = vec![ArtifactStatus::Created, ArtifactStatus::Failed];
+    let mut waiting = Vec::new();
+    loop {
+        let found = artifacts.search_artifacts(query.clone()).await?;
+        waiting.extend(
+            found
+                .artifacts
+                .into_iter()
+                .filter(|artifact| is_to_be_uploaded(artifact)),
+        );
+        match found.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(waiting),
+        }
+    }
+}
+
+impl UploadReport {
+    fn note(&mut self, artifact: &Artifact, outcome: Outcome) {
+        let reason = match outcome {
+            Outcome::Uploaded(artifact, arrival) => {
+                if arrival != Arrival::AlreadyThere {
+                    self.sent += 1;
+                    self.sent_bytes += artifact.file_size.unwrap_or(0);
+                }
+                self.artifacts.push(artifact);
+                return;
+            }
+            Outcome::Nothing(Some(artifact)) if artifact.s3_key.is_some() => {
+                self.artifacts.push(artifact);
+                return;
+            }
+            Outcome::Nothing(_) => "its bytes are not here".to_owned(),
+            Outcome::Failed(reason) => reason,
+            Outcome::Later(error) => chain(&error),
+        };
+        self.failed.push(UploadFailure {
+            artifact_id: artifact.artifact_id.clone(),
+            name: Arc::clone(&artifact.name),
+            reason,
+        });
+    }
+}
+
+/// Adds up how far all uploads are.
+struct Uploading {
+    state: Mutex<State>,
+    total_artifacts: u64,
+    told: Box<dyn Fn(UploadProgress) + Send + Sync>,
+}
+
+struct State {
+    meter: Meter,
+    artifacts: u64,
+    /// How far those are that are under way.
+    parts: HashMap<ArtifactId, u64>,
+}
+
+impl Uploading {
+    fn new(wanted: &[Arc<Artifact>], told: impl Fn(UploadProgress) + Send + Sync + 'static) -> Self {
+        let total = wanted.iter().filter_map(|artifact| artifact.file_size).sum();
+        Self {
+            state: Mutex::new(State {
+                meter: Meter::new(total, 0),
+                artifacts: 0,
+                parts: HashMap::new(),
+            }),
+            total_artifacts: wanted.len() as u64,
+            told: Box::new(told),
+        }
+    }
+
+    fn of(self: &Arc<Self>, artifact: &Artifact) -> ProgressCallback {
+        let (all, id) = (Arc::clone(self), artifact.artifact_id.clone());
+        ProgressCallback::new(move |progress| all.update(&id, progress.done, false))
+    }
+
+    fn done(&self, artifact: &Artifact) {
+        self.update(&artifact.artifact_id, artifact.file_size.unwrap_or(0), true);
+    }
+
+    fn update(&self, id: &ArtifactId, done: u64, ended: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.parts.insert(id.clone(), done).unwrap_or(0);
+        state.meter.add(done.saturating_sub(before));
+        if ended {
+            state.parts.remove(id);
+            state.artifacts += 1;
+        }
+        let progress = UploadProgress {
+            artifacts: state.artifacts,
+            total_artifacts: self.total_artifacts,
+            transfer: state.meter.progress(),
+        };
+        drop(state);
+        (self.told)(progress);
+    }
+}

@@ -1,0 +1,177 @@
+//! The texts of artifacts in a bucket, as far as they are searched: fetched when somebody searches for words, and kept in
+//! the cache.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use artifact_core::{
+    ArtifactError, ArtifactQuery, ArtifactTexts, DEFAULT_TEXT_BYTES, StoreError, may_have_text, text_of,
+};
+use futures_util::StreamExt;
+use tracking_journal::DataDir;
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus};
+
+use super::RemoteArchive;
+use crate::TrackingError;
+
+/// How many are fetched at once; the store limits the requests that these make.
+const AT_ONCE: usize = 64;
+const PAGE: usize = 1000;
+
+/// Texts in the cache: a file for each artifact, empty if it has none.
+#[derive(Debug, Clone)]
+pub(super) struct CachedTexts {
+    dir: PathBuf,
+}
+
+impl CachedTexts {
+    pub(super) fn new(cache: &DataDir) -> Self {
+        Self {
+            dir: cache.path().join("texts"),
+        }
+    }
+
+    fn path(&self, id: &ArtifactId) -> PathBuf {
+        self.dir.join(id.encoded())
+    }
+
+    /// The names of the files that there are.
+    fn there(&self) -> io::Result<HashSet<String>> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)?;
+        let mut names = HashSet::new();
+        for entry in fs::read_dir(&self.dir)? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        Ok(names)
+    }
+
+    /// A file is there whole or not at all.
+    fn keep(&self, id: &ArtifactId, text: &str) -> io::Result<()> {
+        let path = self.path(id);
+        let new = self.dir.join(format!(".{}-{}", std::process::id(), id.encoded()));
+        fs::write(&new, text)?;
+        fs::rename(&new, path)
+    }
+}
+
+impl ArtifactTexts for CachedTexts {
+    fn text(&self, artifact: &Artifact) -> Option<String> {
+        match fs::read_to_string(self.path(&artifact.artifact_id)) {
+            Ok(text) => (!text.is_empty()).then_some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::debug!(%error, artifact = %artifact.artifact_id, "its text cannot be read and is not searched");
+                None
+            }
+        }
+    }
+}
+
+/// What fetching texts did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FetchedTexts {
+    /// Texts that were fetched.
+    pub fetched: u64,
+    /// Artifacts whose texts are still missing, because there are more than were asked for.
+    pub left: u64,
+    /// Artifacts whose texts could not be fetched.
+    pub failed: u64,
+    /// Why the first of them could not be.
+    pub reason: Option<String>,
+}
+
+impl RemoteArchive {
+    /// Fetches the beginnings of log-like artifacts that are not in the cache, so that words in them are found: 64 KiB of
+    /// each, the newest first, one request each, at most `most`. Refreshing alone takes no text. `told` hears how many are
+    /// there, and of how many.
+    ///
+    /// # Errors
+    /// If the cache cannot be read or written, or the index fails.
+    ///
+    /// # Cancellation
+    /// What was fetched stays.
+    pub async fn fetch_texts(
+        &self,
+        most: usize,
+        told: impl Fn(u64, u64) + Send + Sync,
+    ) -> Result<FetchedTexts, TrackingError> {
+        let texts = CachedTexts::new(self.archive().data_dir());
+        let unusable = |error| cache_failed(&texts.dir, error);
+        let there = texts.there().map_err(unusable)?;
+        let mut missing = self.without_text(&there).await?;
+        let mut report = FetchedTexts {
+            left: missing.len().saturating_sub(most) as u64,
+            ..FetchedTexts::default()
+        };
+        missing.truncate(most);
+        let total = missing.len() as u64;
+        let fetching = missing
+            .iter()
+            .map(|artifact| async move { (artifact, self.text_from(artifact).await) });
+        let mut fetching = futures_util::stream::iter(fetching).buffer_unordered(AT_ONCE);
+        let mut sessions = BTreeSet::new();
+        while let Some((artifact, text)) = fetching.next().await {
+            match text {
+                Ok(text) => {
+                    let text = text.unwrap_or_default();
+                    texts.keep(&artifact.artifact_id, &text).map_err(unusable)?;
+                    report.fetched += 1;
+                    sessions.insert(artifact.session_id.clone());
+                }
+                Err(error) => {
+                    report.failed += 1;
+                    report.reason.get_or_insert_with(|| crate::error::chain(&error));
+                }
+            }
+            told(report.fetched + report.failed, total);
+        }
+        for session in &sessions {
+            self.artifacts().reindex_session(session).await?;
+        }
+        Ok(report)
+    }
+
+    async fn text_from(&self, artifact: &Artifact) -> Result<Option<String>, ArtifactError> {
+        let key = self.bucket().key_of(artifact)?;
+        let objects = self.bucket().store().objects();
+        match artifact.file_size {
+            Some(0) => Ok(None),
+            _ => Ok(text_of(
+                objects.read_range(&key, 0, DEFAULT_TEXT_BYTES).await?.bytes,
+            )),
+        }
+    }
+
+    /// Artifacts that may have text and are in the bucket, the newest first, but for those that are `there`.
+    async fn without_text(
+        &self,
+        there: &HashSet<String>,
+    ) -> Result<Vec<std::sync::Arc<Artifact>>, TrackingError> {
+        let mut query = ArtifactQuery::new().with_limit(PAGE);
+        query.statuses = vec![ArtifactStatus::Uploaded];
+        let mut missing = Vec::new();
+        loop {
+            let found = self.artifacts().search_artifacts(query.clone()).await?;
+            missing.extend(
+                found.artifacts.into_iter().filter(|one| {
+                    may_have_text(one) && !there.contains(&one.artifact_id.encoded().to_string())
+                }),
+            );
+            match found.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(missing),
+            }
+        }
+    }
+}
+
+fn cache_failed(path: &Path, error: io::Error) -> TrackingError {
+    ArtifactError::from(StoreError::io("keep texts in", path.display(), error)).into()
+}

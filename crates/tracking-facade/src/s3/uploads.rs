@@ -1,0 +1,194 @@
+//! The bytes of artifacts on their way to the bucket: a sink like any other, so that it never delays adding, goes on after a
+//! crash, and shows what it could not do.
+
+use std::sync::Arc;
+
+use artifact_core::{ArtifactError, CopyPlace, StoreErrorKind, TestArtifactsManager};
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use storage_s3::{Arrival, FileUploadRecords, ObjectKey, ObjectMetadata, ProgressCallback, UploadOptions};
+use tracking_journal::{DataDir, Delivery, EventSink, Record, SinkPace};
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent};
+
+use super::{SharedBucket, is_final};
+use crate::error::chain;
+
+/// How many artifacts are uploaded at once; the store limits the requests that these make.
+pub(super) const AT_ONCE: usize = 16;
+/// A large file on a slow line takes its time. What is interrupted goes on by part.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(6 * 60 * 60);
+
+/// Uploads what is added, and notes in the session's journal where it is.
+#[derive(Debug)]
+pub(crate) struct UploadSink {
+    name: String,
+    bucket: SharedBucket,
+    dir: DataDir,
+    artifacts: TestArtifactsManager,
+}
+
+/// What became of an artifact that was to be in the bucket.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is there, and its record, which is given, says so.
+    Uploaded(Arc<Artifact>, Arrival),
+    /// There is nothing to upload: it was uploaded before, was deleted, or its bytes never were here.
+    Nothing(Option<Arc<Artifact>>),
+    /// It cannot be uploaded as it is; its record says so.
+    Failed(String),
+    /// Not now.
+    Later(ArtifactError),
+}
+
+impl UploadSink {
+    pub(super) fn new(bucket: SharedBucket, dir: DataDir, artifacts: TestArtifactsManager) -> Self {
+        Self {
+            name: bucket.sink_name("s3-files"),
+            bucket,
+            dir,
+            artifacts,
+        }
+    }
+
+    async fn deliver(&self, record: &Record) -> Delivery {
+        // A record of which even the type cannot be read is nothing that could be uploaded.
+        let artifact = match record.decode::<SessionEvent>() {
+            Ok(SessionEvent::ArtifactAdded(artifact)) => artifact,
+            Ok(_) => return Delivery::Ignored,
+            Err(error) => return Delivery::park(format!("the record cannot be read: {error}")),
+        };
+        match self
+            .bucket
+            .upload(&self.artifacts, &self.dir, &artifact.artifact_id, None)
+            .await
+        {
+            Outcome::Uploaded(..) => Delivery::Delivered,
+            Outcome::Nothing(_) => Delivery::Ignored,
+            Outcome::Failed(reason) => Delivery::park(reason),
+            Outcome::Later(error) => Delivery::retry(chain(&error)),
+        }
+    }
+}
+
+#[async_trait]
+impl EventSink for UploadSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn pace(&self) -> SinkPace {
+        SinkPace::default().with_timeout(LONGEST)
+    }
+
+    async fn publish(&self, _first: &Record, batch: &[Record]) -> Vec<Delivery> {
+        let mut deliveries = Vec::with_capacity(batch.len());
+        for record in batch {
+            deliveries.push(self.deliver(record));
+        }
+        futures_util::stream::iter(deliveries)
+            .buffered(AT_ONCE)
+            .collect()
+            .await
+    }
+}
+
+impl SharedBucket {
+    /// Uploads an artifact, unless it is there, and notes what became of it.
+    pub(super) async fn upload(
+        &self,
+        artifacts: &TestArtifactsManager,
+        dir: &DataDir,
+        id: &ArtifactId,
+        progress: Option<ProgressCallback>,
+    ) -> Outcome {
+        let artifact = match artifacts.artifact(id).await {
+            Ok(artifact) => artifact,
+            // Its session was removed meanwhile.
+            Err(ArtifactError::UnknownArtifact(_)) => return Outcome::Nothing(None),
+            Err(error) => return Outcome::Later(error),
+        };
+        if !is_to_be_uploaded(&artifact) {
+            return Outcome::Nothing(Some(artifact));
+        }
+        let (place, arrival) = match self.put(artifacts, dir, &artifact, progress).await {
+            Ok(put) => put,
+            Err(error) if is_hopeless(&error) => return note_failure(artifacts, id, &error).await,
+            Err(error) => return Outcome::Later(error),
+        };
+        match artifacts.record_upload(id, place).await {
+            Ok(artifact) => Outcome::Uploaded(artifact, arrival),
+            Err(error) => Outcome::of_refused(error),
+        }
+    }
+
+    async fn put(
+        &self,
+        artifacts: &TestArtifactsManager,
+        dir: &DataDir,
+        artifact: &Arc<Artifact>,
+        progress: Option<ProgressCallback>,
+    ) -> Result<(CopyPlace, Arrival), ArtifactError> {
+        let (key, body) = artifacts.body_of(Arc::clone(artifact)).await?;
+        let records = FileUploadRecords::new(dir.cursors_dir().join("uploads"));
+        let mut options = UploadOptions::default()
+            .with_mode(artifact_core::PutMode::Numbered)
+            .with_metadata(ObjectMetadata::from(&**artifact))
+            .with_records(Arc::new(records));
+        options.hash = artifact.file_hash;
+        options.progress = progress;
+        let uploaded = self.store.upload(&key, body, &options).await?;
+        if !uploaded.omitted_metadata.is_empty() {
+            tracing::debug!(artifact = %artifact.artifact_id, omitted = ?uploaded.omitted_metadata,
+                "metadata that does not fit 2 KB stands in the artifact's record alone");
+        }
+        Ok((self.place_of(&ObjectKey::from(&uploaded.key)), uploaded.arrival))
+    }
+}
+
+impl Outcome {
+    /// Of an artifact whose record does not take what became of it.
+    fn of_refused(error: ArtifactError) -> Self {
+        match error {
+            // It was deleted meanwhile.
+            ArtifactError::Refused(_) | ArtifactError::UnknownArtifact(_) => Self::Nothing(None),
+            error => Self::Later(error),
+        }
+    }
+}
+
+/// Notes that an artifact cannot be uploaded, unless it was deleted meanwhile, so that its bytes are rightly gone.
+async fn note_failure(artifacts: &TestArtifactsManager, id: &ArtifactId, error: &ArtifactError) -> Outcome {
+    let reason = chain(error);
+    match artifacts.record_upload_failure(id, shortened(&reason)).await {
+        Ok(noted) if noted.s3_key.is_some() => Outcome::Nothing(Some(noted)),
+        Ok(_) => Outcome::Failed(reason),
+        Err(error) => Outcome::of_refused(error),
+    }
+}
+
+/// Records keep no novels.
+fn shortened(reason: &str) -> &str {
+    let end = reason
+        .char_indices()
+        .nth(500)
+        .map_or(reason.len(), |(end, _)| end);
+    reason.get(..end).unwrap_or(reason)
+}
+
+/// Whether the bytes are here, and not in a bucket.
+pub(super) fn is_to_be_uploaded(artifact: &Artifact) -> bool {
+    artifact.local_path.is_some()
+        && artifact.s3_key.is_none()
+        && matches!(artifact.status, ArtifactStatus::Created | ArtifactStatus::Failed)
+}
+
+/// Whether it is about the artifact's own bytes, so that waiting for the network changes nothing.
+fn is_hopeless(error: &ArtifactError) -> bool {
+    match error {
+        ArtifactError::BytesMissing { .. } | ArtifactError::UnsafePath { .. } => true,
+        ArtifactError::Store(error) => {
+            is_final(error.kind()) || (error.kind() == StoreErrorKind::NotFound && error.operation() == "get")
+        }
+        _ => false,
+    }
+}
