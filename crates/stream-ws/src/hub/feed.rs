@@ -72,6 +72,8 @@ pub(crate) enum Ask {
     Summarize { who: Registration },
     /// Where does it stand?
     Where,
+    /// Hand out what is durable now, and answer then.
+    Settle,
 }
 
 /// What a feed answers.
@@ -154,6 +156,9 @@ impl<F: Followed> Feed<F> {
             tokio::select! {
                 question = asked.recv() => {
                     let Some((ask, reply)) = question else { return };
+                    if matches!(ask, Ask::Settle) {
+                        self.settle().await;
+                    }
                     // Whoever asked may be gone.
                     drop(reply.send(self.answer(ask)));
                     idle = 0;
@@ -170,6 +175,16 @@ impl<F: Followed> Feed<F> {
                         return;
                     }
                 }
+            }
+        }
+    }
+
+    async fn settle(&mut self) {
+        while let Ok(follower) = &mut self.source {
+            match follower.try_next() {
+                Ok(Some(commit)) => self.tell(&commit).await,
+                // What is wrong is met again, and told, where the stream is followed.
+                Ok(None) | Err(_) => return,
             }
         }
     }
@@ -322,7 +337,7 @@ impl<F: Followed> Feed<F> {
                 }
                 Answer::Done(head)
             }
-            Ask::Where => Answer::Done(head),
+            Ask::Where | Ask::Settle => Answer::Done(head),
         }
     }
 

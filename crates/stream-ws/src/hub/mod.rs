@@ -197,6 +197,16 @@ impl Hub {
         self.inner.parts.counters.snapshot()
     }
 
+    /// Returns once viewers have been handed what is durable now, as far as it can be read: for whoever is about to send
+    /// them away.
+    pub async fn settle(&self) {
+        let feeds: Vec<_> = self.inner.feeds.lock().await.values().cloned().collect();
+        for feed in feeds {
+            // One that has ended has nobody to hand anything to.
+            feed.ask(Ask::Settle).await;
+        }
+    }
+
     /// Ends all tasks of the hub, and returns when the last has ended. Viewers that are left get nothing more.
     pub async fn close(&self) {
         self.inner.stop.cancel();
