@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Bytes, Utf8Bytes};
 use tracking_model::Timestamp;
 
 /// One message, encoded. Cheap to clone: all viewers share it, and a queue of them costs a pointer each.
@@ -11,21 +13,38 @@ pub struct Frame(Arc<Content>);
 
 #[derive(Debug)]
 struct Content {
+    /// As it goes over the wire of a server, header first.
+    encoded: Bytes,
+    /// A part of it.
     text: Utf8Bytes,
     event: Option<(Arc<str>, Timestamp)>,
 }
 
 impl Frame {
     /// A message about an event whose record has type `kind` and was written `at`.
-    pub(crate) fn event(text: String, kind: Arc<str>, at: Timestamp) -> Self {
-        let (text, event) = (text.into(), Some((kind, at)));
-        Self(Arc::new(Content { text, event }))
+    pub(crate) fn event(text: &str, kind: Arc<str>, at: Timestamp) -> Self {
+        Self::encode(text, Some((kind, at)))
     }
 
     /// Any other message.
-    pub(crate) fn control(text: String) -> Self {
-        let (text, event) = (text.into(), None);
-        Self(Arc::new(Content { text, event }))
+    pub(crate) fn control(text: &str) -> Self {
+        Self::encode(text, None)
+    }
+
+    fn encode(text: &str, event: Option<(Arc<str>, Timestamp)>) -> Self {
+        let header = FrameHeader {
+            opcode: OpCode::Data(Data::Text),
+            ..FrameHeader::default()
+        };
+        let mut encoded = Vec::with_capacity(header.len(text.len() as u64) + text.len());
+        header
+            .format(text.len() as u64, &mut encoded)
+            .expect("memory takes any header");
+        let header_bytes = encoded.len();
+        encoded.extend_from_slice(text.as_bytes());
+        let encoded = Bytes::from(encoded);
+        let text = Utf8Bytes::try_from(encoded.slice(header_bytes..)).expect("it was text before");
+        Self(Arc::new(Content { encoded, text, event }))
     }
 
     /// The JSON text.
@@ -49,6 +68,11 @@ impl Frame {
     /// Length of the text in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.text.len()
+    }
+
+    /// All of it as it goes over the wire of a server.
+    pub(crate) fn encoded(&self) -> &Bytes {
+        &self.0.encoded
     }
 
     /// The text, shared.

@@ -11,6 +11,8 @@ mod wire;
 pub use client::{Client, ClientError, ClientEvent, ClientOptions, Roots};
 pub use frame::Frame;
 pub use hub::{Hub, HubError, HubOptions, HubStats, Progress, QueueLimits, Viewer, ViewerHandle};
+#[cfg(any(test, feature = "test-util"))]
+pub use server::echo;
 pub use server::{
     DEFAULT_ADDRESS, Limits, ServeError, ServeReport, ServerOptions, TlsError, TlsIdentity, Token,
     TokenError, bind, serve,

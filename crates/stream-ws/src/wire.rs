@@ -59,6 +59,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.pending.push_back(message);
     }
 
+    /// Something may have been written past this, but for its end, which is to be flushed.
+    pub(crate) fn must_flush(&mut self) {
+        self.unflushed = true;
+    }
+
     /// Asks for a sign of life.
     pub(crate) fn ping(&mut self) {
         self.send(Message::Ping(Bytes::new()));

@@ -131,7 +131,12 @@ Ends, with exit code 0, when the upgrade is completed, failed or cancelled. On a
 elsewhere a line for each change of state. With --json it prints a summary, then every event, one a line;
 each has its `seq`, from which --since goes on.
 
+With --url it needs no data directory: a server (`ekstrack serve`, or an agent that serves) tells what happens. When the
+connection breaks it comes back and continues where it was, and says meanwhile that what it shows is stale.
+
 Examples:
+  ekstrack watch --url ws://localhost:8765
+  ekstrack watch --url wss://ops.example.com --token-file token prod-1.33
   ekstrack watch prod-1.33
   ekstrack watch --since 0 prod-1.33                   all that happened, then what happens
   ekstrack --json watch prod-1.33 | jq -r .data.message")]
@@ -212,6 +217,18 @@ pub(crate) struct WatchArgs {
     /// Go on when the upgrade has ended, until Ctrl-C
     #[arg(long)]
     pub(crate) keep: bool,
+
+    /// Watch by a server's live stream instead of the data directory; see `ekstrack serve`
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+
+    /// File with the token that the server demands
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub(crate) token_file: Option<std::path::PathBuf>,
+
+    /// PEM file with the certificates that sign the server's; those that this machine trusts unless given
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub(crate) ca_file: Option<std::path::PathBuf>,
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 mod charset;
 mod fit;
 mod lines;
+mod remote;
 mod scene;
 mod screen;
+mod sketch;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -28,6 +30,7 @@ use lines::Lines;
 use tree::Tree;
 use wire::Wire;
 
+pub(crate) use remote::RemoteFollow;
 pub(crate) use scene::brief;
 
 /// How following ended.

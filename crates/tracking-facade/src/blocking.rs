@@ -7,6 +7,7 @@
 #![doc = include_str!("../examples/agent_blocking.rs")]
 //! ```
 
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use progress_core::{CompleteOptions, Estimate, ProgressError, TaskReport};
 use serde_json::Value;
+use stream_ws::ServerOptions;
 use tokio::runtime::{Builder, Runtime};
 use tracking_journal::{Clock, Committed, EventSink, RecoveryReport};
 use tracking_model::{
@@ -87,6 +89,16 @@ impl TrackingBuilder {
         self.map(|builder| builder.sink(sink))
     }
 
+    /// As [`crate::TrackingBuilder::websocket`].
+    pub fn websocket(self, address: impl Into<String>) -> Self {
+        self.map(|builder| builder.websocket(address))
+    }
+
+    /// As [`crate::TrackingBuilder::websocket_with`].
+    pub fn websocket_with(self, address: impl Into<String>, options: ServerOptions) -> Self {
+        self.map(|builder| builder.websocket_with(address, options))
+    }
+
     /// As [`crate::TrackingBuilder::eventbridge`].
     #[cfg(feature = "eventbridge")]
     pub fn eventbridge(self, bus: crate::eventbridge::EventBridgeSink) -> Self {
@@ -157,6 +169,12 @@ impl Tracking {
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
         self.inner.recovery()
+    }
+
+    /// As [`crate::Tracking::websocket_addresses`].
+    #[must_use]
+    pub fn websocket_addresses(&self) -> &[SocketAddr] {
+        self.inner.websocket_addresses()
     }
 
     /// The async API beneath, for what has no blocking method; see [`Self::block_on`].

@@ -8,12 +8,14 @@ use std::time::Duration;
 use artifact_core::ManagerOptions;
 use progress_core::{NewUpgrade, ProgressTracker, ProgressTrackerOptions};
 use serde_json::{Map, Value};
+use stream_ws::ServerOptions;
 use tracking_journal::{Clock, DataDir, EventSink, JournalOptions, SystemClock};
 use tracking_model::{IdError, PlanId, TextError, UpgradeId, check_name};
 
 use crate::artifacts::open_artifacts;
 use crate::relays::{Relays, SinkSet};
 use crate::tracking::{Parts, Tracking};
+use crate::viewers::Viewing;
 use crate::{Archive, TrackingError};
 
 /// How long shutting down may take unless told otherwise.
@@ -78,6 +80,7 @@ pub struct TrackingBuilder {
     shutdown_deadline: Duration,
     clock: Arc<dyn Clock>,
     sinks: SinkSet,
+    viewing: Option<Viewing>,
     #[cfg(feature = "eventbridge")]
     buses: Vec<crate::eventbridge::EventBridgeSink>,
     #[cfg(feature = "s3")]
@@ -97,6 +100,7 @@ impl Default for TrackingBuilder {
             shutdown_deadline: DEFAULT_SHUTDOWN_DEADLINE,
             clock: Arc::new(SystemClock),
             sinks: SinkSet::new(),
+            viewing: None,
             #[cfg(feature = "eventbridge")]
             buses: Vec::new(),
             #[cfg(feature = "s3")]
@@ -174,6 +178,23 @@ impl TrackingBuilder {
         self
     }
 
+    /// Serves live viewers over WebSocket on `address`, such as [`live::DEFAULT_ADDRESS`](crate::live::DEFAULT_ADDRESS):
+    /// of this upgrade, and of all others in the data directory. On loopback only; for more see
+    /// [`Self::websocket_with`].
+    pub fn websocket(self, address: impl Into<String>) -> Self {
+        self.websocket_with(address, ServerOptions::default())
+    }
+
+    /// As [`Self::websocket`], with a token, TLS, pages that may connect, and limits. Off loopback a token and TLS are
+    /// needed.
+    pub fn websocket_with(mut self, address: impl Into<String>, options: ServerOptions) -> Self {
+        self.viewing = Some(Viewing {
+            address: address.into(),
+            options,
+        });
+        self
+    }
+
     /// A bus on which what happens is announced, also what happened while it could not be reached; may be called again.
     /// [`Self::build`] looks whether the bus exists.
     #[cfg(feature = "eventbridge")]
@@ -202,8 +223,8 @@ impl TrackingBuilder {
     /// new.
     ///
     /// # Errors
-    /// [`TrackingError::Configuration`] with every problem found, before anything is touched, or what must be put right
-    /// before a bus can be sent to; else why something could not be opened.
+    /// [`TrackingError::Configuration`] with every problem found, before anything is touched, what must be put right
+    /// before a bus can be sent to, or why viewers cannot be served; else why something could not be opened.
     pub async fn build(self) -> Result<Tracking, TrackingError> {
         let (data_dir, upgrade) = self.check()?;
         #[cfg(feature = "eventbridge")]
@@ -211,6 +232,10 @@ impl TrackingBuilder {
             crate::eventbridge::check(bus).await?;
         }
         let (builder, shutdown_deadline) = (self.clone(), self.shutdown_deadline);
+        let listening = match self.viewing.clone() {
+            Some(viewing) => Some(viewing.listen(shutdown_deadline).await?),
+            None => None,
+        };
         let opening = tokio::task::spawn_blocking(move || self.open(data_dir, upgrade)).await;
         let parts = opening.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let (dir, upgrade_id) = (
@@ -218,8 +243,9 @@ impl TrackingBuilder {
             parts.progress.upgrade_id().clone(),
         );
         let sinks = builder.all_sinks(&parts);
+        let viewers = listening.map(|listening| listening.serve(&parts.archive, Arc::clone(&builder.clock)));
         let relays = Relays::start(dir, upgrade_id, builder.clock, sinks);
-        Ok(Tracking::start(parts, relays, shutdown_deadline))
+        Ok(Tracking::start(parts, relays, viewers, shutdown_deadline))
     }
 
     #[cfg(feature = "s3")]

@@ -53,6 +53,9 @@ pub enum TrackingError {
     #[cfg(feature = "eventbridge")]
     #[error(transparent)]
     EventBridgeSettings(#[from] notify_eventbridge::BuildError),
+    /// Viewers cannot be served; nothing was touched.
+    #[error(transparent)]
+    Serve(#[from] stream_ws::ServeError),
     /// The settings of a bucket are wrong; nothing was sent.
     #[cfg(feature = "s3")]
     #[error(transparent)]
@@ -94,6 +97,7 @@ impl TrackingError {
             Self::EventBridgeSettings(_) => ErrorKind::Invalid,
             #[cfg(feature = "s3")]
             Self::S3Settings(_) => ErrorKind::Invalid,
+            Self::Serve(error) => serve_kind(error),
             Self::Configuration(_) => ErrorKind::Invalid,
             Self::Late { .. } | Self::Runtime(_) => ErrorKind::Unavailable,
             Self::Output(_) => ErrorKind::Failed,
@@ -110,6 +114,16 @@ impl From<&ProgressError> for ErrorKind {
 impl From<&ArtifactError> for ErrorKind {
     fn from(error: &ArtifactError) -> Self {
         artifact_kind(error)
+    }
+}
+
+const fn serve_kind(error: &stream_ws::ServeError) -> ErrorKind {
+    use stream_ws::ServeError;
+    match error {
+        ServeError::Address { .. } | ServeError::NeedsToken { .. } | ServeError::NeedsTls { .. } => {
+            ErrorKind::Invalid
+        }
+        _ => ErrorKind::Unavailable,
     }
 }
 

@@ -39,6 +39,7 @@ mod relays;
 pub mod s3;
 mod tracking;
 mod verify;
+mod viewers;
 
 pub use archive::{Archive, LatestUpgrade, UpgradeView};
 pub use artifacts::open_artifacts;

@@ -1,14 +1,17 @@
 //! What an agent holds while it works.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use artifact_core::TestArtifactsManager;
 use progress_core::ProgressTracker;
+use stream_ws::ServeReport;
 use tokio::time::Instant;
 use tracking_journal::RecoveryReport;
 
 use crate::outcomes::Outcomes;
 use crate::relays::Relays;
+use crate::viewers::Viewers;
 use crate::{Archive, TrackingBuilder, TrackingError, Undrained};
 
 /// Progress and artifacts of one upgrade, over one data directory.
@@ -20,6 +23,7 @@ pub struct Tracking {
     parts: Parts,
     relays: Relays,
     outcomes: Outcomes,
+    viewers: Option<Viewers>,
     shutdown_deadline: Duration,
 }
 
@@ -41,6 +45,9 @@ pub struct ShutdownReport {
     pub problems: Vec<TrackingError>,
     /// The sinks that did not get everything in time.
     pub undrained: Vec<Undrained>,
+    /// Viewers that did not go when they were told to, and were cut off; they lose nothing, for they can continue
+    /// elsewhere, so this is no problem.
+    pub viewers_cut_off: usize,
 }
 
 impl ShutdownReport {
@@ -57,12 +64,18 @@ impl Tracking {
         TrackingBuilder::default()
     }
 
-    pub(crate) fn start(parts: Parts, relays: Relays, shutdown_deadline: Duration) -> Self {
+    pub(crate) fn start(
+        parts: Parts,
+        relays: Relays,
+        viewers: Option<Viewers>,
+        shutdown_deadline: Duration,
+    ) -> Self {
         let outcomes = Outcomes::start(parts.progress.clone(), parts.artifacts.clone());
         Self {
             parts,
             relays,
             outcomes,
+            viewers,
             shutdown_deadline,
         }
     }
@@ -91,8 +104,15 @@ impl Tracking {
         self.parts.progress.journal().recovery()
     }
 
+    /// Where live viewers are served; none unless [`TrackingBuilder::websocket`] was called.
+    #[must_use]
+    pub fn websocket_addresses(&self) -> &[SocketAddr] {
+        self.viewers.as_ref().map_or(&[], Viewers::addresses)
+    }
+
     /// Ends it, within the deadline that was configured: commits what waits, notes in the upgrade's sessions how it ended
-    /// if it has, writes an exact snapshot, lets the sinks have what is left, ends all tasks.
+    /// if it has, writes an exact snapshot, lets the sinks and
+    /// viewers have what is left, ends all tasks.
     /// Calls on clones of the tracker and the manager that come later are refused.
     ///
     /// # Cancellation
@@ -123,7 +143,19 @@ impl Tracking {
             Ok(Err(error)) => report.problems.push(error.into()),
             Err(_) => report.problems.push(late("closing the sessions")),
         }
-        report.undrained.extend(self.relays.stop(deadline).await);
+        let (relays, viewers) = (self.relays, self.viewers);
+        let served = async {
+            match viewers {
+                Some(viewers) => viewers.stop(deadline, late("sending viewers away")).await,
+                None => Ok(ServeReport::default()),
+            }
+        };
+        let (undrained, served) = tokio::join!(relays.stop(deadline), served);
+        report.undrained.extend(undrained);
+        match served {
+            Ok(served) => report.viewers_cut_off = served.cut_off,
+            Err(error) => report.problems.push(error),
+        }
         report
     }
 }

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-use notify::RecommendedWatcher;
 use tracking_model::Fold;
 
 use crate::checkpoint::Checkpoints;
@@ -16,7 +15,7 @@ use crate::pending::{self, Answer};
 use crate::published::Published;
 use crate::queue::{Submission, Wake};
 use crate::recovery::State;
-use crate::watch::watch;
+use crate::watch::{Watch, watch};
 use crate::{Commit, JournalError, Receipt, SubmitError};
 
 /// How long a writer must be idle before it asks to be told of other writers: being told of its own commits is work.
@@ -42,7 +41,7 @@ pub(crate) struct Committer<F: Fold> {
     drafter: Drafter,
     batch: VecDeque<Submission<F>>,
     checkpoints: Checkpoints<F>,
-    watcher: Option<RecommendedWatcher>,
+    watcher: Option<Watch>,
     /// While there is nothing to watch, or no way to, looking once a second has to do.
     unwatchable: bool,
     last_commit: Instant,

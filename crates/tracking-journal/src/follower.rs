@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::RecommendedWatcher;
 use tokio::sync::Notify;
 use tracking_model::{Fold, StreamId};
 
@@ -12,7 +11,7 @@ use crate::io::IoFile;
 use crate::place::Place;
 use crate::reader::{open_journal, read_steadily, same_file};
 use crate::recovery::State;
-use crate::watch::watch;
+use crate::watch::{Watch, watch};
 use crate::{Commit, DataDir, Head, JournalError, Position, RecoveryReport};
 
 /// How often a follower looks where nothing tells it, as on network file systems.
@@ -59,7 +58,7 @@ pub struct Follower<F> {
     durable: DurableEnd,
     state: State<F>,
     changed: Arc<Notify>,
-    watcher: Option<RecommendedWatcher>,
+    watcher: Option<Watch>,
 }
 
 impl<F: Fold> Follower<F> {

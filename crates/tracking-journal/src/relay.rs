@@ -17,6 +17,7 @@ use crate::cursor::{Cursor, CursorError, CursorPlace, Found, Parked, RestartCaus
 use crate::lease::{Lease, LeaseError, LeaseHolder};
 use crate::place::Place;
 use crate::sink::{EventSink, SinkName};
+use crate::watch::Watch;
 use crate::{DataDir, Head, JournalError, Position, Record};
 
 mod backoff;
@@ -116,7 +117,7 @@ struct Saving {
 #[derive(Debug)]
 struct Wake {
     changed: Arc<Notify>,
-    watcher: Option<notify::RecommendedWatcher>,
+    watcher: Option<Watch>,
 }
 
 /// What a relay shares with its handles.

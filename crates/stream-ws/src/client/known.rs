@@ -16,6 +16,19 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// What a client knows that begins with `query`: what that says was seen.
+    pub(super) fn begin(query: &Query) -> Self {
+        let upgrade = query.upgrade.clone();
+        let since = upgrade.clone().map(StreamId::Upgrade).zip(query.since);
+        let sessions = query.sessions.iter().flatten();
+        let sessions = sessions.map(|(id, position)| (StreamId::Session(id.clone()), *position));
+        Self {
+            positions: since.into_iter().chain(sessions).collect(),
+            void: BTreeSet::new(),
+            upgrade,
+        }
+    }
+
     /// Takes a message in. `false` if it is an event that was seen already.
     pub(super) fn take_in(&mut self, message: &ServerMessage) -> bool {
         match message {

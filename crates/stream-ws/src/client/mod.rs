@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tracking_model::StreamId;
 
 use crate::protocol::{ClientMessage, CloseReason, Position, ServerMessage, Subscribe};
@@ -130,6 +130,7 @@ pub struct Client {
     address: Address,
     options: ClientOptions,
     known: Known,
+    last_text: Utf8Bytes,
     state: State,
     failures: u32,
     /// The last error that the server told; it explains why it hangs up.
@@ -160,9 +161,10 @@ impl Client {
     pub fn new(url: &str, options: ClientOptions) -> Result<Self, ClientError> {
         let address = Address::parse(url)?;
         Ok(Self {
+            known: Known::begin(&address.query),
+            last_text: Utf8Bytes::default(),
             address,
             options,
-            known: Known::default(),
             state: State::Pausing(Box::pin(sleep(Duration::ZERO))),
             failures: 0,
             told: None,
@@ -196,7 +198,7 @@ impl Client {
             };
             match event {
                 Ok(None) => {}
-                Ok(Some(message)) => {
+                Ok(Some((message, text))) => {
                     if let ServerMessage::Error(error) = &message {
                         self.told = Some(error.message.clone());
                     }
@@ -206,6 +208,7 @@ impl Client {
                         self.failures = 0;
                     }
                     if is_new {
+                        self.last_text = text;
                         return Ok(ClientEvent::Message(message));
                     }
                 }
@@ -218,6 +221,12 @@ impl Client {
     #[must_use]
     pub const fn is_live(&self) -> bool {
         self.live
+    }
+
+    /// The message that was returned last, as it came over the wire; empty before the first.
+    #[must_use]
+    pub fn last_text(&self) -> &str {
+        &self.last_text
     }
 
     /// How far a stream was seen.
@@ -300,7 +309,10 @@ impl Client {
 
 impl Open {
     /// The next message; `None` for what only shows that the server lives.
-    async fn hear(&mut self, options: &ClientOptions) -> Result<Option<ServerMessage>, ClientError> {
+    async fn hear(
+        &mut self,
+        options: &ClientOptions,
+    ) -> Result<Option<(ServerMessage, Utf8Bytes)>, ClientError> {
         tokio::select! {
             turn = self.wire.turn() => {
                 let message = match turn {
@@ -312,7 +324,7 @@ impl Open {
                 self.heard_at = Instant::now();
                 match message {
                     Message::Text(text) => match ServerMessage::parse(&text) {
-                        Ok(message) => Ok(Some(message)),
+                        Ok(message) => Ok(Some((message, text))),
                         Err(error) => Err(ClientError::Nonsense { reason: error.to_string() }),
                     },
                     Message::Close(Some(frame)) => Err(ClientError::Closed {

@@ -21,12 +21,14 @@ use crate::source::{SummarySource, UpgradeView};
 
 /// How often a feed looks at what changes with time alone, and whether anybody still watches.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often it looks for more where more is rare, or for a journal that cannot be read.
-const LOOK_AT_REST: Duration = Duration::from_secs(1);
+/// How often it looks for a journal that cannot be read.
+const LOOK_FOR_JOURNAL: Duration = Duration::from_secs(1);
 /// For how long a view of an unchanged state is handed to those who join.
 const VIEW_KEEPS: Duration = Duration::from_secs(1);
 /// So many events are handed out before viewers get a turn: what comes in one go should overflow nobody who keeps up.
 const SLICE: usize = 256;
+/// So many viewers are served before others get a turn.
+const VIEWERS_AT_A_TIME: usize = 64;
 const COMMANDS: usize = 64;
 
 /// Wants events of a stream.
@@ -70,6 +72,8 @@ pub(crate) enum Ask {
     Summarize { who: Registration },
     /// Where does it stand?
     Where,
+    /// Hand out what is durable now, and answer then.
+    Settle,
 }
 
 /// What a feed answers.
@@ -152,22 +156,35 @@ impl<F: Followed> Feed<F> {
             tokio::select! {
                 question = asked.recv() => {
                     let Some((ask, reply)) = question else { return };
+                    if matches!(ask, Ask::Settle) {
+                        self.settle().await;
+                    }
                     // Whoever asked may be gone.
                     drop(reply.send(self.answer(ask)));
                     idle = 0;
                 }
                 next = next_commit(&mut self.source) => match next {
                     Some(Ok(commit)) => self.tell(&commit).await,
-                    Some(Err(error)) => self.lose(&error),
+                    Some(Err(error)) => self.lose(&error).await,
                     None => self.open_again().await,
                 },
                 _ = look.tick() => {
-                    self.look_again();
+                    self.look_again().await;
                     idle = if self.viewers.is_empty() { idle + 1 } else { 0 };
                     if idle > 1 {
                         return;
                     }
                 }
+            }
+        }
+    }
+
+    async fn settle(&mut self) {
+        while let Ok(follower) = &mut self.source {
+            match follower.try_next() {
+                Ok(Some(commit)) => self.tell(&commit).await,
+                // What is wrong is met again, and told, where the stream is followed.
+                Ok(None) | Err(_) => return,
             }
         }
     }
@@ -197,11 +214,11 @@ impl<F: Followed> Feed<F> {
     }
 
     /// What was followed is no more: says so, and looks for it again.
-    fn lose(&mut self, error: &JournalError) {
+    async fn lose(&mut self, error: &JournalError) {
         let (code, message) = self.reason(error);
         // The journal that took its place is looked at next, and a reset says the rest.
         if !matches!(error, JournalError::Replaced { .. }) {
-            self.send_to_all(&[error_frame(code, message.clone())]);
+            self.send_to_all(&[error_frame(code, message.clone())]).await;
         }
         self.source = Err((code, message));
     }
@@ -222,21 +239,33 @@ impl<F: Followed> Feed<F> {
                 .iter()
                 .filter_map(|record| F::frame(&self.names, epoch, &record.meta, &record.event))
                 .collect();
-            self.send_to_all(&frames);
+            self.send_to_all(&frames).await;
             if commit.records.len() > SLICE {
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    fn send_to_all(&mut self, frames: &[Frame]) {
-        if !frames.is_empty() {
-            self.viewers.retain(|who| who.push(frames));
+    async fn send_to_all(&mut self, frames: &[Frame]) {
+        if frames.is_empty() {
+            return;
+        }
+        let mut index = 0;
+        while let Some(who) = self.viewers.get(index) {
+            if who.push(frames) {
+                index += 1;
+                // Each may have been a system call.
+                if index.is_multiple_of(VIEWERS_AT_A_TIME) {
+                    tokio::task::yield_now().await;
+                }
+            } else {
+                self.viewers.swap_remove(index);
+            }
         }
     }
 
     /// Tells all what changed with time alone: who is at work, and which tasks are silent.
-    fn look_again(&mut self) {
+    async fn look_again(&mut self) {
         self.viewers.retain(|who| who.ticket.strong_count() > 0);
         if self.viewers.is_empty() {
             return;
@@ -246,7 +275,7 @@ impl<F: Followed> Feed<F> {
         let now = (view.agent.clone(), view.summary.stalled_tasks.clone());
         if self.told.as_ref().is_some_and(|told| *told != now) {
             let text = summary_text(&self.names.text, head, &view, None);
-            self.send_to_all(&[Frame::control(text)]);
+            self.send_to_all(&[Frame::control(&text)]).await;
         }
         self.told = Some(now);
     }
@@ -269,7 +298,7 @@ impl<F: Followed> Feed<F> {
 
     fn summary(&mut self, sessions: Option<&BTreeMap<String, Position>>) -> Option<Frame> {
         let (head, view) = self.view()?;
-        Some(Frame::control(summary_text(
+        Some(Frame::control(&summary_text(
             &self.names.text,
             head,
             &view,
@@ -308,7 +337,7 @@ impl<F: Followed> Feed<F> {
                 }
                 Answer::Done(head)
             }
-            Ask::Where => Answer::Done(head),
+            Ask::Where | Ask::Settle => Answer::Done(head),
         }
     }
 
@@ -355,17 +384,8 @@ async fn next_commit<F: Followed>(
     source: &mut Result<Follower<F>, (ErrorCode, String)>,
 ) -> Option<Result<Commit<F::Event>, JournalError>> {
     let Ok(follower) = source else {
-        sleep(LOOK_AT_REST).await;
+        sleep(LOOK_FOR_JOURNAL).await;
         return None;
     };
-    // Notifications of the system are few: streams that are over do without.
-    while follower.state().is_at_rest() {
-        sleep(LOOK_AT_REST).await;
-        match follower.try_next() {
-            Ok(None) => {}
-            Ok(Some(commit)) => return Some(Ok(commit)),
-            Err(error) => return Some(Err(error)),
-        }
-    }
     Some(follower.next().await)
 }

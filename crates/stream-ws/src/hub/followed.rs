@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use tracking_journal::Record;
 use tracking_model::{
-    DecodeError, Fold, RecordMeta, Session, SessionEvent, Status, StreamId, UpgradeEvent, UpgradeProgress,
+    DecodeError, Fold, RecordMeta, Session, SessionEvent, StreamId, UpgradeEvent, UpgradeProgress,
 };
 use uuid::Uuid;
 
@@ -18,9 +18,6 @@ pub(crate) trait Followed: Fold + DeserializeOwned {
 
     /// How it stands, if that is a thing to tell.
     fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView>;
-
-    /// Whether it is over, so that what still comes is rare: looking once a second is enough.
-    fn is_at_rest(&self) -> bool;
 }
 
 impl Followed for UpgradeProgress {
@@ -34,10 +31,6 @@ impl Followed for UpgradeProgress {
     fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView> {
         self.exists().then(|| source.view(self))
     }
-
-    fn is_at_rest(&self) -> bool {
-        matches!(self.status, Status::Completed | Status::Cancelled)
-    }
 }
 
 impl Followed for Session {
@@ -47,10 +40,6 @@ impl Followed for Session {
 
     fn view(&self, _: &dyn SummarySource) -> Option<UpgradeView> {
         None
-    }
-
-    fn is_at_rest(&self) -> bool {
-        self.exists() && !self.is_open()
     }
 }
 

@@ -28,6 +28,7 @@ pub use counters::HubStats;
 use feed::{Answer, Ask, FeedHandle, FeedParts, feed};
 pub use queue::QueueLimits;
 use queue::ViewerQueue;
+pub(crate) use queue::{Shortcut, Written};
 pub use viewer::{Progress, Viewer, ViewerHandle};
 
 /// How often a feed that has just ended is started again for one question.
@@ -194,6 +195,16 @@ impl Hub {
     #[must_use]
     pub fn stats(&self) -> HubStats {
         self.inner.parts.counters.snapshot()
+    }
+
+    /// Returns once viewers have been handed what is durable now, as far as it can be read: for whoever is about to send
+    /// them away.
+    pub async fn settle(&self) {
+        let feeds: Vec<_> = self.inner.feeds.lock().await.values().cloned().collect();
+        for feed in feeds {
+            // One that has ended has nobody to hand anything to.
+            feed.ask(Ask::Settle).await;
+        }
     }
 
     /// Ends all tasks of the hub, and returns when the last has ended. Viewers that are left get nothing more.

@@ -1,6 +1,7 @@
 //! What waits for one viewer: bounded, and thrown away rather than let grow.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -29,6 +30,21 @@ impl Default for QueueLimits {
 /// Proves that a viewer still wants a stream. Dropping it under the queue's lock is what ends that.
 pub(crate) type Ticket = Arc<()>;
 
+/// Writes to a viewer's socket past the viewer's task. The task lets that happen only while it has nothing to write.
+pub(crate) trait Shortcut: Debug + Send + Sync {
+    /// Writes a message as far as the socket takes it at once. Waits for nothing.
+    fn try_write(&self, frame: &Frame) -> Written;
+}
+
+/// How much of a message was written past the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    All,
+    /// The task has to see to the rest.
+    Part,
+    Nothing,
+}
+
 /// The one place at which a viewer waits: for messages, and for everything else that it has to see to.
 #[derive(Debug)]
 pub(crate) struct ViewerQueue {
@@ -48,6 +64,11 @@ struct Inner {
     /// Whoever waits should stop.
     closing: bool,
     waker: Option<Waker>,
+    shortcut: Option<Arc<dyn Shortcut>>,
+    /// The viewer waits, and has nothing in its hands that it took earlier.
+    waits: bool,
+    /// A message was written past the viewer, but for its end.
+    half_written: bool,
 }
 
 /// What a viewer finds when it looks.
@@ -56,6 +77,8 @@ pub(crate) struct Found {
     pub(crate) overflowed: bool,
     pub(crate) poked: bool,
     pub(crate) closing: bool,
+    /// What is left of a message has to be flushed before anything else is written.
+    pub(crate) half_written: bool,
 }
 
 impl ViewerQueue {
@@ -88,9 +111,13 @@ impl ViewerQueue {
             if ticket.is_some_and(|ticket| ticket.strong_count() == 0) {
                 return false;
             }
-            let dropped = inner.add(frames, self.limits);
-            self.counters.dropped(dropped);
-            if inner.frames.is_empty() && !inner.overflowed {
+            if let Some(length) = inner.pass(frames) {
+                self.counters.sent(1, length);
+            } else {
+                let dropped = inner.add(frames, self.limits);
+                self.counters.dropped(dropped);
+            }
+            if !inner.has_news() {
                 None
             } else {
                 inner.waker.take()
@@ -126,9 +153,10 @@ impl ViewerQueue {
     /// Ready when there is something to see to.
     pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
-        if !inner.frames.is_empty() || inner.overflowed || inner.poked || inner.closing {
+        if inner.has_news() || inner.poked || inner.closing {
             return Poll::Ready(());
         }
+        inner.waits = true;
         match &mut inner.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -139,6 +167,7 @@ impl ViewerQueue {
     /// Takes messages of at most `bytes`, but one at least, and what else there is to see to. `closing` stays.
     pub(crate) fn take(&self, bytes: usize, out: &mut Vec<Frame>) -> Found {
         let mut inner = self.lock();
+        inner.waits = false;
         let mut taken = 0;
         while let Some(frame) = inner.frames.front() {
             let length = frame.len();
@@ -157,7 +186,13 @@ impl ViewerQueue {
             overflowed: inner.overflowed,
             poked: std::mem::take(&mut inner.poked),
             closing: inner.closing,
+            half_written: std::mem::take(&mut inner.half_written),
         }
+    }
+
+    /// Lets messages be written past the viewer while it waits; with `None`, from now on not any more.
+    pub(crate) fn set_shortcut(&self, shortcut: Option<Arc<dyn Shortcut>>) {
+        self.lock().shortcut = shortcut;
     }
 
     /// Gives up the streams of `tickets`: nothing of them is added from now on.
@@ -182,6 +217,27 @@ impl ViewerQueue {
 }
 
 impl Inner {
+    /// Whether the viewer has to be woken for what is there.
+    fn has_news(&self) -> bool {
+        !self.frames.is_empty() || self.overflowed || self.half_written
+    }
+
+    /// Writes the message past the viewer, if it is one alone, and all that came before it has been written. Several are
+    /// better written by the viewer, in one go. How many bytes it has, if it was taken.
+    fn pass(&mut self, frames: &[Frame]) -> Option<usize> {
+        let [frame] = frames else { return None };
+        let shortcut = self.shortcut.as_ref()?;
+        if !self.waits || self.has_news() || frame.kind().is_some_and(|kind| !self.types.admits(kind)) {
+            return None;
+        }
+        match shortcut.try_write(frame) {
+            Written::Nothing => return None,
+            Written::Part => self.half_written = true,
+            Written::All => {}
+        }
+        Some(frame.len())
+    }
+
     /// How many messages were thrown away for it.
     fn add(&mut self, frames: &[Frame], limits: QueueLimits) -> u64 {
         if self.overflowed {
@@ -220,7 +276,7 @@ mod tests {
 
     fn frames(count: usize) -> Vec<Frame> {
         (0..count)
-            .map(|index| Frame::control(format!("{index:04}")))
+            .map(|index| Frame::control(&format!("{index:04}")))
             .collect()
     }
 
@@ -279,12 +335,12 @@ mod tests {
     fn unwanted_types_are_not_added_and_answers_always_are() {
         let (queue, ticket) = (queue(4, 1_000), Ticket::default());
         queue.set_types(TypeFilter::new(["task.failed"]));
-        let event = |kind: &str| Frame::event(kind.to_owned(), kind.into(), tracking_model::Timestamp::EPOCH);
+        let event = |kind: &str| Frame::event(kind, kind.into(), tracking_model::Timestamp::EPOCH);
         queue.push(
             &Arc::downgrade(&ticket),
             &[event("task.progress"), event("task.failed")],
         );
-        queue.answer(Frame::control("pong".to_owned()));
+        queue.answer(Frame::control("pong"));
         let mut out = Vec::new();
         queue.take(1_000, &mut out);
         assert_eq!(texts(&out), ["task.failed", "pong"]);

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use tracking_journal::Head;
-use tracking_model::{SessionId, StreamId, Timestamp, UpgradeId};
+use tracking_journal::{Clock, Head};
+use tracking_model::{SessionId, StreamId, UpgradeId};
 use uuid::Uuid;
 
 use super::catch_up::{CatchUp, Step};
 use super::feed::{Answer, Ask, Registration};
 use super::followed::Names;
-use super::queue::{Ticket, ViewerQueue};
+use super::queue::{Shortcut, Ticket, ViewerQueue};
 use super::{Hub, HubError};
 use crate::frame::Frame;
 use crate::protocol::{
@@ -244,9 +244,16 @@ impl Viewer {
         Ok(frames)
     }
 
-    /// The time, by the hub's clock.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.hub.clock().now()
+    /// The hub's clock.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        self.hub.clock()
+    }
+
+    /// Lets single messages be written past the viewer while it waits in [`Self::ready`]; `None` ends that at once.
+    /// Whoever drives the viewer must wait there only when all that it was given has been written, and flush its socket
+    /// after each [`Self::advance`], for the end of such a message may be left.
+    pub(crate) fn set_shortcut(&self, shortcut: Option<Arc<dyn Shortcut>>) {
+        self.queue.set_shortcut(shortcut);
     }
 
     fn registration(&mut self, stream: &StreamId) -> Registration {
@@ -362,7 +369,8 @@ impl Viewer {
         let mut catch_up = self.catching_up.remove(0);
         let before = out.len();
         let step = catch_up.advance(self.hub.readers(), &self.types, out);
-        self.hub.counters().resumed(out.len() - before);
+        let events = out.iter().skip(before).filter(|frame| frame.kind().is_some());
+        self.hub.counters().resumed(events.count());
         let stream = catch_up.names.stream.clone();
         match step {
             Step::More => self.catching_up.insert(0, catch_up),
@@ -488,6 +496,8 @@ enum OtherSessions {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
+        // What is written from now on is its driver's.
+        self.set_shortcut(None);
         self.hub.counters().left();
     }
 }

@@ -225,7 +225,7 @@ pub(crate) fn progress_frame(
     let message = ProgressEventMessage::new(upgrade_id, meta, event)?;
     let position = Position { epoch, seq: meta.seq };
     let text = placed_text("progress_event", stream, position, &message);
-    Some(Frame::event(text, message.kind, meta.at))
+    Some(Frame::event(&text, message.kind, meta.at))
 }
 
 /// What viewers get for a record of a session, if anything.
@@ -238,7 +238,7 @@ pub(crate) fn artifact_frame(
     let message = ArtifactEventMessage::new(meta, event)?;
     let position = Position { epoch, seq: meta.seq };
     let text = placed_text("artifact_event", stream, position, &message);
-    Some(Frame::event(text, message.kind, meta.at))
+    Some(Frame::event(&text, message.kind, meta.at))
 }
 
 /// The text of a summary as of `head`.
@@ -271,7 +271,7 @@ pub(crate) fn reset_frame(stream: &str, position: Position, reason: ResetReason)
         seq: position.seq,
         reason,
     };
-    Frame::control(message_text("reset", &message))
+    Frame::control(&message_text("reset", &message))
 }
 
 pub(crate) fn error_frame(code: ErrorCode, message: impl Into<String>) -> Frame {
@@ -279,11 +279,11 @@ pub(crate) fn error_frame(code: ErrorCode, message: impl Into<String>) -> Frame 
         code,
         message: message.into(),
     };
-    Frame::control(message_text("error", &message))
+    Frame::control(&message_text("error", &message))
 }
 
 pub(crate) fn pong_frame() -> Frame {
-    Frame::control("{\"type\":\"pong\"}".to_owned())
+    Frame::control("{\"type\":\"pong\"}")
 }
 
 fn message_text<T: Serialize>(kind: &str, data: &T) -> String {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::metered::Allowance;
-use super::{Limits, Token};
+use super::{Limits, Token, note_lag};
 use crate::frame::Frame;
 use crate::hub::{HubError, Progress, Viewer};
 use crate::protocol::{
@@ -204,14 +204,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn send(&mut self, batch: &mut Vec<Frame>) {
-        let last = batch.iter().rev().find_map(Frame::recorded_at);
-        if let Some(recorded_at) = last {
-            let lag: Duration = self.viewer.now().since(recorded_at).to_duration();
-            metrics::histogram!("ekstrack_ws_lag_seconds").record(lag);
+        if let Some(recorded_at) = batch.iter().rev().find_map(Frame::recorded_at) {
+            note_lag(&**self.viewer.clock(), recorded_at);
         }
         for frame in batch.drain(..) {
             self.wire.send(Message::Text(frame.share()));
         }
+        self.wire.must_flush();
         // What a burst made it grow to is not kept for good.
         if batch.capacity() > 64 {
             *batch = Vec::new();
@@ -239,8 +238,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             )),
             // Answered by the library.
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
-            // So is this: the next turn finds nobody.
-            Message::Close(_) => Ok(()),
+            // So is this, and the next turn finds nobody; nothing else may follow the answer.
+            Message::Close(_) => {
+                self.viewer.set_shortcut(None);
+                Ok(())
+            }
         }
     }
 

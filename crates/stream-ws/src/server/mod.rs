@@ -1,12 +1,15 @@
 //! The hub's streams over WebSocket: the caller binds, and says when to stop.
 
 mod connection;
+#[cfg(any(test, feature = "test-util"))]
+mod echo;
 mod error;
 mod handshake;
 mod listen;
 mod metered;
 mod options;
 mod register;
+mod socket;
 mod tls;
 mod token;
 
@@ -20,11 +23,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracking_journal::Clock;
+use tracking_model::Timestamp;
 
-use crate::hub::Hub;
+use crate::hub::{Hub, Shortcut};
 use crate::protocol::{CloseReason, ErrorCode};
 use crate::wire::Wire;
 use connection::{Connection, End};
+#[cfg(any(test, feature = "test-util"))]
+pub use echo::echo;
 pub use error::{ServeError, TlsError};
 use handshake::{Admitted, handshake};
 use listen::accept;
@@ -33,6 +40,7 @@ pub(crate) use metered::Flood;
 use metered::Metered;
 pub use options::{Limits, ServerOptions};
 use register::{Place, Register};
+use socket::SharedSocket;
 pub use tls::TlsIdentity;
 pub use token::{Token, TokenError};
 
@@ -156,17 +164,23 @@ impl Server {
             }
         };
         let Some(tls) = &self.options.tls else {
-            return self.welcome(socket, (local, peer), place).await;
+            let socket = SharedSocket::new(socket);
+            let shortcut = socket.shortcut(Arc::clone(self.hub.clock()));
+            return self.welcome((socket, Some(shortcut)), (local, peer), place).await;
         };
         match self.in_time(tls.acceptor().accept(socket)).await {
-            Some(Ok(socket)) => self.welcome(socket, (local, peer), place).await,
+            Some(Ok(socket)) => self.welcome((socket, None), (local, peer), place).await,
             Some(Err(error)) => tracing::debug!(%error, %peer, "a TLS handshake failed"),
             None => tracing::debug!(%peer, "a TLS handshake took too long"),
         }
     }
 
-    async fn welcome<S>(&self, socket: S, (local, peer): (SocketAddr, SocketAddr), mut place: Place)
-    where
+    async fn welcome<S>(
+        &self,
+        (socket, shortcut): (S, Option<Arc<dyn Shortcut>>),
+        (local, peer): (SocketAddr, SocketAddr),
+        mut place: Place,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let limits = self.options.limits;
@@ -194,6 +208,7 @@ impl Server {
         };
         let wire = Wire::new(socket);
         let viewer = self.hub.viewer();
+        viewer.set_shortcut(shortcut);
         let admitted = place.settle(viewer.handle());
         if let Err(end) = admitted {
             return turn_away(wire, end, limits).await;
@@ -202,6 +217,12 @@ impl Server {
         let reason = Connection::new(wire, viewer, limits).run(query, token).await;
         metrics::counter!("ekstrack_ws_closed_total", "code" => reason.to_string()).increment(1);
     }
+}
+
+/// How long after its record an event is handed out.
+fn note_lag(clock: &dyn Clock, recorded_at: Timestamp) {
+    let lag = clock.now().since(recorded_at).to_duration();
+    metrics::histogram!("ekstrack_ws_lag_seconds").record(lag);
 }
 
 /// Waits a moment for a peer to read why it was refused, and to hang up.

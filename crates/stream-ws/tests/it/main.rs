@@ -2,10 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod client;
+mod conformance;
 mod faults;
 mod hostile;
 mod hub;
+mod metrics;
 mod outside;
 mod protocol;
+mod schema;
 mod server;
 mod support;

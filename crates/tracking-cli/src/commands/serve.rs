@@ -1,9 +1,12 @@
 //! `ekstrack serve`: shows the upgrades of a data directory to whoever connects.
 
+use std::path::Path;
+
 use serde_json::json;
 use tracking_facade::Archive;
 use tracking_facade::live::{
-    CancellationToken, HubOptions, ServeError, ServerOptions, TlsIdentity, Token, bind, serve as serve_hub,
+    CancellationToken, HubOptions, ServeError, ServerOptions, TlsIdentity, Token, TokenError, bind,
+    serve as serve_hub,
 };
 
 use crate::args::ServeArgs;
@@ -29,17 +32,26 @@ fn options(args: &ServeArgs) -> Result<ServerOptions, Failure> {
         .with_hosts(args.allow_host.iter().cloned())
         .with_origins(args.allow_origin.iter().cloned());
     if let Some(path) = &args.token_file {
-        let attempted = || format!("read a token from {}", path.display());
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Failure::of(Kind::Usage, attempted(), &error))?;
-        let token = text.parse::<Token>();
-        options = options.with_token(token.map_err(|error| Failure::of(Kind::Usage, attempted(), &error))?);
+        options = options.with_token(token(path)?);
     }
     if let Some((certificate, key)) = args.certificate.as_deref().zip(args.key.as_deref()) {
         let identity = TlsIdentity::from_pem_files(certificate, key);
         options = options.with_tls(identity.map_err(|error| Failure::of(Kind::Usage, "speak TLS", &error))?);
     }
     Ok(options)
+}
+
+/// The token in a file.
+pub(super) fn token(path: &Path) -> Result<Token, Failure> {
+    let failed = |error: &dyn std::error::Error| {
+        Failure::of(
+            Kind::Usage,
+            format!("read a token from {}", path.display()),
+            error,
+        )
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    text.parse().map_err(|error: TokenError| failed(&error))
 }
 
 async fn run(

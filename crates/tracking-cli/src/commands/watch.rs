@@ -4,23 +4,29 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracking_facade::live::{ClientOptions, Roots};
 use tracking_facade::s3::RemoteArchive;
 use tracking_facade::{Archive, StreamId, UpgradeId};
 
 use crate::args::WatchArgs;
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
-use crate::live::{Follow, Until};
+use crate::live::{Follow, RemoteFollow, Until};
 use crate::output::note;
 use crate::settings::Settings;
 
 use super::remote::tell_unreadable;
+use super::runtime::block_on;
+use super::serve::token;
 
 /// How often the bucket is looked at: writers close a segment within 5 s.
 const BETWEEN: Duration = Duration::from_secs(5);
 
 /// Returns the exit code: 0 once the upgrade has ended, 128 + n after signal n.
 pub(crate) fn watch(args: WatchArgs, settings: &Settings) -> Result<u8, Failure> {
+    if let Some(url) = &args.url {
+        return watch_url(url, &args, settings);
+    }
     let archive = settings
         .archive()
         .map_err(cannot(|| "watch an upgrade".to_owned()))?;
@@ -37,11 +43,7 @@ pub(crate) fn watch(args: WatchArgs, settings: &Settings) -> Result<u8, Failure>
         upgrade,
         output: settings.output,
         since: args.since,
-        until: if args.keep {
-            Until::Interrupted
-        } else {
-            Until::UpgradeEnds
-        },
+        until: until(args.keep),
     };
     // Artifacts are not followed: only who adds them knows of them at once.
     let (_, artifacts) = mpsc::unbounded_channel();
@@ -56,6 +58,40 @@ pub(crate) fn watch(args: WatchArgs, settings: &Settings) -> Result<u8, Failure>
         }
     });
     Ok(ended?.exit_code())
+}
+
+const fn until(keep: bool) -> Until {
+    if keep {
+        Until::Interrupted
+    } else {
+        Until::UpgradeEnds
+    }
+}
+
+fn watch_url(url: &str, args: &WatchArgs, settings: &Settings) -> Result<u8, Failure> {
+    if url.contains('?') && (args.upgrade.is_some() || args.since.is_some()) {
+        let cause = "the URL has a query of its own";
+        return Err(Failure::new(Kind::Usage, format!("watch {url}"), cause)
+            .hint("name the upgrade, and --since, outside of the URL"));
+    }
+    let mut options = ClientOptions::default();
+    if let Some(path) = &args.token_file {
+        options = options.with_token(token(path)?);
+    }
+    if let Some(path) = &args.ca_file {
+        let attempted = format!("read certificates from {}", path.display());
+        let roots = Roots::from_pem_file(path);
+        options = options.with_roots(roots.map_err(|error| Failure::of(Kind::Usage, attempted, &error))?);
+    }
+    let follow = RemoteFollow {
+        url: url.to_owned(),
+        upgrade: args.upgrade.clone(),
+        output: settings.output,
+        since: args.since,
+        until: until(args.keep),
+        options,
+    };
+    Ok(block_on(follow.run())??.exit_code())
 }
 
 /// Takes up what comes to the bucket, again and again. What does not work now may work the next time.

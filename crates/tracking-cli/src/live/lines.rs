@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use tracking_facade::{Artifact, ProgressEventMessage, Summary, UpgradeEvent, UpgradeId};
-use tracking_model::{RecordMeta, TaskChangeKind};
+use tracking_model::RecordMeta;
 
 use crate::exit::Failure;
 use crate::output::Output;
@@ -52,15 +52,17 @@ impl Lines {
     /// A line for whatever changed a state; mere progress is left out.
     pub(super) fn event(&self, meta: &RecordMeta, event: &UpgradeEvent) -> Result<(), Failure> {
         self.news.set(true);
-        if matches!(
-            event,
-            UpgradeEvent::Task(TaskChangeKind::Progress, _) | UpgradeEvent::TaskAdded(_)
-        ) {
+        match ProgressEventMessage::new(&self.upgrade, meta, event) {
+            Some(message) => self.message(&message),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, of an event as it goes over the wire.
+    pub(super) fn message(&self, event: &ProgressEventMessage) -> Result<(), Failure> {
+        if matches!(&*event.kind, "task.progress" | "task.added") {
             return Ok(());
         }
-        let Some(event) = ProgressEventMessage::new(&self.upgrade, meta, event) else {
-            return Ok(());
-        };
         let palette = self.output.palette();
         let subject = event.task_name.as_deref().unwrap_or("upgrade");
         let percent = event

@@ -12,3 +12,4 @@ mod run;
 mod search;
 mod serve;
 mod watch;
+mod watch_url;

@@ -4,3 +4,4 @@
 
 mod agent;
 mod archive;
+mod viewers;

@@ -9,6 +9,7 @@ mod blocking;
 mod counter;
 mod damage;
 mod faults;
+mod followers;
 mod history;
 mod journal;
 mod processes;
