@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use tracking_model::{FileHash, Timestamp};
 
+use crate::buffers::Buffers;
 use crate::client::{Connected, RequestLog, connect};
 use crate::error::{S3Cause, S3Failure};
 use crate::limits::{Concurrency, Memory};
@@ -35,6 +36,7 @@ pub(crate) struct Bucket {
     pub(crate) settings: Settings,
     pub(crate) concurrency: Arc<Concurrency>,
     pub(crate) memory: Memory,
+    pub(crate) buffers: Buffers,
     pub(crate) log: Arc<RequestLog>,
     connected: OnceCell<Connected>,
     /// Whether the server honours `If-None-Match: *` on a put, and on the completion of a multipart upload.
@@ -70,6 +72,7 @@ impl Bucket {
         Self {
             concurrency: Concurrency::new(limits.min_concurrency, limits.max_concurrency),
             memory: Memory::new(limits.memory_bytes),
+            buffers: Buffers::default(),
             log: Arc::default(),
             connected: OnceCell::new(),
             honours_put: OnceCell::new(),

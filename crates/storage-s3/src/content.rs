@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 use tracking_model::FileHash;
 
+use crate::buffers::Buffers;
 use crate::limits::Share;
 use crate::store::S3Store;
 use crate::upload::UploadOptions;
@@ -39,7 +40,7 @@ pub(crate) struct Prepared {
 
 impl Content {
     /// Bytes `offset..offset + length`; blocks.
-    pub(crate) fn read(&self, offset: u64, length: u64) -> io::Result<Bytes> {
+    pub(crate) fn read(&self, offset: u64, length: u64, buffers: &Buffers) -> io::Result<Bytes> {
         let too_large = |_| io::Error::from(io::ErrorKind::OutOfMemory);
         let length = usize::try_from(length).map_err(too_large)?;
         match self {
@@ -51,9 +52,9 @@ impl Content {
                 Ok(bytes.slice(offset..offset + length))
             }
             Self::File { file, start } => {
-                let mut bytes = vec![0; length];
-                file.read_exact_at(&mut bytes, start + offset)?;
-                Ok(bytes.into())
+                let mut buffer = buffers.take(length);
+                file.read_exact_at(buffer.of_length(length), start + offset)?;
+                Ok(buffer.into_bytes())
             }
         }
     }
@@ -130,7 +131,8 @@ impl S3Store {
             return Ok((content, share));
         }
         let share = self.bucket().memory.share(size).await;
-        let bytes = blocking(move || content.read(0, size)).await;
+        let buffers = self.bucket().buffers.clone();
+        let bytes = blocking(move || content.read(0, size, &buffers)).await;
         let bytes = bytes.map_err(|error| body_error(key, error))?;
         Ok((Content::Memory(bytes), Some(share)))
     }
@@ -138,7 +140,8 @@ impl S3Store {
     async fn prepare_file(&self, key: &ArtifactKey, file: File, limit: u64) -> Result<Found, StoreError> {
         // Most files are small: looking, reading and hashing them is one trip to a thread that may block.
         let share = self.bucket().memory.share(HASH_INLINE_BYTES as u64).await;
-        let looked = blocking(move || look(file)).await;
+        let buffers = self.bucket().buffers.clone();
+        let looked = blocking(move || look(file, &buffers)).await;
         match looked.map_err(|error| body_error(key, error))? {
             Looked::Small(bytes, hash) => {
                 let size = bytes.len() as u64;
@@ -224,7 +227,7 @@ enum Looked {
     NoFile(File),
 }
 
-fn look(mut file: File) -> io::Result<Looked> {
+fn look(mut file: File, buffers: &Buffers) -> io::Result<Looked> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Ok(Looked::NoFile(file));
@@ -238,7 +241,7 @@ fn look(mut file: File) -> io::Result<Looked> {
     if size > HASH_INLINE_BYTES as u64 {
         return Ok(Looked::Large(content, size));
     }
-    let bytes = content.read(0, size)?;
+    let bytes = content.read(0, size, buffers)?;
     let hash = crate::bucket::sha256(&bytes);
     Ok(Looked::Small(bytes, hash))
 }

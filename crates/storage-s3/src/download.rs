@@ -215,7 +215,7 @@ impl Download<'_> {
             Err(failure) => return Err(self.broken(failure)),
         };
         self.check_size(fetched.head.size)?;
-        let bytes = bytes::Bytes::from(fetched.bytes);
+        let bytes = fetched.bytes.into_bytes();
         let found = content::hash(&bytes).await;
         if found != hash {
             return Err(self.wrong(found, hash));
@@ -294,11 +294,12 @@ impl Download<'_> {
 
     /// The first request, which tells how much there is; `None` if everything is here.
     async fn first(&self, part: &mut PartFile) -> Result<Option<(Fetched, Share)>, StoreError> {
-        let length = self
-            .options
-            .size
-            .unwrap_or(FIRST_LOOK_BYTES)
-            .clamp(1, self.bucket.settings.limits.part_bytes);
+        // A large object's other ranges must wait until this one has told which object it is.
+        let part_bytes = self.bucket.settings.limits.part_bytes;
+        let length = match self.options.size {
+            Some(size) if size <= part_bytes => size.max(1),
+            _ => FIRST_LOOK_BYTES.min(part_bytes),
+        };
         loop {
             if part.length > 0 && self.options.size == Some(part.length) {
                 return Ok(None);
@@ -352,7 +353,7 @@ impl Download<'_> {
         reporter: &Reporter,
     ) -> Result<(), StoreError> {
         let length = fetched.bytes.len() as u64;
-        part.append(fetched.bytes)
+        part.append(fetched.bytes.into_bytes())
             .await
             .map_err(|error| self.file_error(error))?;
         drop(share);

@@ -1,6 +1,7 @@
 //! Reading an object, or a range of it, through connections that break.
 
 use crate::bucket::{Bucket, Head, timestamp, unsigned};
+use crate::buffers::Buffer;
 use crate::error::{S3Cause, S3Failure};
 use crate::metadata::ObjectMetadata;
 
@@ -16,7 +17,7 @@ pub(crate) enum Span {
 /// Bytes that were read.
 #[derive(Debug, Default)]
 pub(crate) struct Fetched {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Buffer,
     pub(crate) head: Head,
 }
 
@@ -29,7 +30,14 @@ impl Bucket {
         span: Span,
         etag: Option<&str>,
     ) -> Result<Fetched, S3Failure> {
-        let mut fetched = Fetched::default();
+        let likely = match span {
+            Span::Whole => 0,
+            Span::Part { from, to } => usize::try_from(to.saturating_sub(from)).unwrap_or(0),
+        };
+        let mut fetched = Fetched {
+            bytes: self.buffers.take_empty(likely),
+            head: Head::default(),
+        };
         let mut etag = etag.map(str::to_owned);
         let mut attempt = 1;
         loop {
@@ -117,8 +125,9 @@ impl Bucket {
         };
         let wanted = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
         // What a server claims is no reason to take memory that may never be filled.
-        fetched.bytes.reserve_exact(wanted.min(16 * 1024 * 1024));
-        self.read_body(answer.body, wanted, &mut fetched.bytes).await
+        let bytes = fetched.bytes.bytes_mut();
+        bytes.reserve_exact(wanted.min(16 * 1024 * 1024));
+        self.read_body(answer.body, wanted, bytes).await
     }
 
     async fn read_body(

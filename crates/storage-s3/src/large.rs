@@ -180,9 +180,9 @@ impl LargeUpload<'_> {
             }
             let length = self.part_bytes.min(self.item.size - offset);
             let share = self.bucket.memory.share(length).await;
-            let content = self.content.clone();
+            let (content, buffers) = (self.content.clone(), self.bucket.buffers.clone());
             let read = blocking(move || {
-                let bytes = content.read(offset, length)?;
+                let bytes = content.read(offset, length, &buffers)?;
                 hasher.update(&bytes);
                 Ok((bytes, hasher))
             });

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bucket;
+mod buffers;
 mod builder;
 mod catalogue;
 mod client;

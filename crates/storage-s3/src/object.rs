@@ -249,7 +249,7 @@ impl S3Objects {
         let fetched = self.bucket.fetch(&full, span, None).await;
         let fetched = fetched.map_err(|failure| failure.into_store_error("get", key))?;
         Ok(ReadObject {
-            bytes: fetched.bytes,
+            bytes: fetched.bytes.into_vec(),
             size: fetched.head.size,
             etag: fetched.head.etag,
             metadata: fetched.head.metadata,

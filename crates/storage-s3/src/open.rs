@@ -30,7 +30,7 @@ impl S3Store {
             outcome => outcome,
         };
         let first = first.map_err(broken)?;
-        let (head, bytes) = (first.head, first.bytes);
+        let (head, bytes) = (first.head, first.bytes.into_vec());
         let meta = ObjectMeta {
             key: key.clone(),
             size: head.size,
@@ -80,7 +80,7 @@ async fn feed(sender: ChunkSender, first: Vec<u8>, mut ranges: Ranges, expected:
         }
         match ranges.next().await {
             Some(Ok((fetched, share))) => {
-                bytes = fetched.bytes;
+                bytes = fetched.bytes.into_vec();
                 drop(share);
             }
             Some(Err(failure)) => {

@@ -98,14 +98,20 @@ impl PartFile {
         .await
     }
 
-    pub(crate) async fn append(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+    /// Writes and hashes at the same time.
+    pub(crate) async fn append(&mut self, bytes: Bytes) -> io::Result<()> {
         let length = bytes.len() as u64;
-        self.with(move |file, hasher| {
-            file.write_all(&bytes)?;
-            hasher.update(&bytes);
-            Ok(())
-        })
-        .await?;
+        let (mut file, mut hasher) = self.inner.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let to_hash = bytes.clone();
+        let ((written, file), hasher) = tokio::join!(
+            blocking(move || (file.write_all(&bytes), file)),
+            blocking(move || {
+                hasher.update(&to_hash);
+                hasher
+            }),
+        );
+        self.inner = Some((file, hasher));
+        written?;
         self.length += length;
         Ok(())
     }

@@ -31,5 +31,6 @@ pub(crate) fn run(action: &str, endpoint: &str, dir: &Path, prefix: &str, thread
     Spent {
         seconds: spent["seconds"].as_f64().unwrap(),
         cpu: spent["cpu"].as_f64().unwrap(),
+        server_cpu: 0.0,
     }
 }

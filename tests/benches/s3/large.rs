@@ -1,49 +1,111 @@
 //! One file of 512 MiB.
 
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use storage_s3::{ProgressCallback, UploadOptions};
+
 use super::boto3;
 use super::server::Server;
-use super::work::{download, make_files, median, print, upload};
+use super::work::{Spent, download, make_files, median, print, upload};
 
 const BYTES: usize = 512 * 1024 * 1024;
 const ROUNDS: usize = 5;
 
+/// One direction in one round, each client in turn.
+struct Round {
+    ours: Spent,
+    boto: Spent,
+    /// Of our time, seconds that passed once all bytes were across.
+    completion: f64,
+}
+
 pub(crate) fn large() {
     let server = Server::start();
+    let (mut up, mut down) = (Vec::new(), Vec::new());
     let source = tempfile::tempdir().unwrap();
-    make_files(source.path(), 1, BYTES);
-    let (mut up, mut down, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let hashes = make_files(source.path(), 1, BYTES);
     for round in 0..ROUNDS {
         let endpoint = server.endpoint();
-        let (uploaded, sent) = upload(&endpoint, source.path(), &format!("large-{round}"));
-        let boto_sent = boto3::run("upload", &endpoint, source.path(), &format!("boto-{round}/c/"), 1);
-        let (target, boto_target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let got = download(&endpoint, target.path(), &uploaded);
-        let boto_got = boto3::run(
-            "download",
-            &endpoint,
-            boto_target.path(),
-            &format!("boto-{round}/c/"),
-            1,
-        );
-        up.push(boto_sent.seconds / sent.seconds);
-        down.push(boto_got.seconds / got.seconds);
-        ours.push([sent.seconds, got.seconds]);
-        theirs.push([boto_sent.seconds, boto_got.seconds]);
-    }
-    for (direction, ratios, which, target) in [("up", up, 0, ">= 1.5"), ("down", down, 1, ">= 1.3")] {
-        let rate = |all: &[[f64; 2]]| {
-            median(
-                all.iter()
-                    .map(|seconds| BYTES as f64 / 1e6 / seconds[which])
-                    .collect(),
-            )
+        let boto_keys = format!("boto-{round}/c/");
+        let across = Arc::new(Mutex::new(None));
+        let options = UploadOptions::default().with_progress(noting(&across));
+        let (mut uploaded, mut completion) = (Vec::new(), 0.0);
+        let ours = server.watch(|| {
+            let session = format!("large-{round}");
+            let (all, spent) = upload(&endpoint, source.path(), &session, &hashes, &options);
+            completion = across.lock().unwrap().unwrap().elapsed().as_secs_f64();
+            uploaded = all;
+            spent
+        });
+        let boto = |action, dir: &std::path::Path| {
+            server.watch(|| boto3::run(action, &endpoint, dir, &boto_keys, 1))
         };
-        let details = format!("{:.0} MB/s, boto3 {:.0} MB/s", rate(&ours), rate(&theirs));
-        print(
-            &format!("512 MiB {direction}, times boto3"),
-            &ratios,
-            target,
-            &details,
-        );
+        up.push(Round {
+            ours,
+            boto: boto("upload", source.path()),
+            completion,
+        });
+        let (target, boto_target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        down.push(Round {
+            ours: server.watch(|| download(&endpoint, target.path(), &uploaded)),
+            boto: boto("download", boto_target.path()),
+            completion: 0.0,
+        });
     }
+    report("up", &up, ">= 1.5");
+    report("down", &down, ">= 1.3");
+}
+
+/// Notes when the last byte is across.
+fn noting(across: &Arc<Mutex<Option<Instant>>>) -> ProgressCallback {
+    let across = Arc::clone(across);
+    ProgressCallback::new(move |progress| {
+        if progress.done == progress.total {
+            *across.lock().unwrap() = Some(Instant::now());
+        }
+    })
+}
+
+fn report(direction: &str, rounds: &[Round], target: &str) {
+    let of = |value: fn(&Round) -> f64| -> Vec<f64> { rounds.iter().map(value).collect() };
+    let rate = |seconds| BYTES as f64 / 1e6 / median(seconds);
+    let details = format!(
+        "{:.0} MB/s, boto3 {:.0} MB/s",
+        rate(of(|round| round.ours.seconds)),
+        rate(of(|round| round.boto.seconds))
+    );
+    let ratios = of(|round| round.boto.seconds / round.ours.seconds);
+    print(
+        &format!("512 MiB {direction}, times boto3"),
+        &ratios,
+        target,
+        &details,
+    );
+    println!(
+        "  CPU seconds: ours {:.2}, boto3's {:.2}; the server's {:.2} for us, {:.2} for boto3",
+        median(of(|round| round.ours.cpu)),
+        median(of(|round| round.boto.cpu)),
+        median(of(|round| round.ours.server_cpu)),
+        median(of(|round| round.boto.server_cpu)),
+    );
+    // What the server does for one file alone, and the rest of its work with both cores to itself.
+    let least =
+        |round: &Round| round.completion + (round.ours.server_cpu - round.completion).max(0.0) / cores();
+    println!(
+        "  the server alone needs {:.2} s of our {:.2} s ({:.2} s to complete the upload): a client that cost nothing would be {:.2} times as fast as boto3",
+        median(rounds.iter().map(least).collect()),
+        median(of(|round| round.ours.seconds)),
+        median(of(|round| round.completion)),
+        median(
+            rounds
+                .iter()
+                .map(|round| round.boto.seconds / least(round))
+                .collect()
+        ),
+    );
+}
+
+fn cores() -> f64 {
+    std::thread::available_parallelism().unwrap().get() as f64
 }

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use storage_s3::UploadOptions;
+
 use super::server::Server;
-use super::work::{make_files, upload as upload_files};
+use super::work::{Hashes, make_files, upload as upload_files};
 
 /// Parts are as large, and as many at once, for any file up to 80 GB, so what holds for this one holds for 10 GiB:
 /// beside them only a list grows, by some 150 bytes a part.
@@ -33,7 +35,7 @@ pub(crate) fn memory() {
 
 /// Uploads and tells the peak in bytes.
 pub(crate) fn upload(endpoint: &str, dir: &Path) {
-    upload_files(endpoint, dir, "memory");
+    upload_files(endpoint, dir, "memory", &Hashes::new(), &UploadOptions::default());
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
         .lines()

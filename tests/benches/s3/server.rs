@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use storage_s3::test_servers::{BUCKET, FsServer};
 use tempfile::TempDir;
 
+use super::work::Spent;
+
 /// A server that runs, with its directory.
 pub(crate) struct Server {
     child: Child,
@@ -38,6 +40,30 @@ impl Server {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// What a client's work took, with what it took the server.
+    pub(crate) fn watch(&self, work: impl FnOnce() -> Spent) -> Spent {
+        let before = self.cpu();
+        let spent = work();
+        Spent {
+            server_cpu: self.cpu() - before,
+            ..spent
+        }
+    }
+
+    /// Its processor time so far, in seconds.
+    fn cpu(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // After the name, which may contain anything, the third to last of these are the times of user and system.
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        let ticks: f64 = rest
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<f64>().unwrap())
+            .sum();
+        ticks / rustix::param::clock_ticks_per_second() as f64
     }
 }
 

@@ -1,5 +1,6 @@
 //! The same work with our store, and how it is measured.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +10,7 @@ use futures_util::StreamExt;
 use rustix::time::{ClockId, clock_gettime};
 use storage_s3::test_servers::builder;
 use storage_s3::{DownloadOptions, ObjectKey, S3Store, UploadOptions, Uploaded};
+use tracking_model::FileHash;
 
 /// What some work took.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +18,12 @@ pub(crate) struct Spent {
     pub(crate) seconds: f64,
     /// Processor time of the client alone.
     pub(crate) cpu: f64,
+    /// Processor time of the server.
+    pub(crate) server_cpu: f64,
 }
+
+/// SHA-256 by file name, as the records of artifacts have it.
+pub(crate) type Hashes = HashMap<String, FileHash>;
 
 /// Files of a directory, in order.
 pub(crate) fn files(dir: &Path) -> Vec<String> {
@@ -28,8 +35,9 @@ pub(crate) fn files(dir: &Path) -> Vec<String> {
     names
 }
 
-pub(crate) fn make_files(dir: &Path, count: usize, bytes: usize) {
+pub(crate) fn make_files(dir: &Path, count: usize, bytes: usize) -> Hashes {
     let mut state = 1_u32;
+    let mut hashes = Hashes::new();
     for number in 0..count {
         let mut content = Vec::with_capacity(bytes + 4);
         while content.len() < bytes {
@@ -39,8 +47,11 @@ pub(crate) fn make_files(dir: &Path, count: usize, bytes: usize) {
             content.extend_from_slice(&state.to_le_bytes());
         }
         content.truncate(bytes);
-        std::fs::write(dir.join(format!("{number:04}.bin")), content).unwrap();
+        let name = format!("{number:04}.bin");
+        std::fs::write(dir.join(&name), &content).unwrap();
+        hashes.insert(name, storage_s3::hash_of(&content));
     }
+    hashes
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
@@ -71,12 +82,19 @@ async fn measured<T>(work: impl Future<Output = T>) -> (T, Spent) {
     let spent = Spent {
         seconds: begin.elapsed().as_secs_f64(),
         cpu: cpu() - before,
+        server_cpu: 0.0,
     };
     (done, spent)
 }
 
 /// Uploads all files of `dir` to the session `session`; the store decides how many go at once.
-pub(crate) fn upload(endpoint: &str, dir: &Path, session: &str) -> (Vec<Uploaded>, Spent) {
+pub(crate) fn upload(
+    endpoint: &str,
+    dir: &Path,
+    session: &str,
+    hashes: &Hashes,
+    options: &UploadOptions,
+) -> (Vec<Uploaded>, Spent) {
     let runtime = runtime();
     runtime.block_on(async {
         let store = connected(endpoint).await;
@@ -84,12 +102,11 @@ pub(crate) fn upload(endpoint: &str, dir: &Path, session: &str) -> (Vec<Uploaded
         let work = futures_util::stream::iter(names).map(|name| {
             let (store, path) = (store.clone(), dir.join(&name));
             let key = format!("{session}/c/{name}").parse().unwrap();
+            let mut options = options.clone();
+            options.hash = hashes.get(&name).copied();
             async move {
                 let file = std::fs::File::open(path).unwrap();
-                store
-                    .upload(&key, PutBody::File(file), &UploadOptions::default())
-                    .await
-                    .unwrap()
+                store.upload(&key, PutBody::File(file), &options).await.unwrap()
             }
         });
         measured(work.buffer_unordered(128).collect()).await
