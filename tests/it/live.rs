@@ -74,7 +74,11 @@ fn viewers_and_the_queue_get_every_event_of_an_upgrade_whose_agent_is_killed() {
     let mut visits = 0;
     for viewer in viewers {
         let output = viewer.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let got: Value = serde_json::from_slice(&output.stdout).unwrap();
         let seqs: Vec<u64> = serde_json::from_value(got["seqs"].clone()).unwrap();
         assert_eq!(seqs, told, "each event once, in order");
@@ -108,18 +112,30 @@ fn viewer(url: &str, seed: usize) -> Child {
 /// The records of the upgrade's journal.
 fn journal(data: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(data.join("progress/upgrade_up.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// The sequences of what a watcher on the machine is told.
 fn told_locally(home: &Path, data: &Path) -> Vec<u64> {
     let output = Command::new(ekstrack())
-        .args(["--json", "--data-dir", data.to_str().unwrap(), "watch", "up", "--since", "0"])
+        .args([
+            "--json",
+            "--data-dir",
+            data.to_str().unwrap(),
+            "watch",
+            "up",
+            "--since",
+            "0",
+        ])
         .current_dir(home)
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let messages = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let messages = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
     messages
         .filter(|message| message["type"] == "progress_event")
         .map(|message| message["data"]["seq"].as_u64().unwrap())
@@ -128,7 +144,10 @@ fn told_locally(home: &Path, data: &Path) -> Vec<u64> {
 
 /// The ids of the records that are to be announced, with their kinds.
 fn announced(journal: &[Value]) -> BTreeMap<String, String> {
-    let sink = EventBridgeBuilder::new("ops").region("us-east-1").build().unwrap();
+    let sink = EventBridgeBuilder::new("ops")
+        .region("us-east-1")
+        .build()
+        .unwrap();
     let kinds: Vec<&str> = sink.event_types().collect();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     journal
@@ -199,12 +218,21 @@ struct Serving {
 impl Serving {
     fn start(data: &Path) -> Self {
         let mut process = Command::new(ekstrack())
-            .args(["--json", "--data-dir", data.to_str().unwrap(), "serve", "--listen", "127.0.0.1:0"])
+            .args([
+                "--json",
+                "--data-dir",
+                data.to_str().unwrap(),
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+            ])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let said: Value = serde_json::from_str(&line).unwrap();
         let url = said["listening"][0].as_str().unwrap().to_owned();
         Self { process, url }
@@ -284,14 +312,31 @@ struct Notified {
 impl Notified {
     fn new() -> Self {
         let server = MotoServer::start();
-        let address = server.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
-        let events = |action: &str, body: &Value| call(address, "events", &format!("AWSEvents.{action}"), body);
+        let address = server
+            .endpoint()
+            .strip_prefix("http://")
+            .unwrap()
+            .parse()
+            .unwrap();
+        let events =
+            |action: &str, body: &Value| call(address, "events", &format!("AWSEvents.{action}"), body);
         events("CreateEventBus", &json!({ "Name": "ops" }));
-        let made = call(address, "sqs", "AmazonSQS.CreateQueue", &json!({ "QueueName": "all" }));
+        let made = call(
+            address,
+            "sqs",
+            "AmazonSQS.CreateQueue",
+            &json!({ "QueueName": "all" }),
+        );
         let pattern = json!({ "source": ["eks-upgrade-agent"] }).to_string();
-        events("PutRule", &json!({ "Name": "rule", "EventBusName": "ops", "EventPattern": pattern }));
+        events(
+            "PutRule",
+            &json!({ "Name": "rule", "EventBusName": "ops", "EventPattern": pattern }),
+        );
         let target = json!({ "Id": "queue", "Arn": "arn:aws:sqs:us-east-1:123456789012:all" });
-        events("PutTargets", &json!({ "Rule": "rule", "EventBusName": "ops", "Targets": [target] }));
+        events(
+            "PutTargets",
+            &json!({ "Rule": "rule", "EventBusName": "ops", "Targets": [target] }),
+        );
         Self {
             address,
             queue: made["QueueUrl"].as_str().unwrap().to_owned(),

@@ -358,7 +358,10 @@ fn an_artifact_that_is_added_again_at_once_has_the_place_of_its_new_time() {
         texts: Texts(BTreeMap::new()),
         sessions: BTreeMap::new(),
     };
-    for created_at in ["1969-12-31T23:59:59.999995+00:00", "2023-11-14T22:13:20.000001+00:00"] {
+    for created_at in [
+        "1969-12-31T23:59:59.999995+00:00",
+        "2023-11-14T22:13:20.000001+00:00",
+    ] {
         let artifact = json!({
             "artifact_id": "a", "session_id": "s1", "collection_id": "c", "upgrade_id": "u1", "name": "n",
             "artifact_type": "log_file", "status": "created", "created_at": created_at
