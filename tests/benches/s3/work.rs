@@ -135,7 +135,7 @@ pub(crate) fn download(endpoint: &str, dir: &Path, uploaded: &[Uploaded]) -> Spe
 
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
 /// One line of results: the median of the ratios, their range, and what it is to be.

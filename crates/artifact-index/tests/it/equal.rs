@@ -355,7 +355,7 @@ fn an_artifact_that_is_added_again_at_once_has_the_place_of_its_new_time() {
     let (memory, (_dir, sqlite)) = (MemoryIndex::new(), index());
     let mut feeder = Feeder {
         indexes: [&memory, &sqlite],
-        texts: Texts(HashMap::new()),
+        texts: Texts(std::collections::HashMap::new()),
         sessions: BTreeMap::new(),
     };
     for created_at in [
