@@ -48,7 +48,7 @@ pub enum TrackingError {
     /// A bus of EventBridge cannot be sent to, until somebody puts right what the cause says.
     #[cfg(feature = "eventbridge")]
     #[error(transparent)]
-    EventBridge(#[from] notify_eventbridge::EventBridgeError),
+    EventBridge(Box<notify_eventbridge::EventBridgeError>),
     /// The settings of EventBridge are wrong; nothing was sent.
     #[cfg(feature = "eventbridge")]
     #[error(transparent)]
@@ -102,6 +102,13 @@ impl TrackingError {
             Self::Late { .. } | Self::Runtime(_) => ErrorKind::Unavailable,
             Self::Output(_) => ErrorKind::Failed,
         }
+    }
+}
+
+#[cfg(feature = "eventbridge")]
+impl From<notify_eventbridge::EventBridgeError> for TrackingError {
+    fn from(error: notify_eventbridge::EventBridgeError) -> Self {
+        Self::EventBridge(Box::new(error))
     }
 }
 

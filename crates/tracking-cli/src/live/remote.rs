@@ -48,10 +48,9 @@ struct Watch {
     until: Until,
     /// Whether anything was ever heard.
     began: bool,
-    /// Whether what came before is asked for, so that the end may be told of before it comes.
+    /// Whether what happened before is asked for, so that a summary tells of an end whose event is still to come.
     resumes: bool,
     stale: bool,
-    summary: Option<Summary>,
     told: Option<ErrorCode>,
     /// When nothing more is to be expected.
     over: Option<(Status, Instant)>,
@@ -78,7 +77,6 @@ impl RemoteFollow {
             began: false,
             resumes: self.since.is_some(),
             stale: false,
-            summary: None,
             told: None,
             over: None,
         };
@@ -188,33 +186,22 @@ impl Watch {
                     .summary(&summary.data.summary, summary.data.agent.as_deref(), !self.began)?;
                 self.began = true;
                 self.settle(summary.data.summary.status, !self.resumes);
-                self.summary = Some(summary.data.summary.clone());
             }
             ServerMessage::Progress(event) => {
                 self.view.event(&event.data)?;
                 if event.data.task_id.is_none() {
-                    let last = self
-                        .summary
-                        .as_ref()
-                        .is_none_or(|summary| summary.status == event.data.status);
-                    let live = client
-                        .position(&event.stream)
-                        .is_some_and(|at| at == event.position);
                     let is_final = matches!(event.data.status, Status::Completed | Status::Cancelled);
-                    self.settle(event.data.status, is_final || (!self.resumes && live));
-                    self.resumes &= !(last && is_final);
+                    self.settle(event.data.status, is_final || !self.resumes);
                 } else if let Some((status, _)) = self.over {
                     self.settle(status, false);
                 }
             }
-            ServerMessage::Reset(reset) if reset.reason != ResetReason::Overflow || !self.resumes => {
-                note(
-                    "note",
-                    &format!(
-                        "some events were left out ({:?}): what follows begins anew",
-                        reset.reason
-                    ),
-                );
+            ServerMessage::Reset(reset) => {
+                let why = match reset.reason {
+                    ResetReason::Overflow => "they came faster than they were taken",
+                    _ => "the journal is not the one that was watched before",
+                };
+                note("note", &format!("events are left out here: {why}"));
             }
             ServerMessage::Error(error) => {
                 self.told = Some(error.code);
@@ -245,6 +232,7 @@ impl Watch {
             return Err(failure(follow, self.told, error));
         }
         self.over = None;
+        self.resumes = true;
         let why = chain(error).join(": ");
         if !std::mem::replace(&mut self.stale, true) {
             let text = format!("what is shown is stale from now on: {why}; trying again in {retry_in:.1?}");

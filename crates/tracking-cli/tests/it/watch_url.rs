@@ -96,10 +96,11 @@ fn a_server_that_goes_and_comes_back_costs_no_event() {
     stderr.read_line(&mut told).unwrap();
     assert!(told.contains("stale from now on"), "{told}");
     ekstrack.ok(&["upgrade", "phase", "prod", "Two"]);
+    ekstrack.ok(&["upgrade", "complete", "prod"]);
     let server = Server::start(&ekstrack, &listen, &[]);
     let summary: Value = serde_json::from_str(&watcher.next()).unwrap();
     assert_eq!(summary["type"], "progress_summary");
-    ekstrack.ok(&["upgrade", "complete", "prod"]);
+    assert_eq!(summary["data"]["status"], "COMPLETED");
     let (rest, code) = watcher.rest();
     assert_eq!(event_types(&rest), ["upgrade.phase_changed", "upgrade.completed"]);
     assert_eq!(code, Some(0));
