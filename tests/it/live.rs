@@ -28,7 +28,7 @@ async def main(url, seed):
     while True:
         visits += 1
         place = f"{url}/?upgrade=up" + (f"&epoch={epoch}&since={seqs[-1] if seqs else 0}" if epoch else "")
-        async with websockets.connect(place) as socket:
+        async with websockets.connect(place, max_queue=None) as socket:
             left = choice.randrange(1, 12)
             async for text in socket:
                 message = json.loads(text)
@@ -44,6 +44,8 @@ async def main(url, seed):
                         return
                     left -= 1
                     if left == 0:
+                        if visits % 2:
+                            socket.transport.abort()
                         break
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2])))
@@ -162,6 +164,8 @@ struct Agent {
     process: Child,
     input: ChildStdin,
     said: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    /// Whether it has completed a task and waits.
+    waits: bool,
 }
 
 impl Agent {
@@ -179,17 +183,17 @@ impl Agent {
             input: process.stdin.take().unwrap(),
             said: BufReader::new(process.stdout.take().unwrap()).lines(),
             process,
+            waits: false,
         }
     }
 
     /// Lets it go on until it has completed this task, after which it waits.
     fn completes_until(&mut self, task: usize) {
         let last = format!("task task-{task}");
-        loop {
-            let line = self.said.next().expect("it says what it does").unwrap();
-            if line == last {
-                return;
-            }
+        if std::mem::replace(&mut self.waits, true) {
+            self.go_on();
+        }
+        while self.said.next().expect("it says what it does").unwrap() != last {
             self.go_on();
         }
     }
