@@ -24,6 +24,7 @@ fn two_machines_share_a_bucket_of_moto() {
     share("moto", &server.endpoint());
 }
 
+#[expect(clippy::print_stdout, reason = "a scenario prints its numbers")]
 fn share(server: &str, endpoint: &str) {
     let (agents, team) = (Machine::new(endpoint), Machine::new(endpoint));
     agents.ok(&["upgrade", "start", "up", "--plan", "p", "--cluster", "cluster-a"]);

@@ -296,11 +296,12 @@ fn copy(mut from: TcpStream, mut to: TcpStream, may: &dyn Fn() -> bool) {
         let read = from.read(&mut buffer).unwrap_or(0);
         let passed = read > 0 && may() && to.write_all(buffer.get(..read).unwrap()).is_ok();
         if !passed {
-            // Either end may be gone already.
-            let _ = (
-                from.shutdown(std::net::Shutdown::Both),
-                to.shutdown(std::net::Shutdown::Both),
-            );
+            for end in [&from, &to] {
+                match end.shutdown(std::net::Shutdown::Both) {
+                    // It may be gone already.
+                    Ok(()) | Err(_) => {}
+                }
+            }
             return;
         }
     }

@@ -106,7 +106,7 @@ impl SharedBucket {
     /// Puts artifacts into the bucket, and notes where they are. What is there already is not sent again.
     ///
     /// # Errors
-    /// [`ArtifactError::UnknownArtifact`] before anything is sent; [`TrackingError::Artifacts`] if the bucket cannot be used
+    /// [`UnknownArtifact`](artifact_core::ArtifactError::UnknownArtifact) before anything is sent; [`TrackingError::Artifacts`] if the bucket cannot be used
     /// at all. What could not be sent is in the report.
     ///
     /// # Cancellation
