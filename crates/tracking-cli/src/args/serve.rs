@@ -1,5 +1,6 @@
 //! Arguments of `serve`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,11 +14,16 @@ needs a token and TLS. docs/websocket.md has the protocol and examples of viewer
 Examples:
   ekstrack serve
   ekstrack serve --listen localhost:9000
+  ekstrack serve --metrics-listen 127.0.0.1:9765
   ekstrack serve --listen 0.0.0.0:8765 --token-file token --certificate cert.pem --key key.pem --allow-host ops.example.com")]
 pub(crate) struct ServeArgs {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = tracking_facade::live::DEFAULT_ADDRESS)]
     pub(crate) listen: String,
+
+    /// Where to offer metrics for Prometheus, at /metrics: an address of this machine, such as 127.0.0.1:9765
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
 
     /// File with the token that viewers must show, of at least 256 bits
     #[arg(long, value_name = "FILE")]

@@ -1,8 +1,11 @@
 //! `ekstrack serve`: shows the upgrades of a data directory to whoever connects.
 
+mod metrics;
+
 use std::path::Path;
 
 use serde_json::json;
+use tokio::task::JoinSet;
 use tracking_facade::Archive;
 use tracking_facade::live::{
     CancellationToken, HubOptions, ServeError, ServerOptions, TlsIdentity, Token, TokenError, bind,
@@ -16,6 +19,7 @@ use crate::failure::cannot;
 use crate::output::Output;
 use crate::process::Signals;
 use crate::settings::Settings;
+use metrics::Metrics;
 
 /// Serves until a signal comes.
 pub(crate) fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), Failure> {
@@ -81,9 +85,23 @@ async fn run(
         options.check(address).map_err(failed)?;
         urls.push(format!("{scheme}://{address}"));
     }
-    output.result(&json!({ "listening": urls }), |_| {
-        urls.iter().map(|url| format!("serving on {url}\n")).collect()
+    let metrics = match args.metrics_listen {
+        Some(address) => Some(Metrics::listen(address).await?),
+        None => None,
+    };
+    let metrics_url = metrics.as_ref().map(Metrics::url).transpose();
+    let metrics_url = metrics_url.map_err(|error| failed(ServeError::Listener(error)))?;
+    output.result(&json!({ "listening": urls, "metrics": metrics_url }), |_| {
+        let metrics = metrics_url.iter().map(|url| format!("metrics on {url}\n"));
+        urls.iter()
+            .map(|url| format!("serving on {url}\n"))
+            .chain(metrics)
+            .collect()
     })?;
+    let mut offering = JoinSet::new();
+    if let Some(metrics) = metrics {
+        offering.spawn(metrics.serve());
+    }
     let (hub, shutdown) = (archive.hub(HubOptions::default()), CancellationToken::new());
     let serving = serve_hub(listeners, hub.clone(), options, shutdown.clone());
     tokio::pin!(serving);

@@ -47,6 +47,51 @@ fn whoever_connects_sees_how_the_upgrade_stands() {
 }
 
 #[test]
+fn metrics_are_told_to_who_asks_on_this_machine() {
+    let ekstrack = Ekstrack::started();
+    let args = [
+        "--json",
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        "127.0.0.1:0",
+    ];
+    let mut server = ekstrack.command(&args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(server.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let document: Value = serde_json::from_str(&line).unwrap();
+    let listening = document["listening"][0]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("ws://");
+    let url = document["metrics"].as_str().unwrap();
+    let address = url
+        .strip_prefix("http://")
+        .unwrap()
+        .strip_suffix("/metrics")
+        .unwrap();
+    let ask = |to: &str, request: &str, host: &str| {
+        let mut socket = TcpStream::connect(to).unwrap();
+        write!(socket, "{request} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    // One who is refused is counted.
+    assert!(ask(listening, "GET /", "elsewhere.example").starts_with("HTTP/1.1 403"));
+    let told = ask(address, "GET /metrics", address);
+    assert!(told.starts_with("HTTP/1.1 200 OK"), "{told}");
+    assert!(told.contains("ekstrack_ws_refused_total{reason="), "{told}");
+    assert!(ask(address, "GET /", address).starts_with("HTTP/1.1 404"));
+    assert!(ask(address, "POST /metrics", address).starts_with("HTTP/1.1 405"));
+    assert!(ask(address, "GET /metrics", "elsewhere.example").starts_with("HTTP/1.1 403"));
+    kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn what_cannot_be_served_is_refused_with_the_reason() {
     let ekstrack = Ekstrack::started();
     let refused = |args: &[&str], code: i32, reason: &str| {
@@ -61,6 +106,14 @@ fn what_cannot_be_served_is_refused_with_the_reason() {
         "needs a token of at least 256 bits",
     );
     refused(&["serve", "--listen", "nonsense"], 2, "cannot resolve");
+    let metrics = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        "0.0.0.0:0",
+    ];
+    refused(&metrics, 2, "on the loopback alone");
     std::fs::write(ekstrack.home().join("token"), "secret").unwrap();
     refused(&["serve", "--token-file", "token"], 2, "a token needs 256 bits");
     refused(
