@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use tracking_facade::live::protocol::{ErrorCode, ResetReason, ServerMessage};
 use tracking_facade::live::{Client, ClientError, ClientEvent, ClientOptions};
-use tracking_facade::{ProgressEventMessage, Status, Summary, UpgradeId};
+use tracking_facade::{Clock, ProgressEventMessage, Status, Summary, SystemClock, UpgradeId};
 
 use super::lines::Lines;
 use super::sketch::Sketch;
@@ -15,6 +15,7 @@ use super::{End, Until, has_ended};
 use crate::exit::{Failure, Kind, chain};
 use crate::output::{Output, note};
 use crate::process::Signals;
+use crate::render::time;
 
 /// Once an upgrade has ended, what was missed may still come for so long after what came last.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -235,7 +236,9 @@ impl Watch {
         self.resumes = true;
         let why = chain(error).join(": ");
         if !std::mem::replace(&mut self.stale, true) {
-            let text = format!("what is shown is stale from now on: {why}; trying again in {retry_in:.1?}");
+            let since = time(SystemClock.now());
+            let text =
+                format!("what is shown is stale from {since} on: {why}; trying again in {retry_in:.1?}");
             match &mut self.view {
                 View::Sketch(sketch) => sketch.stale(&why),
                 View::Wire(_) | View::Lines(..) => note("warning", &text),
