@@ -250,3 +250,105 @@ async fn lie(server: &FsServer, keys: &[&str]) {
 fn event(kind: &str, data: Value) -> SessionEvent {
     SessionEvent::decode(kind, &data.to_string()).unwrap()
 }
+
+/// A machine with an artifact in a completed session `s`, all of it in the bucket; and the artifact's id.
+fn kept(server: &FsServer) -> (Machine, String) {
+    let machine = Machine::new(&server.endpoint());
+    machine.ok(&["session", "create", "up", "--cluster", "c", "--id", "s"]);
+    machine.ok(&["collection", "create", "s", "C", "--id", "c"]);
+    let file = machine.file("a.txt", "a precious text");
+    let added = machine.ok(&["artifact", "add", "s", "c", &file]);
+    let id = added["artifact_id"].as_str().unwrap().to_owned();
+    machine.ok(&["session", "complete", "s"]);
+    (machine, id)
+}
+
+const NOW: [&str; 4] = ["--retention-days", "0", "--min-age", "0s"];
+
+#[test]
+fn retention_here_leaves_what_the_team_shares() {
+    let server = FsServer::start();
+    let (machine, id) = kept(&server);
+    let gc: Vec<&str> = ["gc"].into_iter().chain(NOW).collect();
+    machine.ok(&gc);
+    let stored = machine.home.path().join("ekstrack-data/artifacts/s/c/a.txt");
+    assert!(!stored.exists(), "the bytes here are gone");
+    assert_eq!(machine.ok(&gc)["deleted_artifacts"], 0, "nothing more goes");
+    machine.ok(&["sync"]);
+    let team = Machine::new(&server.endpoint());
+    team.remote(&["gc"]);
+    let shown = team.remote(&["artifact", "show", &id]);
+    assert_eq!(shown["status"], "archived");
+    assert!(team.downloads(&id, &shown) && machine.downloads(&id, &shown));
+    // Where its bytes were it comes from the bucket too.
+    machine.ok(&["artifact", "download", &id, "back.txt"]);
+
+    let everywhere: Vec<&str> = ["--remote", "gc"].into_iter().chain(NOW).collect();
+    assert_eq!(team.ok(&everywhere)["remote"]["objects"], 1);
+}
+
+#[test]
+fn archiving_in_the_bucket_deletes_nothing_anywhere() {
+    let server = FsServer::start();
+    let (machine, id) = kept(&server);
+    let archive: Vec<&str> = ["gc", "--archive", "GLACIER_IR"].into_iter().chain(NOW).collect();
+    let refused = machine.output(&archive);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    machine.remote(&archive);
+    assert!(
+        machine
+            .home
+            .path()
+            .join("ekstrack-data/artifacts/s/c/a.txt")
+            .exists()
+    );
+    let team = Machine::new(&server.endpoint());
+    team.remote(&["gc"]);
+    let shown = team.remote(&["artifact", "show", &id]);
+    assert_eq!(shown["status"], "archived");
+    assert!(team.downloads(&id, &shown));
+}
+
+#[test]
+fn sync_puts_back_what_somebody_deleted() {
+    let server = FsServer::start();
+    let (machine, id) = kept(&server);
+    let shown = machine.ok(&["artifact", "show", &id]);
+    let object = server.file(shown["s3_key"].as_str().unwrap());
+    std::fs::remove_file(&object).unwrap();
+    let synced = machine.ok(&["sync"]);
+    assert_eq!(
+        (&synced["ok"], &synced["uploaded"]),
+        (&json!(true), &json!(1)),
+        "{synced}"
+    );
+    assert!(object.exists());
+    std::fs::write(&object, "lies").unwrap();
+    let altered = machine.output(&["sync"]);
+    assert_eq!(altered.status.code(), Some(5), "{altered:?}");
+}
+
+#[test]
+fn a_session_that_is_over_is_one_segment() {
+    let server = FsServer::start();
+    let (_machine, _) = kept(&server);
+    let everything = objects_of(&server);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listed = everything.objects().all("team/_journal/session%3As/");
+    let segments = runtime.block_on(listed).unwrap();
+    assert_eq!(segments.len(), 1, "{segments:?}");
+}
+
+#[test]
+fn searches_side_by_side_find_what_there_is() {
+    let server = FsServer::start();
+    let (_machine, id) = kept(&server);
+    let team = Machine::new(&server.endpoint());
+    let search = || team.remote(&["search", "precious"]);
+    std::thread::scope(|scope| {
+        let searches: Vec<_> = (0..6).map(|_| scope.spawn(search)).collect();
+        for found in searches {
+            assert_eq!(found.join().unwrap()["artifacts"][0]["artifact_id"], *id);
+        }
+    });
+}

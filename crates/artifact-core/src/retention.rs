@@ -34,15 +34,17 @@ fn as_seconds<S: serde::Serializer>(span: &Span, serializer: S) -> Result<S::Ok,
 }
 
 impl Default for RetentionPolicy {
-    /// Each session's own days, failed ones three times as long, any status, any size, nothing younger than a day.
+    /// Each session's own days, failed ones three times as long, any status that has bytes here, any size, nothing younger
+    /// than a day.
     fn default() -> Self {
         Self {
             retention_days: None,
             failed_factor: DEFAULT_FAILED_FACTOR,
-            statuses: ArtifactStatus::ALL
-                .into_iter()
-                .filter(|status| status.can_become(ArtifactStatus::Deleted))
-                .collect(),
+            statuses: vec![
+                ArtifactStatus::Created,
+                ArtifactStatus::Uploaded,
+                ArtifactStatus::Failed,
+            ],
             max_total_bytes: None,
             min_age: Span::from_secs(86_400),
         }

@@ -54,6 +54,8 @@ pub(crate) struct Put {
     pub(crate) metadata: HashMap<String, String>,
     /// Whether it fails where something is.
     pub(crate) create: bool,
+    /// That of artifacts is the bucket's setting; what is read again and again has none of its own.
+    pub(crate) class: StorageClass,
 }
 
 /// What is known of an object.
@@ -145,7 +147,7 @@ impl Bucket {
             .set_metadata(Some(put.metadata.clone()))
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(kms_key)
-            .set_storage_class(self.storage_class())
+            .set_storage_class(sdk_class(put.class))
             .set_tagging(self.settings.tagging.clone())
             .set_expected_bucket_owner(self.owner());
         let answer = request

@@ -206,6 +206,7 @@ impl S3Objects {
             bytes,
             metadata: metadata.encode().pairs,
             create,
+            class: StorageClass::BucketDefault,
         };
         self.bucket
             .put(&put)

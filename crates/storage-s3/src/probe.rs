@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::bucket::{Bucket, Put, sha256};
 use crate::error::{S3Cause, S3Failure};
 use crate::settings::ConditionalWrites;
+use crate::settings::StorageClass;
 
 /// Writers of the probe's key at once. Servers that look first and write later let several of so many win.
 const RIVALS: usize = 12;
@@ -60,6 +61,7 @@ impl Bucket {
                 bytes,
                 metadata: std::collections::HashMap::new(),
                 create: true,
+                class: StorageClass::BucketDefault,
             };
             async move { self.put(&put).await }
         });
@@ -105,6 +107,7 @@ impl Bucket {
             hash,
             metadata: std::collections::HashMap::new(),
             create: false,
+            class: StorageClass::BucketDefault,
         };
         self.put(&put).await?;
         let id = self.create_upload(key, &std::collections::HashMap::new()).await?;

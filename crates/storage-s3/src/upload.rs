@@ -191,6 +191,7 @@ impl S3Store {
                 hash: item.hash,
                 metadata: item.encoded.pairs.clone(),
                 create: true,
+                class: self.bucket().settings.storage_class,
             };
             let arrival = match self.bucket().put(&put).await {
                 Ok(_) => Some(Arrival::Sent),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tracking_facade::eventbridge::EventBridgeConfig;
-use tracking_facade::s3::{RemoteArchive, S3Config};
+use tracking_facade::s3::{IndexLock, RemoteArchive, S3Config};
 use tracking_facade::{
     Archive, ArtifactError, DataDir, JournalOptions, ManagerOptions, ProgressError, ProgressTracker,
     ProgressTrackerOptions, SessionId, StreamId, TestArtifactsManager, TrackingError, UpgradeId,
@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) asks_bucket: bool,
     /// The bucket, once it was read.
     pub(crate) remote: Option<Arc<RemoteArchive>>,
+    /// Held while a command looks for artifacts in it.
+    pub(crate) _index_lock: Option<Arc<IndexLock>>,
 }
 
 /// The configuration file: TOML, every key optional.
@@ -89,6 +91,7 @@ impl Settings {
             sinks,
             asks_bucket: global.remote,
             remote: None,
+            _index_lock: None,
         })
     }
 }

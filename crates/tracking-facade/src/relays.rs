@@ -169,6 +169,12 @@ async fn supervise(common: Common, sinks: Vec<Arc<dyn EventSink>>) -> Vec<Undrai
     while let Some(ended) = relays.join_next().await {
         note_end(ended, &mut undrained);
     }
+    for sink in &sinks {
+        // What it does not come to the end of now, it does the next time.
+        match tokio::time::timeout(common.stop.left(), sink.settle()).await {
+            Ok(()) | Err(_) => {}
+        }
+    }
     undrained
 }
 

@@ -19,7 +19,7 @@ use storage_s3::{ObjectKey, PresignOptions, PresignedUrl, S3Store, SegmentOption
 use tracking_journal::{DataDir, EventSink};
 use tracking_model::{Artifact, ArtifactStatus, stored_file_name};
 
-pub use remote::RemoteArchive;
+pub use remote::{IndexLock, RemoteArchive};
 pub use retention::{Expiry, RemoteCleanupFailure, RemoteCleanupOptions, RemoteCleanupReport};
 pub use storage_s3::{
     BuildError as S3SettingsError, DownloadOptions, Meter, Progress as TransferProgress, ProgressCallback,

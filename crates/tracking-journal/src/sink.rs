@@ -53,6 +53,10 @@ pub trait EventSink: Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Waits for what it does behind the calls of [`publish`](Self::publish), such as tidying up; whoever ends feeding it
+    /// waits so long, as far as there is time. Nothing may depend on it.
+    async fn settle(&self) {}
+
     /// Hands over `batch`, records of one stream in order of `seq`, and returns one [`Delivery`] for each, in the same
     /// order. `first` is the first record of the stream, which says what the stream is about; it need not be in the
     /// batch, and it was not necessarily delivered.

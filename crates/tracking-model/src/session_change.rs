@@ -102,11 +102,17 @@ pub(crate) fn expire(state: &Session, expire: ExpireArtifacts) -> Checked {
     let mut events = Vec::with_capacity(expire.artifacts.len());
     for artifact in &expire.artifacts {
         refuse_stale(state, expire.as_of, artifact)?;
-        refuse_transition(artifact, ArtifactStatus::Deleted)?;
+        // What is in S3 too is there for others: only the bytes here go.
+        let (kind, to) = if artifact.status == ArtifactStatus::Uploaded && artifact.s3_key.is_some() {
+            (ArtifactChangeKind::Archived, ArtifactStatus::Archived)
+        } else {
+            (ArtifactChangeKind::Deleted, ArtifactStatus::Deleted)
+        };
+        refuse_transition(artifact, to)?;
         if seen.insert(&artifact.artifact_id) {
-            let mut change = ArtifactChange::new(artifact, ArtifactStatus::Deleted);
+            let mut change = ArtifactChange::new(artifact, to);
             change.reason = Some(Arc::clone(&expire.reason));
-            events.push(SessionEvent::Artifact(ArtifactChangeKind::Deleted, change));
+            events.push(SessionEvent::Artifact(kind, change));
         }
     }
     Ok(events)

@@ -61,7 +61,7 @@ impl Cleanup<'_> {
         inner.each_recorded(id, |artifact| {
             if let Some(path) = &artifact.local_path {
                 match artifact.status {
-                    ArtifactStatus::Deleted => dead.insert(path),
+                    ArtifactStatus::Deleted | ArtifactStatus::Archived => dead.insert(path),
                     _ => live.insert(path),
                 }
             }

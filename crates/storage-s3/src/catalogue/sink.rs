@@ -164,6 +164,11 @@ impl EventSink for SegmentSink {
             .with_timeout(options.timeout)
     }
 
+    /// Waits until nothing is being put together.
+    async fn settle(&self) {
+        self.finish().await;
+    }
+
     async fn publish(&self, first: &Record, batch: &[Record]) -> Vec<Delivery> {
         let stream = &first.stream;
         let deliveries = self.shared.put(stream, batch).await;

@@ -4,16 +4,16 @@ mod remote;
 
 use serde::Serialize;
 use tracking_facade::{
-    ArtifactError, ArtifactId, CleanupMode, CleanupOptions, CleanupReport, FileKind, OrphanMode,
-    PlannedSession, RetentionPolicy, RetentionRule, SessionId, SessionMeta, SessionOutcome, SparedSession,
-    StreamId, Timestamp, UpgradeId,
+    ArtifactError, ArtifactId, ArtifactStatus, CleanupMode, CleanupOptions, CleanupReport, FileKind,
+    OrphanMode, PlannedSession, RetentionPolicy, RetentionRule, SessionId, SessionMeta, SessionOutcome,
+    SparedSession, StreamId, Timestamp, UpgradeId,
 };
 
 use remote::RemoteDocument;
 
 use super::runtime::block_on;
 use crate::args::GcArgs;
-use crate::exit::{Failure, chain};
+use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
 use crate::render::{Cell, Palette, Table, bytes, one_line, several, time};
 use crate::settings::{Settings, close_artifacts};
@@ -21,6 +21,10 @@ use crate::work::Work;
 
 pub(crate) fn gc(args: GcArgs, settings: &Settings) -> Result<(), Failure> {
     if !settings.asks_bucket {
+        if args.archive.is_some() {
+            let cause = "only what is in the bucket can be moved to another storage class";
+            return Err(Failure::new(Kind::Usage, "archive artifacts", cause).hint("add --remote"));
+        }
         let (document, ended) = here(&args, settings)?;
         settings
             .output
@@ -28,13 +32,16 @@ pub(crate) fn gc(args: GcArgs, settings: &Settings) -> Result<(), Failure> {
         return ended;
     }
     let remote = super::remote::open(settings)?;
-    // A machine that only reads the bucket has no data directory.
-    let here = if settings.data_dir.exists() {
+    // Before anything is deleted here.
+    block_on(remote.bucket().check())?
+        .map_err(cannot(|| format!("clean up {}", remote.bucket().location())))?;
+    // A machine that only reads the bucket has no data directory; and who archives there keeps what is here.
+    let here = if settings.data_dir.exists() && args.archive.is_none() {
         Some(here(&args, settings)?)
     } else {
         None
     };
-    let (there, ended_there) = remote::there(&args, settings, &remote, policy(&args))?;
+    let (there, ended_there) = remote::there(&args, settings, &remote, remote_policy(&args))?;
     let (local, ended) = here.map_or((None, Ok(())), |(local, ended)| (Some(local), ended));
     let document = BothDocument { local, remote: there };
     settings.output.result(&document, |palette| {
@@ -102,6 +109,17 @@ fn here(args: &GcArgs, settings: &Settings) -> Result<(GcDocument, Result<(), Fa
         }
     };
     Ok((document, ended))
+}
+
+/// In the bucket there is also what machines have no bytes of any more.
+fn remote_policy(args: &GcArgs) -> RetentionPolicy {
+    let policy = policy(args);
+    if args.status.is_empty() {
+        let all = ArtifactStatus::ALL.into_iter();
+        policy.with_statuses(all.filter(|status| status.can_become(ArtifactStatus::Deleted)))
+    } else {
+        policy
+    }
 }
 
 fn policy(args: &GcArgs) -> RetentionPolicy {

@@ -55,8 +55,15 @@ pub(super) fn attach(command: &Command, settings: Settings) -> Result<Settings, 
     let refreshed = block_on(remote.refresh(None, Some(progress)));
     work.end();
     tell_unreadable(&refreshed?.map_err(cannot(|| format!("read {location}")))?);
+    let index = if uses_index(command) {
+        let lock = block_on(remote.lock_index())?;
+        Some(lock.map_err(cannot(|| "use the cache of the bucket".to_owned()))?)
+    } else {
+        None
+    };
     Ok(Settings {
         data_dir: remote.archive().data_dir().path().to_owned(),
+        _index_lock: index.map(Arc::new),
         remote: Some(Arc::new(remote)),
         ..settings
     })
@@ -70,6 +77,15 @@ pub(super) fn open(settings: &Settings) -> Result<RemoteArchive, Failure> {
         .with_actor(Arc::clone(&settings.actor))
         .with_lock_timeout(settings.lock_timeout);
     RemoteArchive::open(bucket, cache_dir()?, journal).map_err(cannot(attempted))
+}
+
+/// Whether it asks for artifacts.
+const fn uses_index(command: &Command) -> bool {
+    match command {
+        Command::Search(_) | Command::Stats(_) | Command::Artifact(_) => true,
+        Command::Session(command) => matches!(command, SessionCommand::Show { .. }),
+        _ => false,
+    }
 }
 
 const fn reads_bucket(command: &Command) -> bool {

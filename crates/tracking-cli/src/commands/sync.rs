@@ -62,6 +62,15 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
             &format!("artifact {id} ({name}) is not uploaded: {reason}"),
         );
     }
+    if report.elsewhere > 0 {
+        let count = several(report.elsewhere, "artifact");
+        note(
+            "warning",
+            &format!(
+                "the records of {count} name another bucket or prefix, where they were uploaded first: they are not in this one"
+            ),
+        );
+    }
     tell_undrained(&report.undrained);
     if report.is_clean() {
         return Ok(());
@@ -94,7 +103,8 @@ fn document(report: &SyncReport, location: &str) -> serde_json::Value {
         "ok": report.is_clean(),
         "uploaded": uploads.sent,
         "uploaded_bytes": uploads.sent_bytes,
-        "already_there": uploads.artifacts.len() as u64 - uploads.sent,
+        "already_there": (uploads.artifacts.len() as u64).saturating_sub(uploads.sent),
+        "elsewhere": report.elsewhere,
         "failed": failed.collect::<Vec<_>>(),
         "undelivered": undrained.collect::<Vec<_>>(),
     })

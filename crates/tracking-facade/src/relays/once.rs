@@ -66,6 +66,12 @@ pub(crate) async fn deliver(
             super::note_end(ended, &mut undrained);
         }
     }
+    for sink in &sinks.others {
+        // What it does not come to the end of now, it does the next time.
+        match tokio::time::timeout_at(deadline, sink.settle()).await {
+            Ok(()) | Err(_) => {}
+        }
+    }
     undrained.sort_by(|a, b| (&a.stream, &a.sink).cmp(&(&b.stream, &b.sink)));
     undrained
 }

@@ -1,10 +1,11 @@
 //! A bucket as machines see it that have nothing but credentials: a copy of its records in a cache that may be deleted, and
 //! everything that reads a data directory, over that.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use artifact_core::{ArtifactError, ManagerOptions, TestArtifactsManager};
+use artifact_core::{ArtifactError, ManagerOptions, StoreError, TestArtifactsManager};
 use storage_s3::{Catalogue, CatalogueOptions, RefreshProgressCallback, RefreshReport, RefreshScope};
 use tracking_journal::{DataDir, JournalOptions, SystemClock};
 use tracking_model::{ArtifactId, StreamId};
@@ -24,6 +25,13 @@ pub struct RemoteArchive {
     catalogue: Catalogue,
     archive: Archive,
     artifacts: TestArtifactsManager,
+}
+
+/// Keeps other programs from using the search index of a cache; the system ends it with the process.
+#[derive(Debug)]
+#[must_use = "dropped, others may go on"]
+pub struct IndexLock {
+    _file: File,
 }
 
 impl RemoteArchive {
@@ -71,6 +79,24 @@ impl RemoteArchive {
         let scope = stream.map_or(RefreshScope::All, |stream| RefreshScope::Stream(stream.clone()));
         let refreshed = self.catalogue.refresh(scope, told).await;
         Ok(refreshed.map_err(ArtifactError::from)?)
+    }
+
+    /// Waits until no other program uses the cache's search index, and keeps it to itself until what is returned is
+    /// dropped: an index that is being fed anew answers as if there were nothing.
+    ///
+    /// # Errors
+    /// If the cache cannot be written.
+    pub async fn lock_index(&self) -> Result<IndexLock, TrackingError> {
+        let path = self.archive.data_dir().path().join("index.lock");
+        let locking = tokio::task::spawn_blocking(move || {
+            let opened = File::options().create(true).append(true).open(&path);
+            opened
+                .and_then(|file| file.lock().map(|()| IndexLock { _file: file }))
+                .map_err(|error| StoreError::io("lock the index of", path.display(), error))
+        });
+        let locked = locking.await;
+        let locked = locked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        Ok(locked.map_err(ArtifactError::from)?)
     }
 
     /// The bucket.

@@ -123,6 +123,7 @@ impl RemoteArchive {
         told: impl Fn(&RemoteCleanupReport) + Send + Sync,
     ) -> Result<RemoteCleanupReport, TrackingError> {
         self.refresh(None, None).await?;
+        let _index = self.lock_index().await?;
         let plan = self.artifacts().plan_retention(policy.clone()).await?;
         let mut run = Run {
             remote: self,

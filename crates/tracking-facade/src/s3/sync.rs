@@ -1,12 +1,13 @@
 //! Catching up by hand: everything that is here and not in the bucket.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use artifact_core::{ArtifactQuery, TestArtifactsManager};
+use artifact_core::{ArtifactError, ArtifactQuery, TestArtifactsManager};
 use futures_util::StreamExt;
-use storage_s3::{Arrival, Meter, ProgressCallback};
+use storage_s3::{Arrival, Meter, ObjectKey, ProgressCallback};
 use tracking_journal::{DataDir, request_retry};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionId, StreamId};
 
@@ -62,6 +63,8 @@ pub struct UploadReport {
 pub struct SyncReport {
     /// What became of the artifacts that were not in the bucket.
     pub uploads: UploadReport,
+    /// Artifacts whose records name another bucket or prefix: they are not here.
+    pub elsewhere: u64,
     /// Sinks of the bucket that did not get everything.
     pub undrained: Vec<Undrained>,
 }
@@ -95,10 +98,13 @@ impl SharedBucket {
     ) -> Result<SyncReport, TrackingError> {
         self.check().await?;
         let waiting = waiting(artifacts, session).await?;
+        let mut uploads = self
+            .upload_all(archive.data_dir(), artifacts, &waiting, progress)
+            .await;
+        let elsewhere = self.put_back(archive, artifacts, session, &mut uploads).await?;
         Ok(SyncReport {
-            uploads: self
-                .upload_all(archive.data_dir(), artifacts, &waiting, progress)
-                .await,
+            uploads,
+            elsewhere,
             undrained: self.drain(archive, artifacts, session, time).await?,
         })
     }
@@ -178,26 +184,84 @@ impl SharedBucket {
     }
 }
 
+impl SharedBucket {
+    /// Looks whether the artifacts that were uploaded are there, and puts those that somebody deleted there again; tells how
+    /// many are in another place.
+    async fn put_back(
+        &self,
+        archive: &Archive,
+        artifacts: &TestArtifactsManager,
+        session: Option<&SessionId>,
+        report: &mut UploadReport,
+    ) -> Result<u64, TrackingError> {
+        let uploaded = of_status(artifacts, session, vec![ArtifactStatus::Uploaded]).await?;
+        let mut listed: HashMap<SessionId, HashMap<ObjectKey, u64>> = HashMap::new();
+        let mut elsewhere = 0;
+        for artifact in uploaded {
+            let Ok(key) = self.key_of(&artifact) else {
+                elsewhere += 1;
+                continue;
+            };
+            let there = match listed.entry(artifact.session_id.clone()) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(new) => new.insert(self.sizes(&artifact.session_id).await?),
+            };
+            match (there.get(&key), artifact.file_size) {
+                (Some(size), Some(recorded)) if *size != recorded => report.fail(
+                    &artifact,
+                    format!("somebody altered {key}: delete that object, and sync again"),
+                ),
+                (Some(_), _) => {}
+                (None, _) => match self.put_at(artifacts, archive.data_dir(), &artifact, &key).await {
+                    Ok(()) => {
+                        report.sent += 1;
+                        report.sent_bytes += artifact.file_size.unwrap_or(0);
+                        report.artifacts.push(artifact);
+                    }
+                    Err(error) => report.fail(&artifact, chain(&error)),
+                },
+            }
+        }
+        Ok(elsewhere)
+    }
+
+    async fn sizes(&self, session: &SessionId) -> Result<HashMap<ObjectKey, u64>, TrackingError> {
+        let objects = self
+            .store()
+            .objects()
+            .all(&format!("{}/", session.encoded()))
+            .await;
+        let objects = objects.map_err(ArtifactError::from)?.into_iter();
+        Ok(objects.map(|object| (object.key, object.size)).collect())
+    }
+}
+
 /// The artifacts that are to be uploaded.
 async fn waiting(
     artifacts: &TestArtifactsManager,
     session: Option<&SessionId>,
 ) -> Result<Vec<Arc<Artifact>>, TrackingError> {
+    let statuses = vec![ArtifactStatus::Created, ArtifactStatus::Failed];
+    let mut waiting = of_status(artifacts, session, statuses).await?;
+    waiting.retain(|artifact| is_to_be_uploaded(artifact));
+    Ok(waiting)
+}
+
+async fn of_status(
+    artifacts: &TestArtifactsManager,
+    session: Option<&SessionId>,
+    statuses: Vec<ArtifactStatus>,
+) -> Result<Vec<Arc<Artifact>>, TrackingError> {
     let mut query = ArtifactQuery::new().with_limit(PAGE);
     query.session_id = session.cloned();
-    query.statuses = vec![ArtifactStatus::Created, ArtifactStatus::Failed];
-    let mut waiting = Vec::new();
+    query.statuses = statuses;
+    let mut all = Vec::new();
     loop {
         let found = artifacts.search_artifacts(query.clone()).await?;
-        waiting.extend(
-            found
-                .artifacts
-                .into_iter()
-                .filter(|artifact| is_to_be_uploaded(artifact)),
-        );
+        all.extend(found.artifacts);
         match found.next {
             Some(next) => query.after = Some(next),
-            None => return Ok(waiting),
+            None => return Ok(all),
         }
     }
 }
@@ -221,6 +285,10 @@ impl UploadReport {
             Outcome::Failed(reason) => reason,
             Outcome::Later(error) => chain(&error),
         };
+        self.fail(artifact, reason);
+    }
+
+    fn fail(&mut self, artifact: &Artifact, reason: String) {
         self.failed.push(UploadFailure {
             artifact_id: artifact.artifact_id.clone(),
             name: Arc::clone(&artifact.name),

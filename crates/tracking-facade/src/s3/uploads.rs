@@ -3,10 +3,14 @@
 
 use std::sync::Arc;
 
-use artifact_core::{ArtifactError, CopyPlace, StoreErrorKind, TestArtifactsManager};
+use artifact_core::{
+    ArtifactError, ArtifactKey, CopyPlace, PutBody, PutMode, StoreErrorKind, TestArtifactsManager,
+};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use storage_s3::{Arrival, FileUploadRecords, ObjectKey, ObjectMetadata, ProgressCallback, UploadOptions};
+use storage_s3::{
+    Arrival, FileUploadRecords, ObjectKey, ObjectMetadata, ProgressCallback, UploadOptions, Uploaded,
+};
 use tracking_journal::{DataDir, Delivery, EventSink, Record, SinkPace};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent};
 
@@ -129,19 +133,52 @@ impl SharedBucket {
         progress: Option<ProgressCallback>,
     ) -> Result<(CopyPlace, Arrival), ArtifactError> {
         let (key, body) = artifacts.body_of(Arc::clone(artifact)).await?;
+        let uploaded = self
+            .store_body(dir, artifact, &key, body, PutMode::Numbered, progress)
+            .await?;
+        Ok((self.place_of(&ObjectKey::from(&uploaded.key)), uploaded.arrival))
+    }
+
+    /// Puts an artifact's bytes where its record says that they are.
+    pub(super) async fn put_at(
+        &self,
+        artifacts: &TestArtifactsManager,
+        dir: &DataDir,
+        artifact: &Arc<Artifact>,
+        key: &ObjectKey,
+    ) -> Result<(), ArtifactError> {
+        let (_, body) = artifacts.body_of(Arc::clone(artifact)).await?;
+        let place: ArtifactKey = key.as_str().parse().map_err(|source| ArtifactError::UnsafePath {
+            artifact_id: artifact.artifact_id.clone(),
+            source,
+        })?;
+        self.store_body(dir, artifact, &place, body, PutMode::Create, None)
+            .await
+            .map(drop)
+    }
+
+    async fn store_body(
+        &self,
+        dir: &DataDir,
+        artifact: &Artifact,
+        key: &ArtifactKey,
+        body: PutBody,
+        mode: PutMode,
+        progress: Option<ProgressCallback>,
+    ) -> Result<Uploaded, ArtifactError> {
         let records = FileUploadRecords::new(dir.cursors_dir().join("uploads"));
         let mut options = UploadOptions::default()
-            .with_mode(artifact_core::PutMode::Numbered)
-            .with_metadata(ObjectMetadata::from(&**artifact))
+            .with_mode(mode)
+            .with_metadata(ObjectMetadata::from(artifact))
             .with_records(Arc::new(records));
         options.hash = artifact.file_hash;
         options.progress = progress;
-        let uploaded = self.store.upload(&key, body, &options).await?;
+        let uploaded = self.store.upload(key, body, &options).await?;
         if !uploaded.omitted_metadata.is_empty() {
             tracing::debug!(artifact = %artifact.artifact_id, omitted = ?uploaded.omitted_metadata,
                 "metadata that does not fit 2 KB stands in the artifact's record alone");
         }
-        Ok((self.place_of(&ObjectKey::from(&uploaded.key)), uploaded.arrival))
+        Ok(uploaded)
     }
 }
 

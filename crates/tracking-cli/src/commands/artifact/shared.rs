@@ -94,6 +94,10 @@ fn document(artifact: &Arc<Artifact>) -> serde_json::Value {
 
 pub(super) fn url(settings: &Settings, id: &ArtifactId, expires: Span) -> Result<(), Failure> {
     let attempted = || format!("make an address of artifact {id}");
+    if !(1..=7 * 86_400).contains(&(expires.as_micros() / 1_000_000)) {
+        let cause = "an address can be valid for 1 second to 7 days";
+        return Err(Failure::new(Kind::Usage, attempted(), cause).hint("say so with --expires, as 2h or 7d"));
+    }
     let bucket = bucket(settings, attempted)?;
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     let seconds = u64::try_from(expires.as_micros() / 1_000_000).unwrap_or(0);
