@@ -50,6 +50,9 @@ pub(crate) fn own_key(wanted: &ArtifactKey, id: Option<&ArtifactId>) -> Result<A
         Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
         _ => (name, String::new()),
     };
+    if stem.strip_suffix(&id).is_some_and(|rest| rest.ends_with('~')) {
+        return Ok(wanted.clone());
+    }
     // Names are ASCII. The id is what makes the name one's own, so the stem gives way.
     let room = MAX_NAME_BYTES
         .saturating_sub(1 + id.len() + extension.len())
@@ -86,6 +89,7 @@ mod tests {
         let own = |name: &str| own_key(&format!("s/c/{name}").parse().unwrap(), Some(&id)).unwrap();
         assert_eq!(own("log.txt").file_name(), "log~a%3A1.txt");
         assert_eq!(own("core").file_name(), "core~a%3A1");
+        assert_eq!(own("log~a%3A1.txt").file_name(), "log~a%3A1.txt", "it is its own already");
         let long = own(&format!("{}.log", "x".repeat(251)));
         assert_eq!(long.file_name().len(), MAX_NAME_BYTES);
         assert!(long.file_name().ends_with("~a%3A1.log"));

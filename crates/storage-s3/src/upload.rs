@@ -181,8 +181,12 @@ impl S3Store {
         item: &Item<'_>,
     ) -> Result<Uploaded, StoreError> {
         let reporter = Reporter::new(item.size, 0, item.options.progress.clone());
-        let mut names = self.names(key, item, self.bucket().honours_put().await?)?;
-        let mut vanished = 0;
+        let honoured = self.bucket().honours_put().await?;
+        let mut names = self.names(key, item, honoured)?;
+        // A name that has the artifact's id in it is nobody else's: what is there and is not the artifact is what a server
+        // made of an earlier put that broke off.
+        let is_own = !honoured && item.options.metadata.artifact_id.is_some();
+        let (mut vanished, mut create) = (0, true);
         loop {
             let candidate = names.current().map_err(|error| unsafe_name(key, error))?;
             let put = Put {
@@ -190,7 +194,7 @@ impl S3Store {
                 bytes: bytes.clone(),
                 hash: item.hash,
                 metadata: item.encoded.pairs.clone(),
-                create: true,
+                create,
                 class: self.bucket().settings.storage_class,
             };
             let arrival = match self.bucket().put(&put).await {
@@ -198,6 +202,10 @@ impl S3Store {
                 Err(failure) if failure.cause == S3Cause::Condition => {
                     match self.compare(&candidate, &put.key, item).await? {
                         Taken::ByThis => Some(Arrival::AlreadyThere),
+                        Taken::ByOther if is_own && create => {
+                            create = false;
+                            continue;
+                        }
                         Taken::ByOther => None,
                         // Deleted between the two requests: the same name once more.
                         Taken::NoMore if vanished < VANISHED => {
