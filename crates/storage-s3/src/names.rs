@@ -89,7 +89,11 @@ mod tests {
         let own = |name: &str| own_key(&format!("s/c/{name}").parse().unwrap(), Some(&id)).unwrap();
         assert_eq!(own("log.txt").file_name(), "log~a%3A1.txt");
         assert_eq!(own("core").file_name(), "core~a%3A1");
-        assert_eq!(own("log~a%3A1.txt").file_name(), "log~a%3A1.txt", "it is its own already");
+        assert_eq!(
+            own("log~a%3A1.txt").file_name(),
+            "log~a%3A1.txt",
+            "it is its own already"
+        );
         let long = own(&format!("{}.log", "x".repeat(251)));
         assert_eq!(long.file_name().len(), MAX_NAME_BYTES);
         assert!(long.file_name().ends_with("~a%3A1.log"));
