@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracking_facade::eventbridge::{EventBridgeConfig, EventBridgeSink};
 use tracking_facade::s3::{S3Config, SharedBucket};
 use tracking_facade::{
-    Archive, FollowedUpgrade, ManagerOptions, SessionId, SinkSet, StreamId, TestArtifactsManager,
+    Archive, FollowedUpgrade, ManagerOptions, SessionId, SinkSet, SinkStatus, StreamId, TestArtifactsManager,
     TrackingBuilder, TrackingError, Undrained, UpgradeId,
 };
 
@@ -15,6 +15,7 @@ use crate::commands::runtime::block_on;
 use crate::exit::{Failure, chain};
 use crate::failure::cannot;
 use crate::output::note;
+use crate::render::several;
 use crate::settings::{Settings, close_artifacts};
 
 /// How long a command that is done may go on to deliver what it changed.
@@ -88,6 +89,22 @@ impl SinkSettings {
         self.bucket.is_some() || self.bus.is_some()
     }
 
+    /// The parked records of these sinks, of `streams`, or of all.
+    pub(crate) fn parked(
+        &self,
+        archive: &Archive,
+        sinks: &SinkSet,
+        streams: Option<&[StreamId]>,
+    ) -> Result<Vec<SinkStatus>, TrackingError> {
+        let mut statuses = archive.sinks()?;
+        statuses.retain(|status| {
+            !status.cursor.parked.is_empty()
+                && sinks.names().any(|name| name == status.sink.as_str())
+                && streams.is_none_or(|streams| streams.contains(&status.stream))
+        });
+        Ok(statuses)
+    }
+
     /// The places that there are, for people.
     pub(crate) fn places(&self) -> String {
         let bucket = self.bucket.iter().map(|bucket| bucket.location().to_string());
@@ -159,6 +176,10 @@ impl Settings {
             Ok(undrained) => tell_undrained(&undrained),
             Err(failure) => note("warning", &failure.causes().join(": ")),
         }
+        match self.sinks.parked(&archive, &sinks, Some(&there)) {
+            Ok(parked) => tell_parked(&parked),
+            Err(error) => note("warning", &chain(&error).join(": ")),
+        }
     }
 }
 
@@ -204,6 +225,25 @@ impl Feeding {
             tell_undrained(&sinks.stop(PATIENCE).await);
             close_artifacts(&manager).await;
         }
+    }
+}
+
+/// Says what sinks cannot take as it is.
+pub(crate) fn tell_parked(parked: &[SinkStatus]) {
+    for status in parked {
+        let reason = status.cursor.parked.last().map_or("", |last| &last.reason);
+        let what = format!(
+            "{} of {} cannot be delivered to {} and {} parked: {reason}; `ekstrack sinks` lists them, `ekstrack sinks retry` tries again",
+            several(status.cursor.parked.len() as u64, "record"),
+            status.stream,
+            status.sink,
+            if status.cursor.parked.len() == 1 {
+                "is"
+            } else {
+                "are"
+            },
+        );
+        note("warning", &what);
     }
 }
 

@@ -87,7 +87,6 @@ pub(crate) struct Served {
 impl Served {
     /// Runs something beside it, until it ends.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        #[expect(clippy::disallowed_methods, reason = "it ends with the runtime")]
         drop(self.runtime.spawn(work));
     }
 

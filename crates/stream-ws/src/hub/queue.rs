@@ -164,6 +164,16 @@ impl ViewerQueue {
         Poll::Pending
     }
 
+    /// Ready when the hub is closed, whatever else there is to see to.
+    pub(crate) fn poll_closing(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.closing {
+            return Poll::Ready(());
+        }
+        inner.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Takes messages of at most `bytes`, but one at least, and what else there is to see to. `closing` stays.
     pub(crate) fn take(&self, bytes: usize, out: &mut Vec<Frame>) -> Found {
         let mut inner = self.lock();
@@ -297,6 +307,17 @@ mod tests {
         out.clear();
         queue.take(1_000, &mut out);
         assert_eq!(texts(&out), ["0003", "0004"]);
+    }
+
+    #[test]
+    fn a_viewer_that_is_poked_is_not_taken_for_one_whose_hub_is_closed() {
+        let queue = queue(10, 1_000);
+        let cx = Context::from_waker(Waker::noop());
+        queue.poke();
+        assert_eq!(queue.poll_ready(&cx), Poll::Ready(()));
+        assert_eq!(queue.poll_closing(&cx), Poll::Pending);
+        queue.close();
+        assert_eq!(queue.poll_closing(&cx), Poll::Ready(()));
     }
 
     #[test]

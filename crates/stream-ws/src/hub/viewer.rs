@@ -184,6 +184,11 @@ impl Viewer {
         self.queue.answer(error_frame(code, message));
     }
 
+    /// Waits until the hub is closed.
+    pub(crate) async fn closing(&self) {
+        poll_fn(|cx| self.queue.poll_closing(cx)).await;
+    }
+
     /// Waits until [`Self::advance`] has something to do.
     ///
     /// # Cancellation

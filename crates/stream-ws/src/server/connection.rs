@@ -142,10 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
         };
-        // Nothing is watched yet, so what makes the viewer ready is that the server stops.
         let first = tokio::select! {
             first = timeout(self.limits.auth, first) => first,
-            () = self.viewer.ready() => return Err(End::new(CloseReason::GoingAway, "the server stops")),
+            () = self.viewer.closing() => return Err(End::new(CloseReason::GoingAway, "the server stops")),
         };
         match first {
             Err(_) => Err(refused("the token did not come in time")),

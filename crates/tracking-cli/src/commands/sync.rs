@@ -14,7 +14,7 @@ use crate::failure::cannot;
 use crate::output::note;
 use crate::render::{Palette, bytes, several};
 use crate::settings::{Settings, close_artifacts};
-use crate::sinks::tell_undrained;
+use crate::sinks::{tell_parked, tell_undrained};
 use crate::work::Work;
 
 pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> {
@@ -72,14 +72,26 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
         );
     }
     tell_undrained(&report.undrained);
-    if report.is_clean() {
+    let sinks = settings.sinks.set(&archive, &manager);
+    let parked = settings.sinks.parked(&archive, &sinks, None);
+    let parked = parked.map_err(cannot(attempted))?;
+    tell_parked(&parked);
+    if report.is_clean() && parked.is_empty() {
         return Ok(());
     }
     let cause = format!(
         "{} and {} are not there",
         several(report.uploads.failed.len() as u64, "artifact"),
         several(
-            report.undrained.iter().filter_map(|left| left.records).sum(),
+            report
+                .undrained
+                .iter()
+                .filter_map(|left| left.records)
+                .sum::<u64>()
+                + parked
+                    .iter()
+                    .map(|status| status.cursor.parked.len() as u64)
+                    .sum::<u64>(),
             "record"
         )
     );
