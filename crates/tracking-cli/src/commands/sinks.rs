@@ -120,6 +120,7 @@ fn retry(archive: &Archive, chosen: &[&SinkStatus], settings: &Settings) -> Resu
     let document = json!({"requested": asked});
     settings.output.result(&document, |_| match records {
         0 => "nothing is parked\n".to_owned(),
+        1 => "1 parked record will be sent again by the relay that runs, or the next one\n".to_owned(),
         records => {
             format!("{records} parked records will be sent again by the relay that runs, or the next one\n")
         }

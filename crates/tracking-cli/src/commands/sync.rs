@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tracking_facade::TrackingError;
+use tracking_facade::{StreamId, TrackingError};
 use tracking_facade::s3::SyncReport;
 
 use super::artifact::bucket;
@@ -73,7 +73,12 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
     }
     tell_undrained(&report.undrained);
     let sinks = settings.sinks.set(&archive, &manager);
-    let parked = settings.sinks.parked(&archive, &sinks, None);
+    let only = args
+        .session
+        .as_ref()
+        .map(|session| [StreamId::Session(session.clone())]);
+    let only = only.as_ref().map(<[StreamId; 1]>::as_slice);
+    let parked = settings.sinks.parked(&archive, &sinks, only);
     let parked = parked.map_err(cannot(attempted))?;
     tell_parked(&parked);
     if report.is_clean() && parked.is_empty() {
