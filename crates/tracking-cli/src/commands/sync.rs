@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tracking_facade::{StreamId, TrackingError};
 use tracking_facade::s3::SyncReport;
+use tracking_facade::{StreamId, TrackingError};
 
 use super::artifact::bucket;
 use super::runtime::block_on;
