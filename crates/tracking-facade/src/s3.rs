@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifact_core::{ArtifactError, CopyPlace, ManagerOptions, StoreErrorKind, TestArtifactsManager};
+use artifact_core::{
+    ArtifactError, ArtifactQuery, CopyPlace, ManagerOptions, StoreErrorKind, TestArtifactsManager,
+};
 use storage_s3::{ObjectKey, PresignOptions, PresignedUrl, S3Store, SegmentOptions, SegmentSink};
 use tracking_journal::{DataDir, EventSink};
 use tracking_model::{Artifact, ArtifactStatus, stored_file_name};
@@ -32,6 +34,9 @@ pub use texts::FetchedTexts;
 use crate::{SinkSet, TrackingError};
 use documents::DocumentSink;
 use uploads::UploadSink;
+
+/// Artifacts that are read at a time where all are looked at.
+const PAGE: usize = 1000;
 
 /// A place in S3 where a team keeps what its upgrades produce. Cheap to clone; clones share one client.
 #[derive(Debug, Clone)]
@@ -222,6 +227,23 @@ fn bytes_missing(artifact: &Artifact, reason: &'static str) -> ArtifactError {
 /// The name that an artifact gets in a directory.
 fn file_name(artifact: &Artifact) -> PathBuf {
     stored_file_name(&artifact.exact_name()).into()
+}
+
+/// All artifacts that a query matches, whatever its limit, the newest first.
+async fn all_matching(
+    artifacts: &TestArtifactsManager,
+    query: ArtifactQuery,
+) -> Result<Vec<Arc<Artifact>>, TrackingError> {
+    let mut query = query.with_limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let found = artifacts.search_artifacts(query.clone()).await?;
+        all.extend(found.artifacts);
+        match found.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(all),
+        }
+    }
 }
 
 /// Whether it is this very artifact that cannot be uploaded, whatever is done about the bucket.

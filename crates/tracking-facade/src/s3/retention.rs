@@ -16,8 +16,8 @@ use tracking_model::{
     Artifact, ArtifactChange, ArtifactChangeKind, ArtifactStatus, SessionEvent, SessionId, Span, StreamId,
 };
 
-use super::RemoteArchive;
 use super::uploads::AT_ONCE;
+use super::{RemoteArchive, all_matching};
 use crate::TrackingError;
 use crate::error::chain;
 
@@ -302,23 +302,16 @@ impl Run<'_> {
         id: &SessionId,
         wanted: impl Fn(ArtifactStatus) -> bool,
     ) -> Result<Vec<Arc<Artifact>>, TrackingError> {
-        let mut query = ArtifactQuery::new().in_session(id.clone()).with_limit(1000);
+        let mut query = ArtifactQuery::new().in_session(id.clone());
         query.statuses = ArtifactStatus::ALL
             .into_iter()
             .filter(|status| wanted(*status))
             .collect();
-        let mut artifacts = Vec::new();
+        // A query that names no status asks for all that are not deleted.
         if query.statuses.is_empty() {
-            return Ok(artifacts);
+            return Ok(Vec::new());
         }
-        loop {
-            let found = self.remote.artifacts().search_artifacts(query.clone()).await?;
-            artifacts.extend(found.artifacts);
-            match found.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(artifacts),
-            }
-        }
+        all_matching(self.remote.artifacts(), query).await
     }
 
     async fn abort_stale_uploads(&mut self) {

@@ -12,12 +12,9 @@ use tracking_journal::{DataDir, request_retry};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionId, StreamId};
 
 use super::uploads::{AT_ONCE, Outcome, is_to_be_uploaded};
-use super::{SharedBucket, TransferProgress};
+use super::{SharedBucket, TransferProgress, all_matching};
 use crate::error::chain;
 use crate::{Archive, TrackingError, Undrained};
-
-/// Artifacts that are looked at together.
-const PAGE: usize = 1000;
 
 /// How far uploading is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -252,18 +249,10 @@ async fn of_status(
     session: Option<&SessionId>,
     statuses: Vec<ArtifactStatus>,
 ) -> Result<Vec<Arc<Artifact>>, TrackingError> {
-    let mut query = ArtifactQuery::new().with_limit(PAGE);
+    let mut query = ArtifactQuery::new();
     query.session_id = session.cloned();
     query.statuses = statuses;
-    let mut all = Vec::new();
-    loop {
-        let found = artifacts.search_artifacts(query.clone()).await?;
-        all.extend(found.artifacts);
-        match found.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(all),
-        }
-    }
+    all_matching(artifacts, query).await
 }
 
 impl UploadReport {

@@ -14,12 +14,11 @@ use futures_util::StreamExt;
 use tracking_journal::DataDir;
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus};
 
-use super::RemoteArchive;
+use super::{RemoteArchive, all_matching};
 use crate::TrackingError;
 
 /// How many are fetched at once; the store limits the requests that these make.
 const AT_ONCE: usize = 64;
-const PAGE: usize = 1000;
 
 /// Texts in the cache: a file for each artifact, empty if it has none.
 #[derive(Debug, Clone)]
@@ -154,21 +153,11 @@ impl RemoteArchive {
         &self,
         there: &HashSet<String>,
     ) -> Result<Vec<std::sync::Arc<Artifact>>, TrackingError> {
-        let mut query = ArtifactQuery::new().with_limit(PAGE);
+        let mut query = ArtifactQuery::new();
         query.statuses = vec![ArtifactStatus::Uploaded];
-        let mut missing = Vec::new();
-        loop {
-            let found = self.artifacts().search_artifacts(query.clone()).await?;
-            missing.extend(
-                found.artifacts.into_iter().filter(|one| {
-                    may_have_text(one) && !there.contains(&one.artifact_id.encoded().to_string())
-                }),
-            );
-            match found.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(missing),
-            }
-        }
+        let mut missing = all_matching(self.artifacts(), query).await?;
+        missing.retain(|one| may_have_text(one) && !there.contains(&one.artifact_id.encoded().to_string()));
+        Ok(missing)
     }
 }
 
