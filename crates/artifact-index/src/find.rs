@@ -16,6 +16,8 @@ use crate::{expression, facets, rank};
 
 /// Up to so many matches are sorted by size or name; of more, the rows in that order are looked at one by one.
 const GATHERED: usize = 2048;
+/// So few are sorted without a look at which of them are the largest.
+const FEW: usize = 256;
 
 /// A row as it is compared with the query.
 const FETCH: &str = "SELECT id, session, record, name_key FROM artifact WHERE id = ?1";
@@ -40,7 +42,7 @@ pub(crate) struct Search<'a> {
     pub(crate) at: &'a Connection,
     pub(crate) query: &'a ArtifactQuery,
     words: Option<String>,
-    facets: Option<String>,
+    statuses: Option<String>,
     /// The most by which a slot is later than its artifact's time.
     pub(crate) latest: i64,
     /// The rows that can match.
@@ -54,12 +56,11 @@ impl<'a> Search<'a> {
             .prepare_cached("SELECT late FROM latest")?
             .query_row([], |row| row.get(0))?;
         let until = query.until.map(|until| until.as_micros().saturating_sub(1));
-        let facets = facets::expression(query);
         Ok(Self {
             at,
             query,
-            words: expression::expression(at, query, facets.is_some())?,
-            facets,
+            words: expression::expression(at, query)?,
+            statuses: facets::statuses(query),
             latest,
             low: until.map_or(i64::MIN, |until| row_of(until.saturating_add(latest))),
             high: query.since.map_or(i64::MAX, |since| row_of(since.as_micros())),
@@ -93,13 +94,46 @@ impl<'a> Search<'a> {
         let bounds = (self.low, self.high);
         let stream = |table, expression: &String| Stream::new(self.at, table, expression.clone());
         let words = self.words.as_ref().map(|words| stream(Table::Words, words));
-        let facets = self.facets.as_ref().map(|facets| stream(Table::Facets, facets));
-        match (words, facets) {
+        let statuses = self.statuses.as_ref().map(|one| stream(Table::Statuses, one));
+        match (words, statuses) {
             (None, None) => return Ok(false),
             (Some(one), None) | (None, Some(one)) => one.visit(bounds, direction, each)?,
-            (Some(words), Some(facets)) => Common::new(facets, words, bounds, direction).visit(each)?,
+            (Some(words), Some(statuses)) => Common::new(statuses, words, bounds, direction).visit(each)?,
         }
         Ok(true)
+    }
+
+    /// The candidate at a place, from 1, counted from the newest; `None` if there are fewer.
+    pub(crate) fn nth(&self, place: usize) -> Result<Option<i64>, Cause> {
+        let bounds = (self.low, self.high);
+        if let (Some(words), None) = (&self.words, &self.statuses) {
+            return Stream::new(self.at, Table::Words, words.clone()).nth(bounds, place);
+        }
+        let (mut at, mut found) = (0, None);
+        self.candidates(Direction::Newest, |id| {
+            at += 1;
+            found = (at == place).then_some(id);
+            Ok(found.is_none())
+        })?;
+        Ok(found)
+    }
+
+    /// Calls `each` for the candidates, the newest first, that are also in one of the lists, until it has enough; perhaps
+    /// for others too.
+    pub(crate) fn with_any<'l>(
+        &self,
+        lists: impl Iterator<Item = &'l String>,
+        each: impl FnMut(i64) -> Result<bool, Cause>,
+    ) -> Result<(), Cause> {
+        let any: Vec<&str> = lists.map(String::as_str).collect();
+        match (&self.words, &self.statuses) {
+            _ if any.is_empty() => Ok(()),
+            (Some(words), None) => {
+                let both = format!("({words}) AND ({})", any.join(" OR "));
+                Stream::new(self.at, Table::Words, both).visit((self.low, self.high), Direction::Newest, each)
+            }
+            _ => self.candidates(Direction::Newest, each).map(|_| ()),
+        }
     }
 
     /// All matches in the order of time, until `each` has enough.
@@ -169,35 +203,37 @@ impl<'a> Search<'a> {
         if self.is_empty() {
             return Ok(Matches::default());
         }
-        if let Some(matches) = self.by_magnitude()? {
-            return Ok(matches);
-        }
-        match self.gathered()? {
-            Some(ids) => {
-                let mut page = Page::new(self.query);
-                self.sorted(&ids, &mut page)?;
-                Ok(page.into_matches())
+        let mut found = self.gathered(FEW)?;
+        if found.is_none() {
+            if let Some(matches) = self.by_magnitude()? {
+                return Ok(matches);
             }
-            None => self.scanned(),
+            found = self.gathered(GATHERED)?;
         }
+        let Some(ids) = found else {
+            return self.scanned();
+        };
+        let mut page = Page::new(self.query);
+        self.sorted(&ids, &mut page)?;
+        Ok(page.into_matches())
     }
 
-    /// All candidates, where they are few.
-    fn gathered(&self) -> Result<Option<Vec<i64>>, Cause> {
+    /// All candidates, where they are not more than `most`.
+    fn gathered(&self, most: usize) -> Result<Option<Vec<i64>>, Cause> {
         let mut gathered = Vec::new();
         let known = self.candidates(Direction::Newest, |id| {
             gathered.push(id);
-            Ok(gathered.len() <= GATHERED)
+            Ok(gathered.len() <= most)
         })?;
-        Ok((known && gathered.len() <= GATHERED).then_some(gathered))
+        Ok((known && gathered.len() <= most).then_some(gathered))
     }
 
-    /// The largest, by the facets of sizes: one order of magnitude after the other, until the page is full. `None` where
-    /// that is no help.
+    /// The largest, by the facets of sizes: orders of magnitude from the largest down, as many at a time as will fill the
+    /// page if these have as many as those before. `None` where that is no help.
     fn by_magnitude(&self) -> Result<Option<Matches>, Cause> {
         let after = self.query.after.as_ref().map(PageCursor::size);
         if self.query.sort != Sort::Size
-            || (self.words.is_none() && self.facets.is_none())
+            || (self.words.is_none() && self.statuses.is_none())
             || after == Some(None)
         {
             return Ok(None);
@@ -211,25 +247,42 @@ impl<'a> Search<'a> {
         let most = [after.flatten(), self.query.max_size, largest];
         let most = most.into_iter().flatten().min().unwrap_or(u64::MAX);
         let mut page = Page::new(self.query);
-        for magnitude in (0..=magnitude(most)).rev() {
-            let (least, most) = sizes_of(magnitude);
-            let mut query = self.query.clone();
-            query.min_size = Some(query.min_size.map_or(least, |min| min.max(least)));
-            query.max_size = Some(query.max_size.map_or(most, |max| max.min(most)));
-            let of_magnitude = Search::new(self.at, &query)?;
-            if of_magnitude.is_empty() {
-                continue;
+        let magnitudes = magnitude(most) + 1;
+        let (mut end, mut at_a_time) = (magnitudes, 1);
+        while end > 0 {
+            let begin = end.saturating_sub(at_a_time);
+            match self.of_magnitudes(begin, end - 1)? {
+                Some(ids) => self.sorted(&ids, &mut page)?,
+                None if at_a_time == 1 => return Ok(None),
+                None => {
+                    at_a_time = 1;
+                    continue;
+                }
             }
-            let Some(ids) = of_magnitude.gathered()? else {
-                return Ok(None);
-            };
-            self.sorted(&ids, &mut page)?;
             if page.is_full() {
                 return Ok(Some(page.into_matches()));
             }
+            end = begin;
+            let done = magnitudes - end;
+            at_a_time = (page.missing() * done as usize)
+                .div_ceil(page.kept.len().max(1))
+                .clamp(1, 2 * done as usize) as u32;
         }
         // There may be some of unknown size.
         Ok(None)
+    }
+
+    /// All candidates of some orders of magnitude, where they are few.
+    fn of_magnitudes(&self, first: u32, last: u32) -> Result<Option<Vec<i64>>, Cause> {
+        let ((least, _), (_, most)) = (sizes_of(first), sizes_of(last));
+        let mut query = self.query.clone();
+        query.min_size = Some(query.min_size.map_or(least, |min| min.max(least)));
+        query.max_size = Some(query.max_size.map_or(most, |max| max.min(most)));
+        let search = Search::new(self.at, &query)?;
+        if search.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        search.gathered(GATHERED)
     }
 
     /// Offers few candidates to the page.
@@ -270,12 +323,12 @@ impl<'a> Search<'a> {
     /// The page among all rows in the order of the key.
     fn scanned(&self) -> Result<Matches, Cause> {
         let mut has_words = match &self.words {
-            Some(expression) => Some((
+            Some(expression) if self.query.text.is_some() => Some((
                 self.at
                     .prepare_cached("SELECT 1 FROM words WHERE words MATCH ?1 AND rowid = ?2")?,
                 expression,
             )),
-            None => None,
+            _ => None,
         };
         let mut clusters = Clusters::new(self).with_needles()?;
         let mut page = Page::new(self.query);
@@ -478,6 +531,11 @@ impl<'q> Page<'q> {
             self.kept.insert(index, (place, artifact));
             self.kept.truncate(self.query.limit.saturating_add(1));
         }
+    }
+
+    /// How many more belong here if there are so many.
+    const fn missing(&self) -> usize {
+        (self.query.limit + 1).saturating_sub(self.kept.len())
     }
 
     /// Whether nothing that comes after what it has can belong here.
