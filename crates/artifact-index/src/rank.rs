@@ -8,7 +8,8 @@ use artifact_core::{MAX_RANKED, Matches, PageCursor, Sort, TextQuery};
 use crate::error::Cause;
 use crate::expression::places;
 use crate::facets::Kind;
-use crate::find::{Page, Search, newest};
+use crate::find::{Search, newest};
+use crate::page::Page;
 use crate::record::Stored;
 use crate::stream::{Direction, Stream, Table};
 
@@ -38,8 +39,10 @@ fn by_lists(search: &Search<'_>, text: &TextQuery, page: &mut Page<'_>) -> Resul
     let oldest = search.nth(MAX_RANKED)?.unwrap_or(i64::MAX);
     let mut promising = Vec::new();
     search.with_any(places.iter().flatten(), |id| {
-        promising.push(id);
-        Ok(promising.len() < MAX_RANKED)
+        if id <= oldest {
+            promising.push(id);
+        }
+        Ok(id < oldest)
     })?;
     let scores = scores(search, &promising, &places)?;
     let mut order: Vec<(u32, i64)> = scores.into_iter().zip(promising.iter().copied()).collect();
@@ -87,7 +90,10 @@ fn scores(search: &Search<'_>, rows: &[i64], places: &[Vec<String>]) -> Result<V
         for (facet, (_, field)) in facets.iter().zip(FIELDS) {
             let mut at = 0;
             Stream::new(search.at, Table::Words, facet.clone()).visit(bounds, Direction::Newest, |id| {
-                at += rows.get(at..).unwrap_or_default().partition_point(|one| *one < id);
+                at += rows
+                    .get(at..)
+                    .unwrap_or_default()
+                    .partition_point(|one| *one < id);
                 if let (Some(one), Some(best)) = (rows.get(at), best.get_mut(at))
                     && *one == id
                 {
