@@ -123,8 +123,8 @@ pub(crate) fn forget(at: &Connection, session_id: &SessionId) -> Result<(), Caus
     };
     let found: Vec<i64> = at
         .prepare_cached(
-            "SELECT artifact.id FROM facets JOIN artifact ON artifact.id = facets.rowid \
-             WHERE facets MATCH ?1 AND artifact.session = ?2 ORDER BY facets.rowid",
+            "SELECT artifact.id FROM words JOIN artifact ON artifact.id = words.rowid \
+             WHERE words MATCH ?1 AND artifact.session = ?2 ORDER BY words.rowid",
         )?
         .query_map(
             params![quoted(&hashed(Kind::Session, session_id.as_str())), session.id],

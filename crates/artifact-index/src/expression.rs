@@ -1,11 +1,10 @@
-//! Text queries as expressions of FTS5.
+//! Queries as expressions of FTS5.
 
 use artifact_core::{ArtifactQuery, TextQuery, TextTerm};
 use rusqlite::{Connection, OptionalExtension};
-use tracking_model::ArtifactStatus;
 
 use crate::error::Cause;
-use crate::facets::quoted;
+use crate::facets::{self, quoted};
 
 /// Stands in the words of every artifact that is not deleted; no text has it.
 pub(crate) const LIVE: &str = "\u{E001}";
@@ -15,15 +14,10 @@ pub(crate) const DELETED: &str = "\u{E002}";
 /// merged by FTS5 before the first match is known.
 const FEW_WORDS: usize = 48;
 
-/// What a query asks of words; `None` if it has no text. Facets, where they are asked too, tell which are deleted.
-pub(crate) fn expression(
-    at: &Connection,
-    query: &ArtifactQuery,
-    with_facets: bool,
-) -> Result<Option<String>, Cause> {
-    let Some(text) = &query.text else { return Ok(None) };
+/// What a query asks of words and facets; `None` if nothing that they tell.
+pub(crate) fn expression(at: &Connection, query: &ArtifactQuery) -> Result<Option<String>, Cause> {
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
-    for term in text.terms() {
+    for term in query.text.iter().flat_map(TextQuery::terms) {
         let list = if term.is_excluded() {
             &mut unwanted
         } else {
@@ -31,11 +25,15 @@ pub(crate) fn expression(
         };
         list.push(term_expression(at, term)?);
     }
+    wanted.extend(facets::wanted(query));
+    if wanted.is_empty() && query.text.is_none() {
+        return Ok(None);
+    }
     if wanted.is_empty() {
         wanted.push(format!("({} OR {})", quoted(LIVE), quoted(DELETED)));
     }
-    let wants_deleted = query.statuses.contains(&ArtifactStatus::Deleted);
-    if !wants_deleted && !with_facets {
+    unwanted.extend(facets::unwanted(query));
+    if query.statuses.is_empty() {
         unwanted.push(quoted(DELETED));
     }
     let mut expression = wanted.join(" AND ");

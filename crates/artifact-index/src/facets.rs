@@ -1,6 +1,7 @@
 //! What an artifact is, as words of a full-text index: `session is s1`, `has the tag node`, `has "log" in its name`.
-//! One such index answers every combination of criteria by intersecting sorted lists, newest first, where an index for
-//! each column would be slower to build and could follow one column only.
+//! They stand in the same index as the words of its text, which so answers every combination of criteria by intersecting
+//! sorted lists, newest first, where an index for each column would be slower to build and could follow one column only.
+//! Only its status, which changes when nothing else does, has an index of its own.
 //!
 //! Values are known by a hash, sizes by their order of magnitude, names by their parts: what is found is a superset,
 //! and each match is compared with the query before it is returned.
@@ -9,7 +10,7 @@ use std::fmt::Write;
 
 use artifact_core::words::each_word;
 use artifact_core::{ArtifactQuery, NamePattern};
-use tracking_model::{Artifact, ArtifactStatus};
+use tracking_model::{Artifact, ArtifactStatus, ArtifactType, UpgradeId};
 
 /// Most parts of a name that are looked for.
 const MOST_NAME_PARTS: usize = 4;
@@ -18,7 +19,10 @@ const MOST_WITH_WORDS: usize = 2;
 /// Longer words of names are not looked for; indexed are all to a greater length.
 const MOST_WORD_BYTES: usize = 64;
 
-/// What kind of facet a word is: its first letter.
+/// Begins every facet; no word of a text has it.
+const MARK: char = '.';
+
+/// What kind of facet a word is: the letter that follows [`MARK`].
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -30,7 +34,8 @@ pub(crate) enum Kind {
     Step = b'p',
     Tag = b'g',
     Type = b't',
-    Status = b'a',
+    /// Its upgrade and its type: what is asked together most.
+    UpgradeType = b'y',
     /// The number of binary digits of its size.
     Size = b'z',
     /// Three characters of its name in lower case.
@@ -50,7 +55,7 @@ fn hash(value: &str) -> u64 {
 
 /// The word that stands for a value.
 pub(crate) fn hashed(kind: Kind, value: &str) -> String {
-    format!("{}{:x}", char::from(kind as u8), hash(value))
+    format!("{MARK}{}{:x}", char::from(kind as u8), hash(value))
 }
 
 /// The number that stands for an upgrade.
@@ -60,7 +65,20 @@ pub(crate) fn upgrade_number(upgrade_id: &str) -> i64 {
 
 /// The word that stands for a short value of letters and digits.
 pub(crate) fn plain(kind: Kind, value: &str) -> String {
-    format!("{}{value}", char::from(kind as u8))
+    format!("{MARK}{}{value}", char::from(kind as u8))
+}
+
+/// The word that stands for artifacts of a type that are of an upgrade.
+fn upgrade_type(upgrade_id: &UpgradeId, artifact_type: ArtifactType) -> String {
+    hashed(
+        Kind::UpgradeType,
+        &format!("{}/{upgrade_id}", artifact_type as u8),
+    )
+}
+
+/// The word that stands for a status, in the index that has nothing else.
+pub(crate) fn status(status: ArtifactStatus) -> String {
+    (status as u8).to_string()
 }
 
 pub(crate) const fn magnitude(size: u64) -> u32 {
@@ -74,12 +92,15 @@ pub(crate) fn sizes_of(magnitude: u32) -> (u64, u64) {
     (least, below(magnitude))
 }
 
-/// Characters that the tokeniser would take for separators are moved to where it does not.
+/// Where characters are moved to that the tokeniser would take for separators.
+const SIGNS: std::ops::RangeInclusive<char> = '\u{E000}'..='\u{E07F}';
+
+/// A character as it stands in a word.
 fn as_word_character(c: char) -> char {
     if c.is_ascii_alphanumeric() || !c.is_ascii() {
         c
     } else {
-        char::from_u32(0xE000 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)
+        char::from_u32(u32::from(*SIGNS.start()) + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER)
     }
 }
 
@@ -87,15 +108,13 @@ fn as_word_character(c: char) -> char {
 fn name_parts(name: &str, mut each: impl FnMut(&str)) {
     let chars: Vec<char> = name.chars().map(as_word_character).collect();
     for part in chars.windows(3) {
-        let mut word = String::from(char::from(Kind::NamePart as u8));
-        word.extend(part);
-        each(&word);
+        let part: String = part.iter().collect();
+        each(&plain(Kind::NamePart, &part));
     }
 }
 
-/// All facets of an artifact, separated by spaces.
-pub(crate) fn facets_of(artifact: &Artifact, cluster_name: &str, name_key: &str) -> String {
-    let mut out = String::with_capacity(512);
+/// Adds all facets of an artifact to `out`, each with a space behind it.
+pub(crate) fn add_facets(out: &mut String, artifact: &Artifact, cluster_name: &str, name_key: &str) {
     let mut add = |word: &str| {
         out.push_str(word);
         out.push(' ');
@@ -111,7 +130,7 @@ pub(crate) fn facets_of(artifact: &Artifact, cluster_name: &str, name_key: &str)
         add(&hashed(Kind::Step, step_id));
     }
     add(&plain(Kind::Type, &(artifact.artifact_type as u8).to_string()));
-    add(&plain(Kind::Status, &(artifact.status as u8).to_string()));
+    add(&upgrade_type(&artifact.upgrade_id, artifact.artifact_type));
     if let Some(size) = artifact.file_size {
         add(&plain(Kind::Size, &magnitude(size).to_string()));
     }
@@ -124,58 +143,52 @@ pub(crate) fn facets_of(artifact: &Artifact, cluster_name: &str, name_key: &str)
     each_word(artifact.description.as_deref().unwrap_or_default(), |word| {
         add(&plain(Kind::InDescription, word));
     });
-    out
 }
 
-/// What a query asks of facets, as an expression of FTS5; `None` if nothing that facets tell.
-pub(crate) fn expression(query: &ArtifactQuery) -> Option<String> {
-    let mut needed: Vec<String> = Vec::new();
+/// What a query asks of facets, as expressions of FTS5 of which each must hold.
+pub(crate) fn wanted(query: &ArtifactQuery) -> Vec<String> {
+    let mut wanted: Vec<String> = Vec::new();
     let mut one = |kind: Kind, value: Option<&str>| {
-        needed.extend(value.map(|value| quoted(&hashed(kind, value))));
+        wanted.extend(value.map(|value| quoted(&hashed(kind, value))));
     };
     one(Kind::Session, query.session_id.as_ref().map(|id| id.as_str()));
     one(
         Kind::Collection,
         query.collection_id.as_ref().map(|id| id.as_str()),
     );
-    one(Kind::Upgrade, query.upgrade_id.as_ref().map(|id| id.as_str()));
     one(Kind::Cluster, query.cluster_name.as_deref());
     one(Kind::Task, query.task_id.as_ref().map(|id| id.as_str()));
     one(Kind::Step, query.step_id.as_deref());
     for tag in &query.all_tags {
         one(Kind::Tag, Some(tag));
     }
-    let types = query
-        .types
-        .iter()
-        .map(|one| plain(Kind::Type, &(*one as u8).to_string()));
-    needed.extend(any(types));
-    needed.extend(any(query.any_tags.iter().map(|tag| hashed(Kind::Tag, tag))));
-    needed.extend(any(sizes(query)));
-    let live_ones = query.statuses.is_empty();
-    let statuses = query
-        .statuses
-        .iter()
-        .map(|one| plain(Kind::Status, &(*one as u8).to_string()));
-    // All statuses are no criterion.
-    if query.statuses.len() < ArtifactStatus::ALL.len() {
-        needed.extend(any(statuses));
-    }
+    let types = query.types.iter();
+    wanted.extend(match &query.upgrade_id {
+        Some(id) if query.types.is_empty() => Some(quoted(&hashed(Kind::Upgrade, id.as_str()))),
+        Some(id) => any(types.map(|one| upgrade_type(id, *one))),
+        None => any(types.map(|one| plain(Kind::Type, &(*one as u8).to_string()))),
+    });
+    wanted.extend(any(query.any_tags.iter().map(|tag| hashed(Kind::Tag, tag))));
+    wanted.extend(any(sizes(query)));
     if let Some(name) = &query.name {
-        needed.extend(parts_of(name).iter().map(|part| quoted(part)));
+        wanted.extend(parts_of(name).iter().map(|part| quoted(part)));
     }
-    if needed.is_empty() {
+    wanted
+}
+
+/// What a query asks not to be there.
+pub(crate) fn unwanted(query: &ArtifactQuery) -> Vec<String> {
+    let tags = query.no_tags.iter();
+    tags.map(|tag| quoted(&hashed(Kind::Tag, tag))).collect()
+}
+
+/// The statuses that a query asks for, as an expression of FTS5; `None` if it names none, or all.
+pub(crate) fn statuses(query: &ArtifactQuery) -> Option<String> {
+    // All statuses are no criterion.
+    if query.statuses.len() == ArtifactStatus::ALL.len() {
         return None;
     }
-    let mut unwanted: Vec<String> = query.no_tags.iter().map(|tag| hashed(Kind::Tag, tag)).collect();
-    if live_ones {
-        unwanted.push(plain(Kind::Status, &(ArtifactStatus::Deleted as u8).to_string()));
-    }
-    let mut expression = needed.join(" AND ");
-    if let Some(unwanted) = any(unwanted.into_iter()) {
-        expression = format!("({expression}) NOT {unwanted}");
-    }
-    Some(expression)
+    any(query.statuses.iter().map(|one| status(*one)))
 }
 
 /// The magnitudes that sizes in the wanted range have.
@@ -187,8 +200,8 @@ fn sizes(query: &ArtifactQuery) -> impl Iterator<Item = String> {
 }
 
 /// Some of the parts that a name must have to match: each costs a list, and few of them leave few candidates. Whole words
-/// are rarer than parts, those with digits are rarer than others (signs are not: most names end alike), and parts that do
-/// not overlap say more.
+/// are rarer than parts, those with digits are rarer than others, those with signs are not, for most names end alike, and
+/// parts that do not overlap say more.
 fn parts_of(pattern: &NamePattern) -> Vec<String> {
     let mut parts = Vec::new();
     let mut words = Vec::new();
@@ -197,12 +210,18 @@ fn parts_of(pattern: &NamePattern) -> Vec<String> {
         let mut at = 0;
         name_parts(&literal, |part| {
             let digits = part.chars().filter(char::is_ascii_digit).count();
-            parts.push((std::cmp::Reverse(digits), at % 3, part.to_owned()));
+            let signs = part.chars().filter(|c| SIGNS.contains(c)).count();
+            parts.push((std::cmp::Reverse(digits), signs, at % 3, part.to_owned()));
             at += 1;
         });
     }
     parts.sort_unstable();
     parts.dedup();
+    // What has none is in most names, beside what has some.
+    let with_digits = parts.partition_point(|(digits, ..)| digits.0 > 0);
+    if with_digits >= MOST_WITH_WORDS {
+        parts.truncate(with_digits);
+    }
     words.sort_unstable_by_key(|word| std::cmp::Reverse(word.len()));
     words.dedup();
     let most = if words.is_empty() {
@@ -210,7 +229,7 @@ fn parts_of(pattern: &NamePattern) -> Vec<String> {
     } else {
         MOST_WITH_WORDS
     };
-    words.extend(parts.into_iter().map(|(_, _, part)| part));
+    words.extend(parts.into_iter().map(|(.., part)| part));
     words.truncate(most);
     words
 }

@@ -24,7 +24,7 @@ pub(crate) struct New<'a> {
 pub(crate) struct Changed {
     pub(crate) session: i64,
     pub(crate) artifact: Artifact,
-    /// Whether its words change too, not only what facets tell.
+    /// Whether its words change too, not only its status.
     pub(crate) words: bool,
 }
 

@@ -1,12 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 mod apply;
+mod by_key;
+mod compare;
 mod database;
 mod error;
 mod expression;
 mod facets;
 mod find;
 mod fold;
+mod page;
 mod rank;
 mod record;
 mod schema;

@@ -1,8 +1,9 @@
 //! Row numbers from full-text search, in order, and what two such lists have in common.
 
-use rusqlite::{CachedStatement, Connection, Rows, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Rows, params};
 
 use crate::error::Cause;
+use crate::record::stored_size;
 
 /// So many rows of one list are passed over to find the next row of the other, before that counts as far.
 const FAR: usize = 64;
@@ -33,7 +34,7 @@ impl Direction {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Table {
     Words,
-    Facets,
+    Statuses,
 }
 
 /// The rows that match an expression. The newest have the lowest numbers.
@@ -69,6 +70,24 @@ impl<'c> Stream<'c> {
         Ok(())
     }
 
+    /// The row at a place, from 1, counted from the newest; `None` if there are fewer.
+    pub(crate) fn nth(&self, (low, high): (i64, i64), place: usize) -> Result<Option<i64>, Cause> {
+        let sql = match self.table {
+            Table::Words => {
+                "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3 \
+                 ORDER BY rowid LIMIT 1 OFFSET ?4"
+            }
+            Table::Statuses => {
+                "SELECT rowid FROM statuses WHERE statuses MATCH ?1 AND rowid BETWEEN ?2 AND ?3 \
+                 ORDER BY rowid LIMIT 1 OFFSET ?4"
+            }
+        };
+        let mut statement = self.at.prepare_cached(sql)?;
+        let passed = stored_size(place.saturating_sub(1) as u64);
+        let row = statement.query_row(params![self.expression, low, high, passed], |row| row.get(0));
+        Ok(row.optional()?)
+    }
+
     fn list(&self, direction: Direction) -> Result<CachedStatement<'c>, Cause> {
         Ok(self.at.prepare_cached(match (self.table, direction) {
             (Table::Words, Direction::Newest) => {
@@ -77,11 +96,11 @@ impl<'c> Stream<'c> {
             (Table::Words, Direction::Oldest) => {
                 "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid DESC"
             }
-            (Table::Facets, Direction::Newest) => {
-                "SELECT rowid FROM facets WHERE facets MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid"
+            (Table::Statuses, Direction::Newest) => {
+                "SELECT rowid FROM statuses WHERE statuses MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid"
             }
-            (Table::Facets, Direction::Oldest) => {
-                "SELECT rowid FROM facets WHERE facets MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid DESC"
+            (Table::Statuses, Direction::Oldest) => {
+                "SELECT rowid FROM statuses WHERE statuses MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid DESC"
             }
         })?)
     }
@@ -89,7 +108,7 @@ impl<'c> Stream<'c> {
     fn question(&self) -> Result<CachedStatement<'c>, Cause> {
         Ok(self.at.prepare_cached(match self.table {
             Table::Words => "SELECT 1 FROM words WHERE words MATCH ?1 AND rowid = ?2",
-            Table::Facets => "SELECT 1 FROM facets WHERE facets MATCH ?1 AND rowid = ?2",
+            Table::Statuses => "SELECT 1 FROM statuses WHERE statuses MATCH ?1 AND rowid = ?2",
         })?)
     }
 }

@@ -9,7 +9,7 @@ use tracking_model::{Artifact, ArtifactStatus};
 
 use crate::error::Cause;
 use crate::expression::{DELETED, LIVE};
-use crate::facets::{facets_of, upgrade_number};
+use crate::facets::{add_facets, status, upgrade_number};
 use crate::fold::{Changed, New};
 use crate::record::stored_size;
 
@@ -17,7 +17,6 @@ use crate::record::stored_size;
 pub(crate) struct Row<'a> {
     new: &'a New<'a>,
     name_key: String,
-    facets: String,
     words: String,
     record: String,
 }
@@ -30,8 +29,7 @@ impl<'a> Row<'a> {
     ) -> Result<Self, Cause> {
         let name_key = new.artifact.name.to_lowercase();
         Ok(Self {
-            facets: facets_of(&new.artifact, cluster_name, &name_key),
-            words: words_of(&new.artifact, texts),
+            words: words_of(&new.artifact, cluster_name, &name_key, texts),
             record: serde_json::to_string(&*new.artifact)?,
             name_key,
             new,
@@ -39,18 +37,24 @@ impl<'a> Row<'a> {
     }
 }
 
-fn words_of(artifact: &Artifact, texts: &dyn ArtifactTexts) -> String {
+/// All that full-text search knows of an artifact, but for its status. What is short comes first, for places in a list are
+/// written in fewer bytes the smaller they are.
+fn words_of(artifact: &Artifact, cluster_name: &str, name_key: &str, texts: &dyn ArtifactTexts) -> String {
     let deleted = artifact.status == ArtifactStatus::Deleted;
     let text = if deleted { None } else { texts.text(artifact) };
     let words = Words::of(artifact, text.as_deref());
-    let mark = if deleted { DELETED } else { LIVE };
-    format!("{} {mark}", words.as_str())
+    let mut list = String::with_capacity(words.as_str().len() + 768);
+    add_facets(&mut list, artifact, cluster_name, name_key);
+    list.push_str(if deleted { DELETED } else { LIVE });
+    list.push(' ');
+    list.push_str(words.as_str());
+    list
 }
 
 pub(crate) fn remove(at: &Connection, id: i64) -> Result<(), Cause> {
     for statement in [
         "DELETE FROM words WHERE rowid = ?1",
-        "DELETE FROM facets WHERE rowid = ?1",
+        "DELETE FROM statuses WHERE rowid = ?1",
         "DELETE FROM artifact WHERE id = ?1",
     ] {
         at.prepare_cached(statement)?.execute([id])?;
@@ -62,7 +66,7 @@ pub(crate) fn remove(at: &Connection, id: i64) -> Result<(), Cause> {
 pub(crate) struct Writer<'c> {
     at: &'c Connection,
     artifact: CachedStatement<'c>,
-    facets: CachedStatement<'c>,
+    statuses: CachedStatement<'c>,
     words: CachedStatement<'c>,
     latest: i64,
 }
@@ -75,7 +79,7 @@ impl<'c> Writer<'c> {
                 "INSERT INTO artifact (id, session, upgrade, status, size, name_key, artifact_id, record) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
-            facets: at.prepare_cached("INSERT INTO facets (rowid, list) VALUES (?1, ?2)")?,
+            statuses: at.prepare_cached("INSERT INTO statuses (rowid, list) VALUES (?1, ?2)")?,
             words: at.prepare_cached("INSERT INTO words (rowid, list) VALUES (?1, ?2)")?,
             latest: 0,
         })
@@ -98,7 +102,7 @@ impl<'c> Writer<'c> {
             artifact.artifact_id.as_str(),
             row.record,
         ])?;
-        self.facets.execute(params![id, row.facets])?;
+        self.statuses.execute(params![id, status(artifact.status)])?;
         self.words.execute(params![id, row.words])?;
         self.latest = self.latest.max(slot - artifact.created_at.as_micros());
         counts.add(*session, artifact, 1);
@@ -122,15 +126,15 @@ impl<'c> Writer<'c> {
                 serde_json::to_string(artifact)?
             ])?;
         self.at
-            .prepare_cached("DELETE FROM facets WHERE rowid = ?1")?
+            .prepare_cached("DELETE FROM statuses WHERE rowid = ?1")?
             .execute([id])?;
-        let facets = facets_of(artifact, cluster_name, &artifact.name.to_lowercase());
-        self.facets.execute(params![id, facets])?;
+        self.statuses.execute(params![id, status(artifact.status)])?;
         if changed.words {
             self.at
                 .prepare_cached("DELETE FROM words WHERE rowid = ?1")?
                 .execute([id])?;
-            self.words.execute(params![id, words_of(artifact, texts)])?;
+            let words = words_of(artifact, cluster_name, &artifact.name.to_lowercase(), texts);
+            self.words.execute(params![id, words])?;
         }
         counts.add(changed.session, artifact, 1);
         Ok(())

@@ -390,14 +390,19 @@ fn cases() -> u32 {
 /// More than are ranked, more than one thread makes ready, and more than share a microsecond with their neighbours.
 #[test]
 fn very_many_at_once_are_answered_alike() {
+    very_many(0);
+    very_many(1000);
+}
+
+/// The last `together` of them were added at one moment.
+fn very_many(together: usize) {
     const COUNT: usize = MAX_RANKED + 400;
     let (memory, (_dir, sqlite)) = (MemoryIndex::new(), index());
     let session: SessionId = "s1".parse().unwrap();
     let mut records = vec![record(1, "session.created", &created(&session, "prod"))];
     for number in 0..COUNT {
-        // The last thousand were added at one moment.
         let at = Timestamp::from_micros(
-            1_700_000_000_000_000 + i64::try_from(number.min(COUNT - 1000)).unwrap() * 3,
+            1_700_000_000_000_000 + i64::try_from(number.min(COUNT - together)).unwrap() * 3,
         );
         let artifact = json!({
             "artifact_id": format!("a{number}"), "session_id": session, "collection_id": "c", "upgrade_id": "up",
