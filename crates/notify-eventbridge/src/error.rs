@@ -114,6 +114,28 @@ impl EventBridgeCause {
     pub(crate) const fn may_be_an_entry(self) -> bool {
         matches!(self, Self::Invalid | Self::TooLarge)
     }
+
+    /// What every service says alike, as this one's cause.
+    const fn common(cause: Cause) -> Self {
+        match cause {
+            Cause::Denied => Self::Denied,
+            Cause::NoCredentials => Self::NoCredentials,
+            Cause::ExpiredCredentials => Self::ExpiredCredentials,
+            Cause::WrongCredentials => Self::WrongCredentials,
+            Cause::ClockSkew => Self::ClockSkew,
+            Cause::WrongRegion => Self::WrongRegion,
+            Cause::NoRegion => Self::NoRegion,
+            Cause::TooLarge => Self::TooLarge,
+            Cause::Unsupported => Self::Unsupported,
+            Cause::Throttled => Self::Throttled,
+            Cause::ServerFailed => Self::ServerFailed,
+            Cause::TimedOut => Self::TimedOut,
+            Cause::NoAddress => Self::NoAddress,
+            Cause::NoConnection => Self::NoConnection,
+            Cause::Tls => Self::Tls,
+            Cause::Other => Self::Other,
+        }
+    }
 }
 
 /// A refusal or failure of EventBridge. Its text says what was attempted, on which bus, why it failed and what to do.
@@ -149,7 +171,7 @@ impl EventBridgeError {
             .refusal()
             .and_then(|(status, code)| own_cause(status, code));
         Self {
-            cause: own.unwrap_or_else(|| failed.cause.into()),
+            cause: own.unwrap_or(EventBridgeCause::common(failed.cause)),
             operation,
             bus: bus.to_owned(),
             status: failed.status,
@@ -183,29 +205,6 @@ fn retry_after(header: impl Fn(&str) -> Option<String>) -> Option<Duration> {
     number("retry-after")
         .map(Duration::from_secs)
         .or_else(|| number("x-amz-retry-after").map(Duration::from_millis))
-}
-
-impl From<Cause> for EventBridgeCause {
-    fn from(cause: Cause) -> Self {
-        match cause {
-            Cause::Denied => Self::Denied,
-            Cause::NoCredentials => Self::NoCredentials,
-            Cause::ExpiredCredentials => Self::ExpiredCredentials,
-            Cause::WrongCredentials => Self::WrongCredentials,
-            Cause::ClockSkew => Self::ClockSkew,
-            Cause::WrongRegion => Self::WrongRegion,
-            Cause::NoRegion => Self::NoRegion,
-            Cause::TooLarge => Self::TooLarge,
-            Cause::Unsupported => Self::Unsupported,
-            Cause::Throttled => Self::Throttled,
-            Cause::ServerFailed => Self::ServerFailed,
-            Cause::TimedOut => Self::TimedOut,
-            Cause::NoAddress => Self::NoAddress,
-            Cause::NoConnection => Self::NoConnection,
-            Cause::Tls => Self::Tls,
-            Cause::Other => Self::Other,
-        }
-    }
 }
 
 /// What EventBridge alone says with a status and a code; `None` for what every service says alike.

@@ -152,6 +152,28 @@ impl S3Cause {
             | Self::Other => Retry::Never,
         }
     }
+
+    /// What every service says alike, as this one's cause.
+    const fn common(cause: Cause) -> Self {
+        match cause {
+            Cause::Denied => Self::Denied,
+            Cause::NoCredentials => Self::NoCredentials,
+            Cause::ExpiredCredentials => Self::ExpiredCredentials,
+            Cause::WrongCredentials => Self::WrongCredentials,
+            Cause::ClockSkew => Self::ClockSkew,
+            Cause::WrongRegion => Self::WrongRegion,
+            Cause::NoRegion => Self::NoRegion,
+            Cause::TooLarge => Self::TooLarge,
+            Cause::Unsupported => Self::Unsupported,
+            Cause::Throttled => Self::Throttled,
+            Cause::ServerFailed => Self::ServerFailed,
+            Cause::TimedOut => Self::TimedOut,
+            Cause::NoAddress => Self::NoAddress,
+            Cause::NoConnection => Self::NoConnection,
+            Cause::Tls => Self::Tls,
+            Cause::Other => Self::Other,
+        }
+    }
 }
 
 /// A refusal or failure of S3, as the source of a [`StoreError`], which says the operation and the key.
@@ -209,7 +231,9 @@ impl S3Failure {
             "NoSuchKey" | "NoSuchVersion" => S3Cause::NoObject,
             "InternalError" => S3Cause::ServerFailed,
             "SlowDown" | "ServiceUnavailable" => S3Cause::Throttled,
-            _ => own_cause(403, code).unwrap_or_else(|| Cause::of_answer(403, code, message).into()),
+            _ => {
+                own_cause(403, code).unwrap_or_else(|| S3Cause::common(Cause::of_answer(403, code, message)))
+            }
         };
         Self {
             code: Some(code.to_owned()),
@@ -229,7 +253,7 @@ impl S3Failure {
         let region = header(&error, "x-amz-bucket-region")
             .or_else(|| failed.message.as_deref().and_then(expected_region));
         Self {
-            cause: own.unwrap_or_else(|| failed.cause.into()),
+            cause: own.unwrap_or(S3Cause::common(failed.cause)),
             bucket: bucket.to_owned(),
             status: failed.status,
             code: failed.code,
@@ -259,29 +283,6 @@ impl fmt::Display for S3Failure {
 
 /// Without a source of its own: the SDK's chain says again what stands here, and stays in `Debug`.
 impl Error for S3Failure {}
-
-impl From<Cause> for S3Cause {
-    fn from(cause: Cause) -> Self {
-        match cause {
-            Cause::Denied => Self::Denied,
-            Cause::NoCredentials => Self::NoCredentials,
-            Cause::ExpiredCredentials => Self::ExpiredCredentials,
-            Cause::WrongCredentials => Self::WrongCredentials,
-            Cause::ClockSkew => Self::ClockSkew,
-            Cause::WrongRegion => Self::WrongRegion,
-            Cause::NoRegion => Self::NoRegion,
-            Cause::TooLarge => Self::TooLarge,
-            Cause::Unsupported => Self::Unsupported,
-            Cause::Throttled => Self::Throttled,
-            Cause::ServerFailed => Self::ServerFailed,
-            Cause::TimedOut => Self::TimedOut,
-            Cause::NoAddress => Self::NoAddress,
-            Cause::NoConnection => Self::NoConnection,
-            Cause::Tls => Self::Tls,
-            Cause::Other => Self::Other,
-        }
-    }
-}
 
 /// What S3 alone says with a status and a code; `None` for what every service says alike. The answer to a HEAD has no
 /// code.
