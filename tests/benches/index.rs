@@ -20,10 +20,7 @@ mod index {
 use index::measure;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = scenarios::measure::arguments();
     if let [child, dir] = arguments.as_slice()
         && child == "--child"
     {
@@ -31,9 +28,5 @@ fn main() {
         return;
     }
     let all: [(&str, fn()); 2] = [("small", measure::small), ("large", measure::large)];
-    for (name, run) in all {
-        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
-            run();
-        }
-    }
+    scenarios::measure::run(&arguments, &all);
 }

@@ -2,11 +2,7 @@
 //!
 //! `cargo xtask bench ingest`, or one measurement by name: `cargo bench -p scenarios --bench ingest -- small`. Files go
 //! below the directory for temporary files: give it a real file system with 8 GiB of space by `TMPDIR`.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a benchmark prints its results and fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 #![expect(
     clippy::cast_precision_loss,
     reason = "counts of files and bytes are far below 2^52"
@@ -20,20 +16,14 @@ mod ingest {
 }
 
 use ingest::{growth, large, small};
+use scenarios::measure;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = measure::arguments();
     let all: [(&str, fn()); 3] = [
         ("large", large::large),
         ("small", small::small),
         ("growth", growth::growth),
     ];
-    for (name, run) in all {
-        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
-            run();
-        }
-    }
+    measure::run(&arguments, &all);
 }

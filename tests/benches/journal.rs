@@ -16,12 +16,10 @@ mod journal {
 }
 
 use journal::{append, history, show};
+use scenarios::measure;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = measure::arguments();
     if let [child, what, dir] = arguments.as_slice()
         && child == "--child"
     {
@@ -36,9 +34,5 @@ fn main() {
         ("million-events", history::million_events),
         ("show", show::show),
     ];
-    for (name, run) in all {
-        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
-            run();
-        }
-    }
+    measure::run(&arguments, &all);
 }

@@ -20,12 +20,10 @@ mod s3 {
 use std::path::Path;
 
 use s3::{large, memory, server, small};
+use scenarios::measure;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = measure::arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--serve", dir] => return server::serve(Path::new(dir)),
@@ -38,9 +36,5 @@ fn main() {
         ("large", large::large),
         ("memory", memory::memory),
     ];
-    for (name, run) in all {
-        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
-            run();
-        }
-    }
+    measure::run(&arguments, &all);
 }

@@ -22,13 +22,11 @@ mod ws {
     pub(crate) mod update;
 }
 
+use scenarios::measure;
 use ws::{crowd, delivery, fan_out, memory, resume, update};
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = measure::arguments();
     if let [child, rest @ ..] = arguments.as_slice()
         && child == "--child"
     {
@@ -43,9 +41,5 @@ fn main() {
         ("memory", memory::memory),
         ("resume", resume::resume),
     ];
-    for (name, run) in all {
-        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
-            run();
-        }
-    }
+    measure::run(&arguments, &all);
 }

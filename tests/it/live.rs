@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use notify_eventbridge::EventBridgeBuilder;
 use serde_json::{Value, json};
-use storage_s3::test_servers::MotoServer;
+use storage_s3::test_servers::{MotoServer, NotifiedQueue};
 
 use crate::machine::ekstrack;
 
@@ -53,8 +53,8 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 
 #[test]
 fn viewers_and_the_queue_get_every_event_of_an_upgrade_whose_agent_is_killed() {
-    let notified = Notified::new();
-    let gate = Gate::new(notified.address);
+    let notified = NotifiedQueue::start(&json!({ "source": ["eks-upgrade-agent"] }));
+    let gate = Gate::new(notified.server().address());
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
     let mut agent = Agent::start(&data, &gate.endpoint());
@@ -87,7 +87,7 @@ fn viewers_and_the_queue_get_every_event_of_an_upgrade_whose_agent_is_killed() {
         visits += got["visits"].as_u64().unwrap();
     }
     let announced = announced(&journal);
-    let received = notified.received();
+    let received = received(&notified);
     let missed = announced.keys().filter(|id| !received.contains_key(*id)).count();
     let invented = received.keys().filter(|id| !announced.contains_key(*id)).count();
     let repeated: usize = received.values().map(|times| times - 1).sum();
@@ -307,84 +307,12 @@ fn copy(mut from: TcpStream, mut to: TcpStream, may: &dyn Fn() -> bool) {
     }
 }
 
-/// A bus `ops` whose every event of ours goes to a queue.
-struct Notified {
-    address: SocketAddr,
-    queue: String,
-    _server: MotoServer,
-}
-
-impl Notified {
-    fn new() -> Self {
-        let server = MotoServer::start();
-        let address = server
-            .endpoint()
-            .strip_prefix("http://")
-            .unwrap()
-            .parse()
-            .unwrap();
-        let events =
-            |action: &str, body: &Value| call(address, "events", &format!("AWSEvents.{action}"), body);
-        events("CreateEventBus", &json!({ "Name": "ops" }));
-        let made = call(
-            address,
-            "sqs",
-            "AmazonSQS.CreateQueue",
-            &json!({ "QueueName": "all" }),
-        );
-        let pattern = json!({ "source": ["eks-upgrade-agent"] }).to_string();
-        events(
-            "PutRule",
-            &json!({ "Name": "rule", "EventBusName": "ops", "EventPattern": pattern }),
-        );
-        let target = json!({ "Id": "queue", "Arn": "arn:aws:sqs:us-east-1:123456789012:all" });
-        events(
-            "PutTargets",
-            &json!({ "Rule": "rule", "EventBusName": "ops", "Targets": [target] }),
-        );
-        Self {
-            address,
-            queue: made["QueueUrl"].as_str().unwrap().to_owned(),
-            _server: server,
-        }
+/// How often each event is in the queue, by its id.
+fn received(notified: &NotifiedQueue) -> BTreeMap<String, usize> {
+    let mut received = BTreeMap::new();
+    for event in notified.take() {
+        let id = event["detail"]["event_id"].as_str().unwrap().to_owned();
+        *received.entry(id).or_insert(0) += 1;
     }
-
-    /// How often each event is in the queue, by its id.
-    fn received(&self) -> BTreeMap<String, usize> {
-        let mut received = BTreeMap::new();
-        loop {
-            let ask = json!({ "QueueUrl": self.queue, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0 });
-            let answer = call(self.address, "sqs", "AmazonSQS.ReceiveMessage", &ask);
-            let messages = answer["Messages"].as_array().cloned().unwrap_or_default();
-            if messages.is_empty() {
-                return received;
-            }
-            for message in messages {
-                let body: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap();
-                let id = body["detail"]["event_id"].as_str().unwrap().to_owned();
-                *received.entry(id).or_insert(0) += 1;
-                let done = json!({ "QueueUrl": self.queue, "ReceiptHandle": message["ReceiptHandle"] });
-                call(self.address, "sqs", "AmazonSQS.DeleteMessage", &done);
-            }
-        }
-    }
-}
-
-/// One request in the JSON protocol of AWS.
-fn call(address: SocketAddr, service: &str, target: &str, body: &Value) -> Value {
-    let body = body.to_string();
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Target: {target}\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential=AKIATEST/20250101/us-east-1/{service}/aws4_request, \
-         SignedHeaders=host, Signature=0\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{target}: {answer}");
-    serde_json::from_str(body).unwrap_or_default()
+    received
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use artifact_core::{ManagerOptions, TestArtifactsManager, VerifyScope};
+use scenarios::measure::output_of;
 use tracking_journal::DataDir;
 
 use crate::adder_program;
@@ -15,16 +16,7 @@ use crate::adder_program;
 const MOST_KIB: u64 = 48 * 1024;
 
 fn add(data: &Path, sources: &Path) -> String {
-    let output = Command::new(adder_program())
-        .args([data, sources])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
+    output_of(Command::new(adder_program()).args([data, sources]))
 }
 
 fn verify(data: &Path) {

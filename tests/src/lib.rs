@@ -3,6 +3,9 @@
 //! The process under test is `journal-writer`: it reports every acknowledgement on its standard output before it asks
 //! for the next, so that the test knows what may not be lost however the process ends.
 
+pub mod measure;
+pub mod program;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

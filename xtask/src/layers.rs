@@ -19,8 +19,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("progress-core", &["tracking-journal"]),
     ("artifact-core", &["tracking-journal"]),
     ("artifact-index", &["artifact-core", "tracking-journal"]),
-    ("storage-s3", &["artifact-core", "tracking-journal"]),
-    ("notify-eventbridge", &["tracking-journal"]),
+    ("aws-connect", &[]),
+    (
+        "storage-s3",
+        &["artifact-core", "aws-connect", "tracking-journal"],
+    ),
+    ("notify-eventbridge", &["aws-connect", "tracking-journal"]),
     ("stream-ws", &["tracking-journal"]),
     (
         "tracking-facade",
@@ -46,6 +50,8 @@ const XTASK: &str = "xtask";
 
 /// A vendor's crate and the members that may name it.
 const FENCES: &[(&str, &[&str])] = &[
+    ("aws-config", &["aws-connect"]),
+    ("aws-smithy-http-client", &["aws-connect"]),
     ("aws-sdk-s3", &["storage-s3"]),
     ("aws-sdk-eventbridge", &["notify-eventbridge"]),
     ("tokio-tungstenite", &["stream-ws"]),

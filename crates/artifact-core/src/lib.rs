@@ -43,6 +43,7 @@ pub use copy_out::{Download, DownloadRecord};
 pub use cursor::{PageCursor, PageCursorError};
 pub use deletion::{DeleteOptions, DeletedBytes, Deletion};
 pub use error::ArtifactError;
+pub use executor::{joined, off_executor};
 pub use feed::IndexProgress;
 pub use finding::{SearchResults, StatisticsResults};
 pub use import::{ImportError, ImportFailure, ImportOptions, ImportReport, ImportedSession};

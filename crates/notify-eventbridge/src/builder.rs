@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_connect::{StaticCredentials, endpoint_problem, region_problem};
 use tracking_journal::SinkName;
 
-use crate::bus::{Bus, is_endpoint, is_region};
+use crate::bus::Bus;
 use crate::kinds::Kinds;
 use crate::settings::{
     DEFAULT_MAX_BYTES, DEFAULT_SOURCE, MAX_MAX_BYTES, MAX_TIME, MIN_MAX_BYTES, Patience, Settings,
-    StaticCredentials,
 };
 use crate::sink::EventBridgeSink;
 
@@ -136,10 +136,7 @@ impl EventBridgeBuilder {
     #[cfg(any(test, feature = "test-util"))]
     #[must_use]
     pub fn credentials(mut self, access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
-        self.credentials = Some(StaticCredentials {
-            access_key: access_key.into(),
-            secret_key: secret_key.into(),
-        });
+        self.credentials = Some(StaticCredentials::new(access_key, secret_key));
         self
     }
 
@@ -206,23 +203,15 @@ impl EventBridgeBuilder {
     fn address_problems(&self, region_of_bus: Option<&str>) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some(region) = &self.region {
-            if !is_region(region) {
-                problems.push(format!(
-                    "the region {region:?} is none: write it like `eu-central-1`"
-                ));
-            } else if let Some(other) = region_of_bus.filter(|other| other != region) {
-                problems.push(format!(
+            let elsewhere = || {
+                let other = region_of_bus.filter(|other| other != region)?;
+                Some(format!(
                     "the region is {region}, and the bus is in {other}: leave the region out, or name the region's bus"
-                ));
-            }
+                ))
+            };
+            problems.extend(region_problem(region).or_else(elsewhere));
         }
-        if let Some(endpoint) = &self.endpoint
-            && !is_endpoint(endpoint)
-        {
-            problems.push(format!(
-                "the endpoint {endpoint:?} is none: write it like `https://host:9000`, without a path or credentials"
-            ));
-        }
+        problems.extend(self.endpoint.as_deref().and_then(endpoint_problem));
         let Patience {
             connect_timeout,
             call_timeout,

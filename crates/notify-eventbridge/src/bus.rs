@@ -1,7 +1,8 @@
-//! The names of buses, of regions and endpoints, and what a sink is called after them.
+//! The names of buses, and what a sink is called after them.
 
 use std::fmt::Write as _;
 
+use aws_connect::is_region;
 use sha2::{Digest, Sha256};
 use tracking_journal::SinkName;
 
@@ -92,24 +93,6 @@ impl<'a> Bus<'a> {
             SinkName::new(name).expect("it has at most 117 characters, all of them allowed")
         })
     }
-}
-
-/// Whether it can be a region's name.
-pub(crate) fn is_region(region: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    !region.is_empty() && region.bytes().all(allowed)
-}
-
-/// Whether it is `http://` or `https://`, a host, and nothing after it.
-pub(crate) fn is_endpoint(endpoint: &str) -> bool {
-    let host = endpoint
-        .strip_prefix("https://")
-        .or_else(|| endpoint.strip_prefix("http://"))
-        .map(|host| host.trim_end_matches('/'));
-    host.is_some_and(|host| {
-        let forbidden = |c: char| c.is_whitespace() || c.is_control() || "/@?#".contains(c);
-        !host.is_empty() && !host.contains(forbidden)
-    })
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
-//! What EventBridge answers when it refuses a call, and what to do about it: classified by HTTP status first, error
-//! code second.
+//! What EventBridge answers when it refuses a call, and what to do about it: what it says in its own way first, then what
+//! every service says alike.
 
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use aws_credential_types::provider::error::CredentialsError;
+use aws_connect::{Cause, Failed, Said, header, hint};
+use aws_sdk_eventbridge::config::http::HttpResponse;
 use aws_sdk_eventbridge::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_eventbridge::operation::RequestId;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 /// Why EventBridge did not do what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,32 +60,25 @@ impl EventBridgeCause {
             Self::Denied => {
                 "let the credentials' policy allow this operation on this bus (docs/eventbridge.md has the policy)"
             }
-            Self::NoCredentials => {
-                "give credentials the way the AWS tools take them: AWS_PROFILE, `aws sso login`, or a role of this machine"
-            }
-            Self::ExpiredCredentials => "renew the credentials, for example with `aws sso login`",
-            Self::WrongCredentials => {
-                "check the access key and its secret, and that they are for this endpoint"
-            }
+            Self::NoCredentials => hint::NO_CREDENTIALS,
+            Self::ExpiredCredentials => hint::EXPIRED_CREDENTIALS,
+            Self::WrongCredentials => hint::WRONG_CREDENTIALS,
             Self::ClockSkew => "set this machine's clock; AWS refuses calls that are 15 minutes off",
             Self::WrongRegion => "set the region to the bus's",
             Self::NoRegion => {
                 "set the region, with AWS_REGION or in the settings, or name the bus by its ARN"
             }
-            Self::Invalid => "see what the server said",
+            Self::Invalid | Self::Other => hint::UNKNOWN,
             Self::TooLarge => "set `max_kib` to what this endpoint takes",
             Self::Unsupported => "check the endpoint: it does not speak EventBridge",
             Self::Throttled => {
                 "nothing: it goes on by itself; if it lasts, ask AWS for a higher quota of PutEvents"
             }
             Self::ServerFailed => "nothing: it goes on by itself; if it lasts, see the state of AWS",
-            Self::TimedOut => "check the network between here and the endpoint",
+            Self::TimedOut => hint::TIMED_OUT,
             Self::NoAddress => "check the region, or the endpoint's host name",
-            Self::NoConnection => "check that the endpoint is up and that nothing on the way blocks it",
-            Self::Tls => {
-                "check the endpoint's certificate and the machine's trusted roots, or whether the endpoint speaks https at all"
-            }
-            Self::Other => "see what the server said",
+            Self::NoConnection => hint::NO_CONNECTION,
+            Self::Tls => hint::TLS,
         }
     }
 
@@ -122,6 +114,28 @@ impl EventBridgeCause {
     pub(crate) const fn may_be_an_entry(self) -> bool {
         matches!(self, Self::Invalid | Self::TooLarge)
     }
+
+    /// What every service says alike, as this one's cause.
+    const fn common(cause: Cause) -> Self {
+        match cause {
+            Cause::Denied => Self::Denied,
+            Cause::NoCredentials => Self::NoCredentials,
+            Cause::ExpiredCredentials => Self::ExpiredCredentials,
+            Cause::WrongCredentials => Self::WrongCredentials,
+            Cause::ClockSkew => Self::ClockSkew,
+            Cause::WrongRegion => Self::WrongRegion,
+            Cause::NoRegion => Self::NoRegion,
+            Cause::TooLarge => Self::TooLarge,
+            Cause::Unsupported => Self::Unsupported,
+            Cause::Throttled => Self::Throttled,
+            Cause::ServerFailed => Self::ServerFailed,
+            Cause::TimedOut => Self::TimedOut,
+            Cause::NoAddress => Self::NoAddress,
+            Cause::NoConnection => Self::NoConnection,
+            Cause::Tls => Self::Tls,
+            Cause::Other => Self::Other,
+        }
+    }
 }
 
 /// A refusal or failure of EventBridge. Its text says what was attempted, on which bus, why it failed and what to do.
@@ -152,59 +166,33 @@ impl EventBridgeError {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let answer = error.raw_response().map(|response| {
-            let header = |name: &str| response.headers().get(name).map(str::to_owned);
-            let id = header("x-amzn-requestid").or_else(|| error.meta().request_id().map(str::to_owned));
-            (response.status().as_u16(), id, retry_after(header))
-        });
-        let (cause, message) = match &answer {
-            None => (cause_without_answer(&error), Some(innermost_of(&error))),
-            // A body that breaks off after a good status is a broken connection.
-            Some((200..300, ..)) => (EventBridgeCause::NoConnection, Some(innermost_of(&error))),
-            Some((status, ..)) => {
-                let message = error.message().map(str::to_owned);
-                let said = message.as_deref().unwrap_or_default();
-                (
-                    cause_of_answer(*status, error.code().unwrap_or_default(), said),
-                    message,
-                )
-            }
-        };
-        let (status, request_id, retry_after) = answer.map_or((None, None, None), |(status, id, after)| {
-            (Some(status), id, after)
-        });
+        let failed = Failed::of(&error);
+        let own = failed
+            .refusal()
+            .and_then(|(status, code)| own_cause(status, code));
         Self {
-            cause,
+            cause: own.unwrap_or(EventBridgeCause::common(failed.cause)),
             operation,
             bus: bus.to_owned(),
-            status,
-            code: error.code().map(str::to_owned),
-            message,
-            request_id,
-            retry_after,
+            status: failed.status,
+            code: failed.code,
+            message: failed.message,
+            request_id: failed.request_id,
+            retry_after: retry_after(|name| header(&error, name)),
         }
     }
 }
 
 impl fmt::Display for EventBridgeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on bus {}: ", self.operation, self.bus)?;
-        if let Some(status) = self.status {
-            write!(f, "the server answered {status}")?;
-            if let Some(code) = &self.code {
-                write!(f, " {code}")?;
-            }
-            if let Some(id) = &self.request_id {
-                write!(f, " (request {id})")?;
-            }
-            if self.message.is_some() {
-                f.write_str(": ")?;
-            }
-        }
-        if let Some(message) = &self.message {
-            f.write_str(message.trim_end_matches('.'))?;
-        }
-        write!(f, "; {}", self.cause.hint())
+        let said = Said {
+            status: self.status,
+            code: self.code.as_deref(),
+            request_id: self.request_id.as_deref(),
+            message: self.message.as_deref(),
+        };
+        let (operation, bus, hint) = (self.operation, &self.bus, self.cause.hint());
+        write!(f, "{operation} on bus {bus}: {said}; {hint}")
     }
 }
 
@@ -219,126 +207,27 @@ fn retry_after(header: impl Fn(&str) -> Option<String>) -> Option<Duration> {
         .or_else(|| number("x-amz-retry-after").map(Duration::from_millis))
 }
 
-/// Status first: proxies on the way have no codes. EventBridge says most with 400 and a code.
-fn cause_of_answer(status: u16, code: &str, message: &str) -> EventBridgeCause {
-    match status {
-        301 | 302 | 307 | 308 => EventBridgeCause::WrongRegion,
-        400 | 401 | 403 => cause_of_refusal(status, code, message),
-        404 if code == "ResourceNotFoundException" => EventBridgeCause::NoBus,
-        404 | 405 | 501 => EventBridgeCause::Unsupported,
-        408 => EventBridgeCause::TimedOut,
-        413 => EventBridgeCause::TooLarge,
-        429 => EventBridgeCause::Throttled,
-        500.. => EventBridgeCause::ServerFailed,
-        _ => EventBridgeCause::Other,
+/// What EventBridge alone says with a status and a code; `None` for what every service says alike.
+fn own_cause(status: u16, code: &str) -> Option<EventBridgeCause> {
+    match (status, code) {
+        (400 | 401 | 403 | 404, "ResourceNotFoundException") => Some(EventBridgeCause::NoBus),
+        (
+            400 | 401 | 403,
+            "ValidationException"
+            | "ValidationError"
+            | "SerializationException"
+            | "InvalidArgument"
+            | "InvalidParameterValue"
+            | "MalformedDetail",
+        ) => Some(EventBridgeCause::Invalid),
+        _ => None,
     }
-}
-
-fn cause_of_refusal(status: u16, code: &str, message: &str) -> EventBridgeCause {
-    match code {
-        "ResourceNotFoundException" => EventBridgeCause::NoBus,
-        "ThrottlingException"
-        | "Throttling"
-        | "ThrottledException"
-        | "TooManyRequestsException"
-        | "RequestLimitExceeded"
-        | "LimitExceededException" => EventBridgeCause::Throttled,
-        "InternalException" | "InternalFailure" | "InternalServerError" | "ServiceUnavailable" => {
-            EventBridgeCause::ServerFailed
-        }
-        "ExpiredTokenException" | "ExpiredToken" => EventBridgeCause::ExpiredCredentials,
-        "InvalidSignatureException" | "SignatureDoesNotMatch" if message.contains("valid region") => {
-            EventBridgeCause::WrongRegion
-        }
-        "InvalidSignatureException" | "SignatureDoesNotMatch"
-            if message.contains("expired") || message.contains("not yet current") =>
-        {
-            EventBridgeCause::ClockSkew
-        }
-        "RequestExpired" | "RequestTimeTooSkewed" => EventBridgeCause::ClockSkew,
-        "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignatureException"
-        | "IncompleteSignature"
-        | "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "InvalidAccessKeyId" => EventBridgeCause::WrongCredentials,
-        "MissingAuthenticationTokenException" | "MissingAuthenticationToken" => {
-            EventBridgeCause::NoCredentials
-        }
-        "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "OptInRequired" => {
-            EventBridgeCause::Denied
-        }
-        "UnknownOperationException" | "InvalidAction" => EventBridgeCause::Unsupported,
-        "RequestEntityTooLargeException" | "RequestEntityTooLarge" => EventBridgeCause::TooLarge,
-        "ValidationException"
-        | "ValidationError"
-        | "SerializationException"
-        | "InvalidArgument"
-        | "InvalidParameterValue"
-        | "MalformedDetail" => EventBridgeCause::Invalid,
-        _ if status == 400 => EventBridgeCause::Other,
-        _ => EventBridgeCause::Denied,
-    }
-}
-
-/// There was no answer: the chain of causes says where it ended.
-fn cause_without_answer<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> EventBridgeCause {
-    let mut texts = String::new();
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(link) = cause {
-        match link.downcast_ref::<CredentialsError>() {
-            Some(CredentialsError::ProviderTimedOut(_)) => return EventBridgeCause::TimedOut,
-            Some(_) => return credentials_cause(link),
-            None => {}
-        }
-        texts.push_str(&link.to_string().to_ascii_lowercase());
-        texts.push('\n');
-        cause = link.source();
-    }
-    let says = |words: &[&str]| words.iter().any(|word| texts.contains(word));
-    if let SdkError::TimeoutError(_) = error {
-        EventBridgeCause::TimedOut
-    } else if says(&["credentials", "no identity", "no auth options"]) {
-        EventBridgeCause::NoCredentials
-    } else if says(&["region must be set", "a region", "missing region"]) {
-        EventBridgeCause::NoRegion
-    } else if says(&["certificate", "tls", "corrupt message", "handshake"]) {
-        EventBridgeCause::Tls
-    } else if says(&["dns error", "failed to lookup address", "resolve"]) {
-        EventBridgeCause::NoAddress
-    } else if matches!(error, SdkError::DispatchFailure(failure) if failure.is_timeout()) {
-        EventBridgeCause::TimedOut
-    } else if matches!(error, SdkError::DispatchFailure(_) | SdkError::ResponseError(_)) {
-        EventBridgeCause::NoConnection
-    } else {
-        EventBridgeCause::Other
-    }
-}
-
-/// Sessions that have ended are no lack of credentials: they need to be renewed.
-fn credentials_cause(error: &(dyn Error + 'static)) -> EventBridgeCause {
-    let mut link = Some(error);
-    while let Some(cause) = link {
-        if cause.to_string().to_ascii_lowercase().contains("expired") {
-            return EventBridgeCause::ExpiredCredentials;
-        }
-        link = cause.source();
-    }
-    EventBridgeCause::NoCredentials
-}
-
-/// What the innermost cause says: the layers around it only say that a request was made.
-fn innermost_of(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_eventbridge::error::ErrorMetadata;
+
     use super::*;
 
     #[test]
@@ -373,7 +262,11 @@ mod tests {
             ),
         ];
         for (status, code, message, cause) in cases {
-            assert_eq!(cause_of_answer(status, code, message), cause, "{status} {code}");
+            let said = ErrorMetadata::builder().code(code).message(message).build();
+            let answer = HttpResponse::new(status.try_into().unwrap(), "".into());
+            let error = SdkError::service_error(said, answer);
+            let error = EventBridgeError::from_sdk("PutEvents", "ops", error);
+            assert_eq!(error.cause, cause, "{status} {code}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_connect::StaticCredentials;
 use tracking_journal::SinkName;
 
 use crate::kinds::Kinds;
@@ -57,17 +58,4 @@ pub(crate) struct Settings {
     pub(crate) endpoint: Option<String>,
     pub(crate) patience: Patience,
     pub(crate) credentials: Option<StaticCredentials>,
-}
-
-/// Credentials of test servers. Their text never shows.
-#[derive(Clone)]
-pub(crate) struct StaticCredentials {
-    pub(crate) access_key: String,
-    pub(crate) secret_key: String,
-}
-
-impl std::fmt::Debug for StaticCredentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StaticCredentials(…)")
-    }
 }

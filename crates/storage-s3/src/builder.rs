@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use aws_connect::{StaticCredentials, endpoint_problem, region_problem};
 use tracking_model::percent_encode;
 
 use crate::key::{KeyRoot, MAX_KEY_BYTES, S3Location};
 use crate::settings::{
     ChecksumPolicy, ConditionalWrites, DEFAULT_PREFIX, Encryption, MAX_PART_BYTES, MIN_PART_BYTES, Patience,
-    Settings, StaticCredentials, StorageClass, TransferLimits,
+    Settings, StorageClass, TransferLimits,
 };
 use crate::store::S3Store;
 
@@ -188,10 +189,7 @@ impl S3StoreBuilder {
     #[cfg(any(test, feature = "test-util"))]
     #[must_use]
     pub fn credentials(mut self, access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
-        self.credentials = Some(StaticCredentials {
-            access_key: access_key.into(),
-            secret_key: secret_key.into(),
-        });
+        self.credentials = Some(StaticCredentials::new(access_key, secret_key));
         self
     }
 
@@ -241,21 +239,8 @@ impl S3StoreBuilder {
         );
         problems
             .extend(prefix_problem(&self.prefix).map(|rule| format!("the prefix {:?} {rule}", self.prefix)));
-        if let Some(region) = &self.region
-            && (region.is_empty()
-                || !region
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
-        {
-            problems.push(format!(
-                "the region {region:?} is none: write it like `eu-central-1`"
-            ));
-        }
-        if let Some(endpoint) = &self.endpoint
-            && !is_endpoint(endpoint)
-        {
-            problems.push(format!("the endpoint {endpoint:?} is none: write it like `https://host:9000`, without a path or credentials"));
-        }
+        problems.extend(self.region.as_deref().and_then(region_problem));
+        problems.extend(self.endpoint.as_deref().and_then(endpoint_problem));
         if let Encryption::Kms { key: Some(key) } = &self.encryption
             && (key.is_empty() || key.contains(char::is_whitespace))
         {
@@ -322,18 +307,6 @@ fn prefix_problem(prefix: &str) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Whether it is `http://` or `https://`, a host, and nothing after it.
-fn is_endpoint(endpoint: &str) -> bool {
-    let host = endpoint
-        .strip_prefix("https://")
-        .or_else(|| endpoint.strip_prefix("http://"))
-        .map(|host| host.trim_end_matches('/'));
-    host.is_some_and(|host| {
-        !host.is_empty()
-            && !host.contains(|c: char| c.is_whitespace() || c.is_control() || "/@?#".contains(c))
-    })
 }
 
 fn tag_problems(tags: &BTreeMap<String, String>) -> Vec<String> {

@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_config::BehaviorVersion;
-use aws_config::timeout::TimeoutConfig;
-use aws_credential_types::Credentials;
+use aws_connect::Connection;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext,
 };
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
+    ConfigBag, Intercept, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
     StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::BoxError;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
@@ -58,7 +56,19 @@ pub(crate) async fn connect(
     log: &Arc<RequestLog>,
     concurrency: &Arc<Concurrency>,
 ) -> Connected {
-    let shared = shared_config(settings).await;
+    let patience = &settings.patience;
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(patience.connect_timeout)
+        .read_timeout(patience.read_timeout)
+        .operation_attempt_timeout(patience.attempt_timeout)
+        .build();
+    let connection = Connection {
+        region: settings.region.as_deref(),
+        credentials: settings.credentials.as_ref(),
+        timeouts,
+        idle_connections: Some(settings.limits.max_concurrency),
+    };
+    let shared = connection.load().await;
     let endpoint = settings.endpoint.clone().or_else(|| endpoint_of_chain(&shared));
     let custom_endpoint = endpoint.is_some();
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
@@ -66,13 +76,13 @@ pub(crate) async fn connect(
         // Retries are the standard mode's, whatever becomes the SDK's default.
         .retry_config(
             RetryConfig::standard()
-                .with_max_attempts(settings.patience.attempts)
-                .with_initial_backoff(settings.patience.backoff)
-                .with_max_backoff(settings.patience.max_backoff),
+                .with_max_attempts(patience.attempts)
+                .with_initial_backoff(patience.backoff)
+                .with_max_backoff(patience.max_backoff),
         )
         .stalled_stream_protection(
             StalledStreamProtectionConfig::enabled()
-                .grace_period(settings.patience.stall_timeout)
+                .grace_period(patience.stall_timeout)
                 .build(),
         )
         .retry_classifier(TooManyRequests)
@@ -99,30 +109,6 @@ pub(crate) async fn connect(
         sdk: Client::from_conf(config.build()),
         custom_endpoint,
     }
-}
-
-async fn shared_config(settings: &Settings) -> SdkConfig {
-    let http_client = aws_smithy_http_client::Builder::new()
-        .pool_max_idle_per_host(settings.limits.max_concurrency)
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
-    let patience = &settings.patience;
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(patience.connect_timeout)
-        .read_timeout(patience.read_timeout)
-        .operation_attempt_timeout(patience.attempt_timeout)
-        .build();
-    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http_client)
-        .timeout_config(timeouts);
-    if let Some(region) = &settings.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    if let Some(given) = &settings.credentials {
-        let credentials = Credentials::new(&given.access_key, &given.secret_key, None, None, "builder");
-        loader = loader.credentials_provider(credentials);
-    }
-    loader.load().await
 }
 
 /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or what the profile says.

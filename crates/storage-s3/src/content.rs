@@ -5,10 +5,11 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+/// Runs what blocks on a thread of its own.
+pub(crate) use artifact_core::off_executor as blocking;
 use artifact_core::{ArtifactKey, Chunks, PutBody, StoreError, StoreErrorKind};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::task::spawn_blocking;
 use tracking_model::FileHash;
 
 use crate::buffers::Buffers;
@@ -57,17 +58,6 @@ impl Content {
                 Ok(buffer.into_bytes())
             }
         }
-    }
-}
-
-/// Runs what blocks on a thread of its own. It panics only if the work does, or when the runtime ends.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => panic!("the runtime ended while work was waited for: {error}"),
-        },
     }
 }
 

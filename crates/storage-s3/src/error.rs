@@ -1,12 +1,12 @@
-//! What S3 answers when it refuses, and what to do about it: classified by HTTP status first, error code second.
+//! What S3 answers when it refuses, and what to do about it: what it says in its own way first, then what every service
+//! says alike.
 
 use std::error::Error;
 use std::fmt;
 
 use artifact_core::{Retry, StoreError, StoreErrorKind};
-use aws_credential_types::provider::error::CredentialsError;
+use aws_connect::{Cause, Failed, Said, header, hint};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 /// Why S3 did not do what was asked.
@@ -75,13 +75,9 @@ impl S3Cause {
             Self::Denied => {
                 "let the credentials' policy allow this operation on this bucket and prefix (docs/s3.md has the policies)"
             }
-            Self::NoCredentials => {
-                "give credentials the way the AWS tools take them: AWS_PROFILE, `aws sso login`, or a role of this machine"
-            }
-            Self::ExpiredCredentials => "renew the credentials, for example with `aws sso login`",
-            Self::WrongCredentials => {
-                "check the access key and its secret, and that they are for this endpoint"
-            }
+            Self::NoCredentials => hint::NO_CREDENTIALS,
+            Self::ExpiredCredentials => hint::EXPIRED_CREDENTIALS,
+            Self::WrongCredentials => hint::WRONG_CREDENTIALS,
             Self::ClockSkew => "set this machine's clock; S3 refuses requests that are 15 minutes off",
             Self::WrongRegion => "set the region to the bucket's",
             Self::NoRegion => "set the region, with AWS_REGION or in the settings",
@@ -98,15 +94,13 @@ impl S3Cause {
             Self::Full => "free space on the server",
             Self::Throttled => "wait; the number of requests at once goes down by itself",
             Self::ServerFailed => "wait and try again; if it lasts, ask who runs the server",
-            Self::TimedOut => "check the network between here and the endpoint",
+            Self::TimedOut => hint::TIMED_OUT,
             Self::NoAddress => {
                 "check the endpoint's host name; with an endpoint of your own the bucket may have to stand in the path (`path_style`)"
             }
-            Self::NoConnection => "check that the endpoint is up and that nothing on the way blocks it",
-            Self::Tls => {
-                "check the endpoint's certificate and the machine's trusted roots, or whether the endpoint speaks https at all"
-            }
-            Self::Other => "see what the server said",
+            Self::NoConnection => hint::NO_CONNECTION,
+            Self::Tls => hint::TLS,
+            Self::Other => hint::UNKNOWN,
         }
     }
 
@@ -158,6 +152,28 @@ impl S3Cause {
             | Self::Other => Retry::Never,
         }
     }
+
+    /// What every service says alike, as this one's cause.
+    const fn common(cause: Cause) -> Self {
+        match cause {
+            Cause::Denied => Self::Denied,
+            Cause::NoCredentials => Self::NoCredentials,
+            Cause::ExpiredCredentials => Self::ExpiredCredentials,
+            Cause::WrongCredentials => Self::WrongCredentials,
+            Cause::ClockSkew => Self::ClockSkew,
+            Cause::WrongRegion => Self::WrongRegion,
+            Cause::NoRegion => Self::NoRegion,
+            Cause::TooLarge => Self::TooLarge,
+            Cause::Unsupported => Self::Unsupported,
+            Cause::Throttled => Self::Throttled,
+            Cause::ServerFailed => Self::ServerFailed,
+            Cause::TimedOut => Self::TimedOut,
+            Cause::NoAddress => Self::NoAddress,
+            Cause::NoConnection => Self::NoConnection,
+            Cause::Tls => Self::Tls,
+            Cause::Other => Self::Other,
+        }
+    }
 }
 
 /// A refusal or failure of S3, as the source of a [`StoreError`], which says the operation and the key.
@@ -178,6 +194,7 @@ pub struct S3Failure {
     pub request_id: Option<String>,
     /// The region that the server names as the bucket's.
     pub region: Option<String>,
+    #[expect(dead_code, reason = "it is for `Debug`")]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -201,11 +218,6 @@ impl S3Failure {
         }
     }
 
-    fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-
     /// The error of `operation` on `key` that this is the cause of.
     pub(crate) fn into_store_error(self, operation: &'static str, key: impl fmt::Display) -> StoreError {
         StoreError::new(self.cause.kind(), operation, key)
@@ -219,7 +231,9 @@ impl S3Failure {
             "NoSuchKey" | "NoSuchVersion" => S3Cause::NoObject,
             "InternalError" => S3Cause::ServerFailed,
             "SlowDown" | "ServiceUnavailable" => S3Cause::Throttled,
-            _ => cause_of_denial(code),
+            _ => {
+                own_cause(403, code).unwrap_or_else(|| S3Cause::common(Cause::of_answer(403, code, message)))
+            }
         };
         Self {
             code: Some(code.to_owned()),
@@ -232,33 +246,19 @@ impl S3Failure {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let request_id = error.meta_request_id();
-        let Some(response) = error.raw_response() else {
-            let cause = cause_without_answer(&error);
-            let message = innermost_of(&error);
-            return Self::new(cause, bucket, message).with_source(error);
-        };
-        let status = response.status().as_u16();
-        let header = |name: &str| response.headers().get(name).map(str::to_owned);
-        let code = error
-            .code()
-            .map(str::to_owned)
-            .or_else(|| header("x-minio-error-code"));
-        let message = error.message().map(str::to_owned);
-        let region = header("x-amz-bucket-region").or_else(|| message.as_deref().and_then(expected_region));
-        // A body that breaks off after a good status is a broken connection.
-        let cause = if (200..300).contains(&status) {
-            S3Cause::NoConnection
-        } else {
-            cause_of_answer(status, code.as_deref().unwrap_or_default())
-        };
+        let failed = Failed::of(&error);
+        let own = failed
+            .refusal()
+            .and_then(|(status, code)| own_cause(status, code));
+        let region = header(&error, "x-amz-bucket-region")
+            .or_else(|| failed.message.as_deref().and_then(expected_region));
         Self {
-            cause,
+            cause: own.unwrap_or(S3Cause::common(failed.cause)),
             bucket: bucket.to_owned(),
-            status: Some(status),
-            code,
-            message,
-            request_id,
+            status: failed.status,
+            code: failed.code,
+            message: failed.message,
+            request_id: failed.request_id,
             region,
             source: Some(Box::new(error)),
         }
@@ -267,23 +267,13 @@ impl S3Failure {
 
 impl fmt::Display for S3Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bucket {}: ", self.bucket)?;
-        if let Some(status) = self.status {
-            write!(f, "the server answered {status}")?;
-            if let Some(code) = &self.code {
-                write!(f, " {code}")?;
-            }
-            if let Some(id) = &self.request_id {
-                write!(f, " (request {id})")?;
-            }
-            if self.message.is_some() {
-                f.write_str(": ")?;
-            }
-        }
-        if let Some(message) = &self.message {
-            f.write_str(message.trim_end_matches('.'))?;
-        }
-        write!(f, "; {}", self.cause.hint())?;
+        let said = Said {
+            status: self.status,
+            code: self.code.as_deref(),
+            request_id: self.request_id.as_deref(),
+            message: self.message.as_deref(),
+        };
+        write!(f, "bucket {}: {said}; {}", self.bucket, self.cause.hint())?;
         match (&self.region, self.cause) {
             (Some(region), S3Cause::WrongRegion) => write!(f, ", which is {region}"),
             _ => Ok(()),
@@ -294,128 +284,30 @@ impl fmt::Display for S3Failure {
 /// Without a source of its own: the SDK's chain says again what stands here, and stays in `Debug`.
 impl Error for S3Failure {}
 
-trait RequestIdOf {
-    fn meta_request_id(&self) -> Option<String>;
-}
-
-impl<E: ProvideErrorMetadata> RequestIdOf for SdkError<E, HttpResponse> {
-    fn meta_request_id(&self) -> Option<String> {
-        let header = |response: &HttpResponse| response.headers().get("x-amz-request-id").map(str::to_owned);
-        self.raw_response()
-            .and_then(header)
-            .or_else(|| ProvideErrorMetadata::meta(self).request_id().map(str::to_owned))
-    }
-}
-
-/// Status first: servers agree on it more than on codes, and the answer to a HEAD has nothing else.
-fn cause_of_answer(status: u16, code: &str) -> S3Cause {
-    match status {
-        301 | 302 | 307 | 308 => S3Cause::WrongRegion,
-        400 => cause_of_bad_request(code),
-        401 | 403 => cause_of_denial(code),
-        404 => match code {
-            "NoSuchBucket" => S3Cause::NoBucket,
-            _ => S3Cause::NoObject,
-        },
-        405 | 501 => S3Cause::Unsupported,
-        408 => S3Cause::TimedOut,
-        409 => S3Cause::Conflict,
-        412 => S3Cause::Condition,
-        413 => S3Cause::TooLarge,
-        416 => S3Cause::Range,
-        429 => S3Cause::Throttled,
-        503 => S3Cause::Throttled,
-        507 => S3Cause::Full,
-        500.. => S3Cause::ServerFailed,
-        _ => S3Cause::Other,
-    }
-}
-
-fn cause_of_bad_request(code: &str) -> S3Cause {
-    match code {
-        "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => S3Cause::WrongRegion,
-        "ExpiredToken" | "TokenRefreshRequired" => S3Cause::ExpiredCredentials,
-        "InvalidToken" => S3Cause::WrongCredentials,
-        "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => {
-            S3Cause::Checksum
-        }
-        "EntityTooLarge" | "KeyTooLongError" | "MetadataTooLarge" => S3Cause::TooLarge,
-        "RequestTimeout" => S3Cause::TimedOut,
-        "IncompleteBody" => S3Cause::NoConnection,
-        "SlowDown" | "Throttling" | "RequestLimitExceeded" => S3Cause::Throttled,
-        _ => S3Cause::Other,
-    }
-}
-
-fn cause_of_denial(code: &str) -> S3Cause {
-    match code {
-        "ExpiredToken" | "TokenRefreshRequired" => S3Cause::ExpiredCredentials,
-        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" => S3Cause::WrongCredentials,
-        "RequestTimeTooSkewed" | "RequestExpired" => S3Cause::ClockSkew,
-        "InvalidObjectState" => S3Cause::Archived,
-        "QuotaExceeded" | "XMinioStorageFull" => S3Cause::Full,
-        _ => S3Cause::Denied,
-    }
-}
-
-/// There was no answer: the chain of causes says where it ended.
-fn cause_without_answer<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> S3Cause {
-    let mut texts = String::new();
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(link) = cause {
-        match link.downcast_ref::<CredentialsError>() {
-            Some(CredentialsError::ProviderTimedOut(_)) => return S3Cause::TimedOut,
-            Some(_) => return credentials_cause(link),
-            None => {}
-        }
-        texts.push_str(&link.to_string().to_ascii_lowercase());
-        texts.push('\n');
-        cause = link.source();
-    }
-    let says = |words: &[&str]| words.iter().any(|word| texts.contains(word));
-    if let SdkError::TimeoutError(_) = error {
-        S3Cause::TimedOut
-    } else if says(&["credentials", "no identity", "no auth options"]) {
-        S3Cause::NoCredentials
-    } else if says(&[
-        "region must be set",
-        "a region",
-        "missing region",
-        "invalid configuration: missing region",
-    ]) {
-        S3Cause::NoRegion
-    } else if says(&["certificate", "tls", "corrupt message", "handshake"]) {
-        S3Cause::Tls
-    } else if says(&["dns error", "failed to lookup address", "resolve"]) {
-        S3Cause::NoAddress
-    } else if matches!(error, SdkError::DispatchFailure(failure) if failure.is_timeout()) {
-        S3Cause::TimedOut
-    } else if matches!(error, SdkError::DispatchFailure(_) | SdkError::ResponseError(_)) {
-        S3Cause::NoConnection
-    } else {
-        S3Cause::Other
-    }
-}
-
-/// Sessions that have ended are no lack of credentials: they need to be renewed.
-fn credentials_cause(error: &(dyn Error + 'static)) -> S3Cause {
-    let mut link = Some(error);
-    while let Some(cause) = link {
-        if cause.to_string().to_ascii_lowercase().contains("expired") {
-            return S3Cause::ExpiredCredentials;
-        }
-        link = cause.source();
-    }
-    S3Cause::NoCredentials
-}
-
-/// What the innermost cause says: the layers around it only say that a request was made.
-pub(crate) fn innermost_of(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
+/// What S3 alone says with a status and a code; `None` for what every service says alike. The answer to a HEAD has no
+/// code.
+fn own_cause(status: u16, code: &str) -> Option<S3Cause> {
+    Some(match (status, code) {
+        (404, "NoSuchBucket") => S3Cause::NoBucket,
+        (404, _) => S3Cause::NoObject,
+        (409, _) => S3Cause::Conflict,
+        (412, _) => S3Cause::Condition,
+        (416, _) => S3Cause::Range,
+        (503, _) => S3Cause::Throttled,
+        (507, _) => S3Cause::Full,
+        (400, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => S3Cause::WrongRegion,
+        (
+            400,
+            "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch",
+        ) => S3Cause::Checksum,
+        (400, "EntityTooLarge" | "KeyTooLongError" | "MetadataTooLarge") => S3Cause::TooLarge,
+        (400, "RequestTimeout") => S3Cause::TimedOut,
+        (400, "IncompleteBody") => S3Cause::NoConnection,
+        (400, "SlowDown") => S3Cause::Throttled,
+        (401 | 403, "InvalidObjectState") => S3Cause::Archived,
+        (401 | 403, "QuotaExceeded" | "XMinioStorageFull") => S3Cause::Full,
+        _ => return None,
+    })
 }
 
 /// `…; expecting 'eu-west-1'` in the message of a refused signature.
@@ -426,6 +318,8 @@ fn expected_region(message: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_s3::error::ErrorMetadata;
+
     use super::*;
 
     #[test]
@@ -447,7 +341,10 @@ mod tests {
             (418, "Teapot", S3Cause::Other),
         ];
         for (status, code, cause) in cases {
-            assert_eq!(cause_of_answer(status, code), cause, "{status} {code}");
+            let said = ErrorMetadata::builder().code(code).build();
+            let answer = HttpResponse::new(status.try_into().unwrap(), "".into());
+            let failure = S3Failure::from_sdk("team", SdkError::service_error(said, answer));
+            assert_eq!(failure.cause, cause, "{status} {code}");
         }
     }
 

@@ -162,7 +162,7 @@ impl Bucket {
                     )));
                 }
                 Err(error) => {
-                    let error = crate::error::innermost_of(&error);
+                    let error = aws_connect::innermost(&error);
                     return Err(broken(format!(
                         "the body broke off after {} of {goal} bytes: {error}",
                         bytes.len()

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aws_connect::StaticCredentials;
+
 use crate::key::KeyRoot;
 
 /// The smallest part that S3 accepts, but for the last.
@@ -207,17 +209,4 @@ pub(crate) struct Settings {
     pub(crate) patience: Patience,
     pub(crate) spool_dir: PathBuf,
     pub(crate) credentials: Option<StaticCredentials>,
-}
-
-/// Credentials of test servers. Their text never shows.
-#[derive(Clone)]
-pub(crate) struct StaticCredentials {
-    pub(crate) access_key: String,
-    pub(crate) secret_key: String,
-}
-
-impl std::fmt::Debug for StaticCredentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StaticCredentials(…)")
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use artifact_core::joined;
 use tokio::task::JoinSet;
 
 #[derive(Debug)]
@@ -41,13 +42,8 @@ impl<T: Send + 'static> Window<T> {
                 self.taken += 1;
                 return Some(result);
             }
-            match self.tasks.join_next().await? {
-                Ok((number, result)) => drop(self.done.insert(number, result)),
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(error) => panic!("the runtime ended while a transfer was waited for: {error}"),
-                },
-            }
+            let (number, result) = joined(self.tasks.join_next().await?);
+            self.done.insert(number, result);
         }
     }
 }

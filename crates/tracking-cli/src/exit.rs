@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use serde_json::json;
+/// An error's message and those of its causes.
+pub(crate) use tracking_model::causes as chain;
 
 use crate::render::{Palette, one_line, printable};
 
@@ -181,18 +183,4 @@ impl Report {
         }
         format!("{error}\n")
     }
-}
-
-/// The message of `error` and of each of its sources, without those that the one before repeats.
-pub(crate) fn chain(error: &dyn Error) -> Vec<String> {
-    let mut causes = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        if causes.last().is_some_and(|last| !last.ends_with(&text)) {
-            causes.push(text);
-        }
-        source = error.source();
-    }
-    causes
 }

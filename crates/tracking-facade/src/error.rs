@@ -6,6 +6,8 @@ use std::time::Duration;
 use artifact_core::{ArtifactError, IndexErrorKind, SourceError, StoreErrorKind};
 use progress_core::ProgressError;
 use tracking_journal::{CursorError, DataDirError, JournalError};
+/// An error and its causes, as one text.
+pub(crate) use tracking_model::with_causes as chain;
 use tracking_model::{CommandError, SessionCommandError};
 
 use crate::Problem;
@@ -155,20 +157,6 @@ const fn journal_kind(error: &JournalError) -> ErrorKind {
         | JournalError::Overloaded { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::Failed,
     }
-}
-
-/// An error and its causes, without those that the one before repeats.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 fn list(problems: &[Problem]) -> String {

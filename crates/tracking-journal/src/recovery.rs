@@ -29,6 +29,8 @@ pub struct RecoveryReport {
     pub replayed: u64,
     /// Sequence at which the checkpoint stood that opening began from; 0 without one.
     pub checkpoint_seq: u64,
+    /// Format version of the newest records if this program can read them and not write it.
+    pub newer_version: Option<u32>,
 }
 
 /// A state, the position it stands at, and how it came about.
@@ -59,6 +61,7 @@ impl<F: Fold> State<F> {
         let mut state = checkpoint::read(place, file, end).unwrap_or_else(|| Self::empty(place));
         let torn = state.advance(place, file, end, |_| {})?;
         state.report.torn_bytes = torn;
+        state.report.newer_version = state.newer_version();
         Ok(state)
     }
 

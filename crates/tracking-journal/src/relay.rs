@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracking_model::{IdError, Span, StreamId};
+use tracking_model::{IdError, Span, StreamId, with_causes};
 
 use crate::cursor::{Cursor, CursorError, CursorPlace, Found, Parked, RestartCause, SinkFailure};
 use crate::lease::{Lease, LeaseError, LeaseHolder};
@@ -33,7 +33,6 @@ pub use options::RelayOptions;
 pub use status::{RetryRequest, SinkStatus, request_retry, sink_statuses};
 
 use call::Until;
-use status::with_sources;
 use turn::Turn;
 use window::{Settled, Window};
 
@@ -384,7 +383,7 @@ impl Relay {
             cursor: self.cursor.clone(),
             head: Some(self.head).filter(|head| !head.is_empty()),
             lag: self.lag(),
-            problem: self.problem.as_deref().map(|error| with_sources(error)),
+            problem: self.problem.as_deref().map(|error| with_causes(error)),
         };
         self.shared.status.send_if_modified(|shown| {
             let differs = *shown != status;

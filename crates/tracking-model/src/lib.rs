@@ -2,6 +2,7 @@
 
 mod artifact;
 mod artifact_guess;
+mod causes;
 mod check;
 mod command;
 mod event;
@@ -31,6 +32,7 @@ mod tree;
 mod upgrade;
 
 pub use artifact::{Artifact, ArtifactName, ArtifactStatus, ArtifactType, FileHash, FileHashError};
+pub use causes::{causes, with_causes};
 pub use command::{CommandError, MAX_DEPTH, NewTask, TaskAction, UpgradeCommand};
 pub use event::{
     DEFAULT_HEARTBEAT_SECONDS, DEFAULT_WEIGHT, Heartbeat, MAX_WEIGHT, Steps, TaskAdded, TaskChange,

@@ -7,22 +7,15 @@ use std::time::Instant;
 
 use artifact_core::{ArtifactIndex, ArtifactQuery, ManagerOptions, TestArtifactsManager};
 use artifact_index::SqliteIndex;
+use scenarios::measure::{
+    median, output_of, peak_memory_kib, print, released_ekstrack, seconds_of, this_program,
+};
 use tracking_journal::DataDir;
 
 use super::dataset::{Numbers, create};
 use super::queries::KINDS;
 
 const SAMPLES: usize = 101;
-
-/// Prints a result with its aim.
-fn print(what: &str, value: f64, aim: &str, note: &str) {
-    println!("BENCH {what}: {value:.2} (aim {aim}); {note}");
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
 
 /// 100,000 artifacts: building, queries, the command.
 pub(crate) fn small() {
@@ -48,18 +41,8 @@ fn index_path(data_dir: &Path) -> PathBuf {
 /// Has a process of its own build the index from the journals and ask one query of each kind.
 fn build(data_dir: &Path, count: usize) {
     let begin = Instant::now();
-    let output = Command::new(std::env::current_exe().unwrap())
-        .arg("--child")
-        .arg(data_dir)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let answer = output_of(this_program().arg("--child").arg(data_dir));
     let took = begin.elapsed().as_secs_f64();
-    let answer = String::from_utf8(output.stdout).unwrap();
     let mut numbers = answer
         .split_whitespace()
         .map(|number| number.parse::<f64>().unwrap());
@@ -101,12 +84,7 @@ pub(crate) fn child(data_dir: &Path) {
     runtime
         .block_on(manager.artifact_statistics(ArtifactQuery::new()))
         .unwrap();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    println!("{building} {}", line.trim().trim_end_matches("kB").trim());
+    println!("{building} {}", peak_memory_kib());
 }
 
 /// Each kind of query, in the index alone.
@@ -160,38 +138,14 @@ fn queries(data_dir: &Path, count: &str, aim: f64) {
 
 /// `ekstrack search` as a whole.
 fn command(data_dir: &Path) {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--package", "tracking-cli"])
-        .status()
-        .unwrap();
-    assert!(built.success(), "the command builds");
-    let program = std::env::current_exe()
-        .unwrap()
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("ekstrack");
-    let seconds = (0..15)
-        .map(|_| {
-            let mut command = Command::new(&program);
-            command
-                .arg("--data-dir")
-                .arg(data_dir)
-                .args(["search", "ready", "node"]);
-            let begin = Instant::now();
-            let output = command.output().unwrap();
-            let took = begin.elapsed().as_secs_f64();
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            took
-        })
-        .collect();
+    let mut command = Command::new(released_ekstrack());
+    command
+        .arg("--data-dir")
+        .arg(data_dir)
+        .args(["search", "ready", "node"]);
     print(
         "ekstrack search, ms",
-        median(seconds) * 1e3,
+        median(seconds_of(&mut command)) * 1e3,
         "< 100",
         "100,000 artifacts",
     );

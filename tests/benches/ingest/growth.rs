@@ -4,9 +4,10 @@ use std::fs;
 use std::time::Instant;
 
 use artifact_core::NewFile;
+use scenarios::measure::{cpu_time, print};
 use tracking_model::NewArtifact;
 
-use super::workload::{Bench, cpu_time, print};
+use super::workload::Bench;
 
 const ARTIFACTS: usize = 100_000;
 const MEASURED: usize = 2_000;

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use artifact_core::{NewFile, VerifyScope};
+use scenarios::measure::{median, print};
 use sha2::{Digest, Sha256};
 
-use super::workload::{Bench, cp_and_sync, median, print, settle};
+use super::workload::{Bench, cp_and_sync, settle};
 
 const BYTES: u64 = 1 << 30;
 const ROUNDS: usize = 5;

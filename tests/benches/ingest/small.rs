@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use artifact_core::{NewFile, VerifyScope};
+use scenarios::measure::{median, print};
 
-use super::workload::{Bench, cp_and_sync, median, print, settle};
+use super::workload::{Bench, cp_and_sync, settle};
 
 const FILES: u32 = 10_000;
 const ROUNDS: usize = 5;

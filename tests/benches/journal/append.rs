@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
+use scenarios::measure::{median, print};
 use serde::{Serialize, Serializer};
 use tracking_journal::ChainHash;
 use tracking_model::{Fold, TaskChange, Timestamp, UpgradeEvent, UpgradeProgress};
 use uuid::Uuid;
 
-use super::workload::{UpgradeJournal, median, prepared, print, report, write};
+use super::workload::{UpgradeJournal, prepared, report, write};
 
 const ROUNDS: usize = 7;
 

@@ -1,14 +1,14 @@
 //! What a long history costs: updates, memory, opening.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
+use scenarios::measure::{cpu_time, median, output_of, peak_memory_kib, print, this_program};
 use scenarios::stream;
 use tracking_journal::{DataDir, Follower, load};
 use tracking_model::UpgradeProgress;
 
-use super::workload::{TASKS, cpu_time, median, open, prepared, print, write};
+use super::workload::{TASKS, open, prepared, write};
 
 const MILLION: usize = 1_000_000;
 
@@ -78,19 +78,8 @@ fn seconds_to_load(dir: &DataDir) -> f64 {
 }
 
 fn memory(what: &str, data_dir: &Path) {
-    let this = std::env::current_exe().unwrap();
-    let output = Command::new(this)
-        .arg("--child")
-        .arg(what)
-        .arg(data_dir)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let kib: f64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    let peak = output_of(this_program().arg("--child").arg(what).arg(data_dir));
+    let kib: f64 = peak.trim().parse().unwrap();
     print(
         &format!("peak memory of the {what}, MB"),
         kib * 1024.0 / 1e6,
@@ -111,12 +100,7 @@ pub(crate) fn child(what: &str, data_dir: &Path) {
         "loader" => drop(load::<UpgradeProgress>(&DataDir::existing(data_dir).unwrap(), &stream()).unwrap()),
         other => panic!("no child {other}"),
     }
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    println!("{}", line.trim().trim_end_matches("kB").trim());
+    println!("{}", peak_memory_kib());
 }
 
 /// Follows the journal from its first record, as `watch` does after a resume, while another writes it.

@@ -1,7 +1,6 @@
 //! The events that all measurements write.
 
 use std::path::Path;
-use std::time::Duration;
 
 use scenarios::stream;
 use tracking_journal::{DataDir, Journal, JournalOptions, Pending};
@@ -78,23 +77,4 @@ pub(crate) fn write(journal: &UpgradeJournal, tasks: usize, events: usize, windo
     pending
         .into_iter()
         .for_each(|pending| drop(pending.wait().unwrap()));
-}
-
-/// Processor time that this process has used so far, all threads together.
-pub(crate) fn cpu_time() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(
-        u64::try_from(now.tv_sec).unwrap(),
-        u32::try_from(now.tv_nsec).unwrap(),
-    )
-}
-
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Prints one result: what was measured, the ratio, what it is measured against, and the aim.
-pub(crate) fn print(name: &str, ratio: f64, aim: &str, details: &str) {
-    println!("BENCH {name}: {ratio:.2} (aim {aim}); {details}");
 }

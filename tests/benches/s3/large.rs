@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use scenarios::measure::median;
 use storage_s3::{ProgressCallback, UploadOptions};
 
 use super::boto3;
 use super::server::Server;
-use super::work::{Spent, download, make_files, median, print, upload};
+use super::work::{Spent, download, make_files, print, upload};
 
 const BYTES: usize = 512 * 1024 * 1024;
 /// Even, so that each client goes first equally often.

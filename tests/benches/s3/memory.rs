@@ -1,8 +1,8 @@
 //! Peak memory of a large upload, in a process that does nothing else.
 
 use std::path::Path;
-use std::process::Command;
 
+use scenarios::measure::{output_of, peak_memory_kib, this_program};
 use storage_s3::UploadOptions;
 
 use super::server::Server;
@@ -16,17 +16,9 @@ pub(crate) fn memory() {
     let server = Server::start();
     let source = tempfile::tempdir().unwrap();
     make_files(source.path(), 1, BYTES);
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--upload", &server.endpoint()])
-        .arg(source.path())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let peak: f64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    let mut upload = this_program();
+    upload.args(["--upload", &server.endpoint()]).arg(source.path());
+    let peak: f64 = output_of(&mut upload).trim().parse().unwrap();
     println!(
         "peak memory of an upload of 1 GiB: {:.0} MB (aim <= 128 MB)",
         peak / 1e6
@@ -36,11 +28,5 @@ pub(crate) fn memory() {
 /// Uploads and tells the peak in bytes.
 pub(crate) fn upload(endpoint: &str, dir: &Path) {
     upload_files(endpoint, dir, "memory", &Hashes::new(), &UploadOptions::default());
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    println!("{}", kilobytes * 1024);
+    println!("{}", peak_memory_kib() * 1024);
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use scenarios::measure::median;
 use storage_s3::UploadOptions;
 use storage_s3::test_servers::DelayProxy;
 
 use super::server::Server;
-use super::work::{download, make_files, median, print, upload};
+use super::work::{download, make_files, print, upload};
 use super::{boto3, work::Spent};
 
 const OBJECTS: usize = 1000;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use artifact_core::PutBody;
 use futures_util::StreamExt;
-use rustix::time::{ClockId, clock_gettime};
+use scenarios::measure::{cpu_time, median};
 use storage_s3::test_servers::builder;
 use storage_s3::{DownloadOptions, ObjectKey, S3Store, UploadOptions, Uploaded};
 use tracking_model::FileHash;
@@ -71,17 +71,12 @@ pub(crate) async fn connected(endpoint: &str) -> S3Store {
     store
 }
 
-fn cpu() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
 async fn measured<T>(work: impl Future<Output = T>) -> (T, Spent) {
-    let (before, begin) = (cpu(), Instant::now());
+    let (before, begin) = (cpu_time(), Instant::now());
     let done = work.await;
     let spent = Spent {
         seconds: begin.elapsed().as_secs_f64(),
-        cpu: cpu() - before,
+        cpu: (cpu_time() - before).as_secs_f64(),
         server_cpu: 0.0,
     };
     (done, spent)
@@ -131,11 +126,6 @@ pub(crate) fn download(endpoint: &str, dir: &Path, uploaded: &[Uploaded]) -> Spe
         });
         measured(work.buffer_unordered(128).count()).await.1
     })
-}
-
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
 /// One line of results: the median of the ratios, their range, and what it is to be.

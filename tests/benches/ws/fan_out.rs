@@ -1,10 +1,12 @@
 //! Processor time of a message at a viewer, beside bare system calls and Python's broadcast.
 
+use scenarios::measure::cpu_time;
+
 use super::bare::Bare;
 use super::crowd::Crowd;
 use super::frames::frame;
 use super::python::Python;
-use super::served::{Agent, Served, cpu_time, paced, print, report, spread};
+use super::served::{Agent, Served, paced, print, report, spread};
 
 const VIEWERS: usize = 1_000;
 const ROUNDS: usize = 5;

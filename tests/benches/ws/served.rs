@@ -162,15 +162,6 @@ pub(crate) fn paced(per_second: u32, times: u32, mut each: impl FnMut(u32)) {
     }
 }
 
-/// Processor time that this process has used so far, all threads together.
-pub(crate) fn cpu_time() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(
-        u64::try_from(now.tv_sec).unwrap(),
-        u32::try_from(now.tv_nsec).unwrap(),
-    )
-}
-
 pub(crate) fn quantile(values: &mut [f64], quantile: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * quantile).round() as usize]

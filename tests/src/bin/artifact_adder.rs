@@ -8,29 +8,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use artifact_core::{ArtifactError, ManagerOptions, NewFile, TestArtifactsManager};
+use scenarios::measure::peak_memory_kib;
+use scenarios::program::{Error, run};
 use tracking_journal::{DataDir, JournalOptions};
 use tracking_model::{Artifact, CollectionId, NewArtifact, NewCollection, NewSession, SessionId, UpgradeId};
 
-type Error = Box<dyn std::error::Error>;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [data_dir, sources] = arguments.as_slice() else {
-        return fail("usage: artifact-adder DATA_DIR SOURCE_DIR");
-    };
-    match add(Path::new(data_dir), Path::new(sources)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:?}")),
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where this program reports its failure"
-)]
-fn fail(message: &str) -> ExitCode {
-    eprintln!("artifact-adder: {message}");
-    ExitCode::FAILURE
+    run(|arguments| {
+        let [data_dir, sources] = arguments else {
+            return Err("usage: artifact-adder DATA_DIR SOURCE_DIR".into());
+        };
+        add(Path::new(data_dir), Path::new(sources))
+    })
 }
 
 fn add(data_dir: &Path, sources: &Path) -> Result<(), Error> {
@@ -62,9 +51,7 @@ fn add(data_dir: &Path, sources: &Path) -> Result<(), Error> {
         manager.close().await?;
         Ok::<(), Error>(())
     })?;
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    writeln!(std::io::stdout(), "peak {}", peak.unwrap_or_default().trim())?;
+    writeln!(std::io::stdout(), "peak {} kB", peak_memory_kib())?;
     Ok(())
 }
 

@@ -7,28 +7,16 @@ use std::sync::Arc;
 
 use artifact_core::{ArtifactQuery, ManagerOptions, TestArtifactsManager, TextQuery};
 use artifact_index::SqliteIndex;
+use scenarios::program::{Error, run};
 use tracking_journal::DataDir;
 
-type Error = Box<dyn std::error::Error>;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [data_dir] = arguments.as_slice() else {
-        return fail("usage: artifact-indexer DATA_DIR");
-    };
-    match index(data_dir) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:?}")),
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where this program reports its failure"
-)]
-fn fail(message: &str) -> ExitCode {
-    eprintln!("artifact-indexer: {message}");
-    ExitCode::FAILURE
+    run(|arguments| {
+        let [data_dir] = arguments else {
+            return Err("usage: artifact-indexer DATA_DIR".into());
+        };
+        index(data_dir)
+    })
 }
 
 fn index(data_dir: &str) -> Result<(), Error> {

@@ -5,38 +5,19 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use scenarios::program::{Error, run_async};
 use tracking_facade::s3::{S3Config, SharedBucket};
 use tracking_facade::{
     CollectionId, NewArtifact, NewCollection, NewSession, NewTask, SessionId, TaskId, TaskType, Tracking,
 };
 
-type Error = Box<dyn std::error::Error>;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [data_dir, upgrade, session, url] = arguments.as_slice() else {
-        return fail("usage: bucket-agent DATA_DIR UPGRADE SESSION S3_URL");
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let worked = runtime
-        .map_err(Error::from)
-        .and_then(|runtime| runtime.block_on(work(data_dir, upgrade, session, url)));
-    match worked {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:?}")),
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where this program reports its failure"
-)]
-fn fail(message: &str) -> ExitCode {
-    eprintln!("bucket-agent: {message}");
-    ExitCode::FAILURE
+    run_async(async |arguments| {
+        let [data_dir, upgrade, session, url] = arguments.as_slice() else {
+            return Err("usage: bucket-agent DATA_DIR UPGRADE SESSION S3_URL".into());
+        };
+        work(data_dir, upgrade, session, url).await
+    })
 }
 
 async fn work(data_dir: &str, upgrade: &str, session: &str, url: &str) -> Result<(), Error> {

@@ -8,36 +8,20 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use scenarios::program::{Error, run};
 use scenarios::stream;
 use tracking_journal::{DataDir, Journal, JournalError, JournalOptions, SubmitError};
 use tracking_model::{
     Details, NewTask, PlanId, TaskAction, TaskId, TaskType, UpgradeCommand, UpgradeProgress,
 };
 
-type Error = Box<dyn std::error::Error>;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [data_dir, name, count] = arguments.as_slice() else {
-        return fail("usage: journal-writer DATA_DIR NAME COUNT");
-    };
-    match count
-        .parse()
-        .map_err(Error::from)
-        .and_then(|count| write(Path::new(data_dir), name, count))
-    {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:?}")),
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where this program reports its failure"
-)]
-fn fail(message: &str) -> ExitCode {
-    eprintln!("journal-writer: {message}");
-    ExitCode::FAILURE
+    run(|arguments| {
+        let [data_dir, name, count] = arguments else {
+            return Err("usage: journal-writer DATA_DIR NAME COUNT".into());
+        };
+        write(Path::new(data_dir), name, count.parse()?)
+    })
 }
 
 fn write(data_dir: &Path, name: &str, count: u64) -> Result<(), Error> {

@@ -6,36 +6,17 @@ use std::io::{BufRead, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use scenarios::program::{Error, run_async};
 use tracking_facade::eventbridge::EventBridgeBuilder;
 use tracking_facade::{CompleteOptions, NewTask, Status, TaskId, TaskType, Tracking};
 
-type Error = Box<dyn std::error::Error>;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [data_dir, endpoint, tasks] = arguments.as_slice() else {
-        return fail("usage: live-agent DATA_DIR ENDPOINT TASKS");
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let worked = runtime
-        .map_err(Error::from)
-        .and_then(|runtime| runtime.block_on(work(data_dir, endpoint, tasks.parse()?)));
-    match worked {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:?}")),
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where this program reports its failure"
-)]
-fn fail(message: &str) -> ExitCode {
-    eprintln!("live-agent: {message}");
-    ExitCode::FAILURE
+    run_async(async |arguments| {
+        let [data_dir, endpoint, tasks] = arguments.as_slice() else {
+            return Err("usage: live-agent DATA_DIR ENDPOINT TASKS".into());
+        };
+        work(data_dir, endpoint, tasks.parse()?).await
+    })
 }
 
 async fn work(data_dir: &str, endpoint: &str, tasks: u32) -> Result<(), Error> {

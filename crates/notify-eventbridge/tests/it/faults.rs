@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use storage_s3::test_servers::{Reply, ScriptedServer};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracking_journal::{Backoff, Delivery, EventSink, Record, RelayOptions};
+use tracking_journal::{Backoff, Delivery, EventSink, Record, RelayOptions, SinkPace};
 use tracking_model::UpgradeCommand;
 
 use crate::bus::{FakeBus, builder, error, is_look, puts, sink};
@@ -26,6 +26,14 @@ struct TimeStands(EventBridgeSink);
 impl EventSink for TimeStands {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn pace(&self) -> SinkPace {
+        self.0.pace()
+    }
+
+    fn skips(&self) -> Vec<Arc<str>> {
+        self.0.skips()
     }
 
     async fn publish(&self, first: &Record, batch: &[Record]) -> Vec<Delivery> {

@@ -1,13 +1,11 @@
 //! The sink against `moto_server`, with a rule whose target is a queue: what counts is what arrives there.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
 use notify_eventbridge::{BusCheck, EventBridgeCause, EventBridgeSink};
 use serde_json::{Value, json};
-use storage_s3::test_servers::MotoServer;
+use storage_s3::test_servers::NotifiedQueue;
 use tokio_util::sync::CancellationToken;
 use tracking_journal::{Delivery, EventSink};
 use tracking_model::{Span, TaskAction, UpgradeCommand};
@@ -15,91 +13,15 @@ use tracking_model::{Span, TaskAction, UpgradeCommand};
 use crate::bus::builder;
 use crate::upgrade::Upgrade;
 
-/// A bus `ops`, a rule on it, and the queue that the rule sends to.
-struct Notified {
-    server: MotoServer,
-    queue: String,
-}
-
-impl Notified {
-    fn new(pattern: &Value) -> Self {
-        let server = MotoServer::start();
-        let events =
-            |action: &str, body: &Value| call(&server, "events", &format!("AWSEvents.{action}"), body);
-        events("CreateEventBus", &json!({ "Name": "ops" }));
-        let made = call(
-            &server,
-            "sqs",
-            "AmazonSQS.CreateQueue",
-            &json!({ "QueueName": "notified" }),
-        );
-        events(
-            "PutRule",
-            &json!({ "Name": "rule", "EventBusName": "ops", "EventPattern": pattern.to_string() }),
-        );
-        let target = json!({ "Id": "queue", "Arn": "arn:aws:sqs:us-east-1:123456789012:notified" });
-        let put = json!({ "Rule": "rule", "EventBusName": "ops", "Targets": [target] });
-        events("PutTargets", &put);
-        Self {
-            queue: made["QueueUrl"].as_str().unwrap().to_owned(),
-            server,
-        }
-    }
-
-    fn sink(&self) -> EventBridgeSink {
-        let arn = "arn:aws:eks:us-east-1:123456789012:cluster/prod";
-        builder(&self.server.endpoint()).resource(arn).build().unwrap()
-    }
-
-    /// Everything in the queue, in the order in which it was given out.
-    fn received(&self) -> Vec<Value> {
-        let mut received = Vec::new();
-        loop {
-            let ask = json!({ "QueueUrl": self.queue, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0 });
-            let answer = call(&self.server, "sqs", "AmazonSQS.ReceiveMessage", &ask);
-            let Some(messages) = answer["Messages"]
-                .as_array()
-                .filter(|messages| !messages.is_empty())
-            else {
-                return received;
-            };
-            for message in messages {
-                received.push(serde_json::from_str(message["Body"].as_str().unwrap()).unwrap());
-                let done = json!({ "QueueUrl": self.queue, "ReceiptHandle": message["ReceiptHandle"] });
-                call(&self.server, "sqs", "AmazonSQS.DeleteMessage", &done);
-            }
-        }
-    }
-}
-
-/// One request in the JSON protocol of AWS.
-fn call(server: &MotoServer, service: &str, target: &str, body: &Value) -> Value {
-    let address: SocketAddr = server
-        .endpoint()
-        .strip_prefix("http://")
-        .unwrap()
-        .parse()
-        .unwrap();
-    let body = body.to_string();
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Target: {target}\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential=AKIATEST/20250101/us-east-1/{service}/aws4_request, \
-         SignedHeaders=host, Signature=0\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{target}: {answer}");
-    serde_json::from_str(body).unwrap_or_default()
+fn sink(notified: &NotifiedQueue) -> EventBridgeSink {
+    let arn = "arn:aws:eks:us-east-1:123456789012:cluster/prod";
+    let builder = builder(&notified.server().endpoint());
+    builder.resource(arn).build().unwrap()
 }
 
 #[tokio::test]
 async fn every_event_that_a_rule_asks_for_arrives_in_its_queue() {
-    let notified = Notified::new(&json!({
+    let notified = NotifiedQueue::start(&json!({
         "source": ["eks-upgrade-agent"],
         "detail-type": [{ "prefix": "task." }, "upgrade.completed"],
         "detail": { "cluster_name": ["prod"] },
@@ -125,7 +47,7 @@ async fn every_event_that_a_rule_asks_for_arrives_in_its_queue() {
         allow_unfinished: false,
     });
 
-    let sink = notified.sink();
+    let sink = sink(&notified);
     assert!(matches!(
         sink.check().await.unwrap(),
         BusCheck::Exists { arn: Some(arn) } if arn.ends_with(":event-bus/ops")
@@ -148,7 +70,7 @@ async fn every_event_that_a_rule_asks_for_arrives_in_its_queue() {
     let wanted: Vec<_> = wanted
         .map(|record| (record.seq, record.id.to_string(), record.kind.clone()))
         .collect();
-    let received = notified.received();
+    let received = notified.take();
     let arrived: Vec<_> = received
         .iter()
         .map(|event| {
@@ -232,12 +154,12 @@ async fn the_rules_in_the_guide_choose_what_they_say() {
         allow_unfinished: true,
     });
     for (pattern, chosen) in patterns.iter().zip(chosen) {
-        let notified = Notified::new(pattern);
-        let sink = notified.sink();
+        let notified = NotifiedQueue::start(pattern);
+        let sink = sink(&notified);
         let records = upgrade.records();
         let answers = sink.publish(&records[0], &records).await;
         assert!(answers.iter().all(Delivery::is_accepted), "{answers:?}");
-        let received = notified.received();
+        let received = notified.take();
         let types: Vec<_> = received
             .iter()
             .map(|event| event["detail-type"].as_str().unwrap())
@@ -248,9 +170,9 @@ async fn the_rules_in_the_guide_choose_what_they_say() {
 
 #[tokio::test]
 async fn a_bus_that_does_not_exist_holds_events_back_until_it_does() {
-    let notified = Notified::new(&json!({ "source": ["eks-upgrade-agent"] }));
+    let notified = NotifiedQueue::start(&json!({ "source": ["eks-upgrade-agent"] }));
     let sink = notify_eventbridge::EventBridgeBuilder::new("late")
-        .endpoint(notified.server.endpoint())
+        .endpoint(notified.server().endpoint())
         .region("us-east-1")
         .credentials("AKIATEST", "secret")
         .build()
@@ -277,12 +199,10 @@ async fn a_bus_that_does_not_exist_holds_events_back_until_it_does() {
         "{reason}"
     );
 
-    call(
-        &notified.server,
-        "events",
-        "AWSEvents.CreateEventBus",
-        &json!({ "Name": "late" }),
-    );
+    let made = json!({ "Name": "late" });
+    notified
+        .server()
+        .call("events", "AWSEvents.CreateEventBus", &made);
     let report = relay.drain(Duration::from_secs(60)).await.unwrap();
     assert_eq!((report.delivered, report.remaining), (1, 0));
 }

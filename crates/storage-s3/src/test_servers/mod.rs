@@ -1,13 +1,16 @@
-//! S3 servers for tests, on the loopback, on ports that the system chooses. Each ends when it is dropped.
+//! Servers for tests, on the loopback, on ports that the system chooses. Each ends when it is dropped.
 //!
 //! [`FsServer`] runs in process and verifies signatures and checksums of single puts; [`MotoServer`] is an independent
-//! implementation in Python; [`ScriptedServer`] answers what it is told, for faults; [`DelayProxy`] adds latency.
+//! implementation in Python, of EventBridge too, and [`NotifiedQueue`] what receives events there; [`ScriptedServer`]
+//! answers what it is told, for faults; [`DelayProxy`] adds latency.
 
+mod bus;
 mod fs;
 mod moto;
 mod proxy;
 mod scripted;
 
+pub use bus::NotifiedQueue;
 pub use fs::FsServer;
 pub use moto::MotoServer;
 pub use proxy::DelayProxy;

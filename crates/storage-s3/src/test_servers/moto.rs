@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
+
 use super::{BUCKET, builder};
 use crate::S3StoreBuilder;
 
@@ -82,17 +84,45 @@ impl MotoServer {
         builder(&self.endpoint())
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One request in the JSON protocol of AWS, as EventBridge and SQS speak it: to `service`, for `target`, such as
+    /// `AWSEvents.PutRule`.
+    ///
+    /// # Panics
+    /// If the server does not answer with success.
+    pub fn call(&self, service: &str, target: &str, body: &Value) -> Value {
+        let head = format!(
+            "POST / HTTP/1.1\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Target: {target}\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=AKIATEST/20250101/us-east-1/{service}/aws4_request, \
+             SignedHeaders=host, Signature=0\r\n"
+        );
+        let answer = self.request(&head, &body.to_string());
+        serde_json::from_str(&answer).unwrap_or_default()
+    }
+
     fn make_bucket(&self, bucket: &str) {
+        self.request(&format!("PUT /{bucket} HTTP/1.1\r\n"), "");
+    }
+
+    /// Sends a request, given its first line and headers; returns the body of the answer.
+    fn request(&self, head: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(self.address).expect("the server listens");
-        let host = self.address;
+        let (host, length) = (self.address, body.len());
         write!(
             stream,
-            "PUT /{bucket} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "{head}Host: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         )
         .expect("the server reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the server answers");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{head}: {answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("the head has an end");
+        body.to_owned()
     }
 }
 

@@ -5,12 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use artifact_core::{ArtifactStore, StoreErrorKind};
 use storage_s3::test_servers::{Reply, ScriptedServer};
-use storage_s3::{
-    ConditionalWrites, DownloadOptions, ObjectKey, ObjectMetadata, S3Cause, UploadOptions, hash_of,
-};
+use storage_s3::{DownloadOptions, ObjectKey, ObjectMetadata, S3Cause, UploadOptions, hash_of};
 use tempfile::TempDir;
 
-use crate::support::{FakeBucket, MIB, cause, content, key, names_in, patient, small_parts};
+use crate::support::{FakeBucket, MIB, cause, content, key, names_in, patient, small_parts, store_in_parts};
 
 /// Row 33: bytes that are not those that were put never get the name that they should have.
 #[tokio::test]
@@ -40,10 +38,7 @@ async fn fault_33_corrupt_downloads() {
                 reply => reply,
             }
         });
-        let store = small_parts(server.builder())
-            .conditional_writes(ConditionalWrites::Honoured)
-            .build()
-            .unwrap();
+        let store = store_in_parts(server.builder());
         let (wanted, options) = (key("s/c/small"), UploadOptions::default());
         let small = store.upload(&wanted, bytes[..1000].to_vec().into(), &options);
         let small = small.await.unwrap();

@@ -9,17 +9,9 @@ use storage_s3::{
     Arrival, ConditionalWrites, ObjectKey, ObjectMetadata, S3Cause, S3Store, UploadOptions, hash_of,
 };
 use tempfile::TempDir;
-use tracking_model::{ArtifactId, stored_file_name};
+use tracking_model::stored_file_name;
 
-use crate::support::{FakeBucket, MIB, cause, content, file, key, patient, small_parts};
-
-fn of_artifact(id: &str) -> UploadOptions {
-    let mut metadata = ObjectMetadata::default();
-    metadata.artifact_id = Some(ArtifactId::new(id).unwrap());
-    UploadOptions::default()
-        .with_mode(PutMode::Numbered)
-        .with_metadata(metadata)
-}
+use crate::support::{FakeBucket, MIB, cause, content, file, key, of_artifact, patient, store_in_parts};
 
 /// Row 21: the server throttles, fails and hangs up; everything arrives in the end, and nothing is sent too fast.
 #[tokio::test]
@@ -232,10 +224,7 @@ async fn fault_34_parts_that_fail_are_sent_again() {
         counted.fetch_add(1, Ordering::SeqCst);
         reply
     });
-    let store = small_parts(proxy.builder())
-        .conditional_writes(ConditionalWrites::Honoured)
-        .build()
-        .unwrap();
+    let store = store_in_parts(proxy.builder());
     let (dir, bytes) = (TempDir::new().unwrap(), content(28 * MIB));
     let uploaded = store
         .upload(&key("s/c/x"), file(dir.path(), &bytes), &UploadOptions::default())
@@ -265,10 +254,7 @@ async fn fault_34_uploads_that_vanish_begin_anew() {
             }
             Reply::Forward(upstream)
         });
-        let store = small_parts(proxy.builder())
-            .conditional_writes(ConditionalWrites::Honoured)
-            .build()
-            .unwrap();
+        let store = store_in_parts(proxy.builder());
         let (dir, bytes) = (TempDir::new().unwrap(), content(11 * MIB));
         let uploaded = store
             .upload(&key("s/c/x"), file(dir.path(), &bytes), &UploadOptions::default())

@@ -8,23 +8,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use artifact_core::PutBody;
 use storage_s3::test_servers::{FsServer, MotoServer, Reply, ScriptedServer, builder};
 use storage_s3::{
-    Arrival, ConditionalWrites, FileUploadRecords, S3Store, S3StoreBuilder, StaleOptions, TransferLimits,
-    UploadOptions, UploadRecord, UploadRecords, hash_of,
+    Arrival, ConditionalWrites, FileUploadRecords, S3Store, StaleOptions, TransferLimits, UploadOptions,
+    UploadRecord, UploadRecords, hash_of,
 };
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tracking_model::{Span, Timestamp};
 
-use crate::support::{MIB, content, file, key, small_parts};
+use crate::support::{MIB, content, file, key, store_in_parts};
 
 /// Set in the process that is to be killed: where it uploads to, and its directory.
 const VICTIM: &str = "STORAGE_S3_TEST_VICTIM";
 const PARTS: usize = 4;
-
-fn store(builder: S3StoreBuilder) -> S3Store {
-    let builder = small_parts(builder).conditional_writes(ConditionalWrites::Honoured);
-    builder.build().unwrap()
-}
 
 /// One part after the other, so that what got across before a stall is known.
 fn one_by_one(endpoint: &str) -> S3Store {
@@ -70,7 +65,7 @@ async fn an_upload_that_was_noted_goes_on() {
     let options = UploadOptions::default().with_records(records);
     cut_off(&proxy.endpoint(), &stalled, &dir, &options).await;
     let bytes = content(PARTS * 5 * MIB);
-    let store = store(server.builder());
+    let store = store_in_parts(server.builder());
     let uploaded = store
         .upload(&key("s/c/large.bin"), file(dir.path(), &bytes), &options)
         .await
@@ -87,15 +82,9 @@ async fn an_upload_that_was_noted_goes_on() {
 async fn an_upload_that_the_server_tells_of_goes_on() {
     let server = MotoServer::start();
     let (dir, stalled) = (TempDir::new().unwrap(), Arc::new(Notify::new()));
-    let address = server
-        .endpoint()
-        .strip_prefix("http://")
-        .unwrap()
-        .parse()
-        .unwrap();
-    let proxy = stalls_from(address, 2, &stalled);
+    let proxy = stalls_from(server.address(), 2, &stalled);
     cut_off(&proxy.endpoint(), &stalled, &dir, &UploadOptions::default()).await;
-    let store = store(server.builder());
+    let store = store_in_parts(server.builder());
     let options = UploadOptions::default();
     let bytes = content(PARTS * 5 * MIB);
     let uploaded = store
@@ -115,15 +104,9 @@ async fn an_upload_that_the_server_tells_of_goes_on() {
 async fn stale_uploads_are_aborted_and_fresh_ones_are_left() {
     let server = MotoServer::start();
     let (dir, stalled) = (TempDir::new().unwrap(), Arc::new(Notify::new()));
-    let address = server
-        .endpoint()
-        .strip_prefix("http://")
-        .unwrap()
-        .parse()
-        .unwrap();
-    let proxy = stalls_from(address, 2, &stalled);
+    let proxy = stalls_from(server.address(), 2, &stalled);
     cut_off(&proxy.endpoint(), &stalled, &dir, &UploadOptions::default()).await;
-    let store = store(server.builder());
+    let store = store_in_parts(server.builder());
     let long_ago = StaleOptions::older_than(Span::from_secs(0), Timestamp::EPOCH);
     assert!(
         store
@@ -155,7 +138,10 @@ async fn noted_uploads_are_aborted_where_the_server_cannot_list_them() {
     cut_off(&proxy.endpoint(), &stalled, &dir, &options).await;
     assert!(server.orphaned_parts() > 0);
     let stale = StaleOptions::older_than(Span::from_secs(0), Timestamp::EPOCH).with_records(records);
-    let done = store(server.builder()).abort_stale_uploads(&stale).await.unwrap();
+    let done = store_in_parts(server.builder())
+        .abort_stale_uploads(&stale)
+        .await
+        .unwrap();
     assert_eq!((done.aborted, done.listed), (1, false));
     assert_eq!(server.orphaned_parts(), 0);
 }
@@ -174,7 +160,7 @@ async fn an_upload_that_is_gone_begins_anew() {
     let gone: UploadRecord = serde_json::from_value(gone).unwrap();
     records.begin(&gone).unwrap();
     let options = UploadOptions::default().with_records(Arc::clone(&records) as _);
-    let store = store(server.builder());
+    let store = store_in_parts(server.builder());
     let uploaded = store
         .upload(&key("s/c/gone"), file(dir.path(), &bytes), &options)
         .await
@@ -216,7 +202,7 @@ async fn fault_34_killed_in_the_middle_of_an_upload() {
         stalled.notified().await;
         child.kill().unwrap();
         child.wait().unwrap();
-        let store = store(server.builder());
+        let store = store_in_parts(server.builder());
         let records = FileUploadRecords::new(dir.path().join("records"));
         let options = UploadOptions::default().with_records(Arc::new(records));
         let source = std::fs::File::open(dir.path().join("source")).unwrap();

@@ -6,9 +6,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Mutex;
 
-use artifact_core::{ArtifactKey, PutBody, StoreError};
+use artifact_core::{ArtifactKey, PutBody, PutMode, StoreError};
 use storage_s3::test_servers::{Reply, Request};
-use storage_s3::{S3Cause, S3Failure, S3StoreBuilder, TransferLimits};
+use storage_s3::{
+    ConditionalWrites, ObjectMetadata, S3Cause, S3Failure, S3Store, S3StoreBuilder, TransferLimits,
+    UploadOptions,
+};
+use tracking_model::ArtifactId;
 
 pub(crate) const MIB: usize = 1024 * 1024;
 
@@ -36,6 +40,15 @@ pub(crate) fn file(dir: &Path, bytes: &[u8]) -> PutBody {
     PutBody::File(std::fs::File::open(path).unwrap())
 }
 
+/// Uploads for the artifact `id`, under a name beside others.
+pub(crate) fn of_artifact(id: &str) -> UploadOptions {
+    let mut metadata = ObjectMetadata::default();
+    metadata.artifact_id = Some(ArtifactId::new(id).unwrap());
+    UploadOptions::default()
+        .with_mode(PutMode::Numbered)
+        .with_metadata(metadata)
+}
+
 /// Five attempts that lose no time.
 pub(crate) fn patient() -> storage_s3::Patience {
     let mut patience = storage_s3::Patience::default();
@@ -49,6 +62,12 @@ pub(crate) fn small_parts(builder: S3StoreBuilder) -> S3StoreBuilder {
     let mut limits = TransferLimits::default();
     limits.part_bytes = 5 * MIB as u64;
     builder.limits(limits)
+}
+
+/// A store with the smallest parts, on a server that honours conditions.
+pub(crate) fn store_in_parts(builder: S3StoreBuilder) -> S3Store {
+    let builder = small_parts(builder).conditional_writes(ConditionalWrites::Honoured);
+    builder.build().unwrap()
 }
 
 pub(crate) fn cause(error: &StoreError) -> Option<S3Cause> {

@@ -3,22 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use artifact_core::{ArtifactStore, Chunks, PutBody, PutMode, StoreErrorKind};
+use artifact_core::{ArtifactStore, Chunks, PutBody, StoreErrorKind};
 use storage_s3::test_servers::{FsServer, MotoServer};
 use storage_s3::{
-    Arrival, ConditionalWrites, DownloadOptions, Existing, ObjectKey, ObjectMetadata, ProgressCallback,
-    S3Store, S3StoreBuilder, UploadOptions, hash_of,
+    Arrival, DownloadOptions, Existing, ObjectKey, ProgressCallback, S3Store, S3StoreBuilder, UploadOptions,
+    hash_of,
 };
 use tempfile::TempDir;
-use tracking_model::ArtifactId;
 
-use crate::support::{MIB, content, file, key, names_in, small_parts};
+use crate::support::{MIB, content, file, key, names_in, of_artifact, small_parts, store_in_parts};
 
 async fn transfers(builder: S3StoreBuilder) {
-    let store = small_parts(builder)
-        .conditional_writes(ConditionalWrites::Honoured)
-        .build()
-        .unwrap();
+    let store = store_in_parts(builder);
     let dir = TempDir::new().unwrap();
     for (name, length) in [
         ("empty", 0),
@@ -79,20 +75,13 @@ async fn there_and_back(store: &S3Store, dir: &TempDir, name: &str, bytes: &[u8]
 async fn the_same_is_not_sent_again(store: &S3Store, dir: &TempDir) {
     for (name, length) in [("again-small.log", 1000), ("again-large.log", 6 * MIB)] {
         let wanted = key(&format!("s/c/{name}"));
-        let mine = |id: &str| {
-            let mut metadata = ObjectMetadata::default();
-            metadata.artifact_id = Some(ArtifactId::new(id).unwrap());
-            UploadOptions::default()
-                .with_mode(PutMode::Numbered)
-                .with_metadata(metadata)
-        };
         let bytes = content(length);
         let first = store
-            .upload(&wanted, file(dir.path(), &bytes), &mine("a"))
+            .upload(&wanted, file(dir.path(), &bytes), &of_artifact("a"))
             .await
             .unwrap();
         let same = store
-            .upload(&wanted, file(dir.path(), &bytes), &mine("a"))
+            .upload(&wanted, file(dir.path(), &bytes), &of_artifact("a"))
             .await
             .unwrap();
         assert_eq!(
@@ -101,12 +90,12 @@ async fn the_same_is_not_sent_again(store: &S3Store, dir: &TempDir) {
         );
         // Another artifact with the same bytes is another object: deleting the one must leave the other.
         let twin = store
-            .upload(&wanted, file(dir.path(), &bytes), &mine("b"))
+            .upload(&wanted, file(dir.path(), &bytes), &of_artifact("b"))
             .await
             .unwrap();
         assert_ne!(twin.key, first.key);
         let other = store
-            .upload(&wanted, file(dir.path(), &bytes[1..]), &mine("a"))
+            .upload(&wanted, file(dir.path(), &bytes[1..]), &of_artifact("a"))
             .await
             .unwrap();
         assert_eq!(other.arrival, Arrival::Sent);
@@ -136,10 +125,7 @@ async fn transfers_work_on_moto() {
 #[tokio::test]
 async fn bodies_of_unknown_length_are_stored_whole() {
     let server = FsServer::start();
-    let store = small_parts(server.builder())
-        .conditional_writes(ConditionalWrites::Honoured)
-        .build()
-        .unwrap();
+    let store = store_in_parts(server.builder());
     for (name, length) in [("little", 100), ("spooled", 2 * MIB), ("in-parts", 11 * MIB)] {
         let bytes = content(length);
         let (sender, chunks) = Chunks::channel();
@@ -163,10 +149,7 @@ async fn bodies_of_unknown_length_are_stored_whole() {
 #[tokio::test]
 async fn a_file_that_is_not_what_its_record_says_is_not_stored() {
     let server = FsServer::start();
-    let store = small_parts(server.builder())
-        .conditional_writes(ConditionalWrites::Honoured)
-        .build()
-        .unwrap();
+    let store = store_in_parts(server.builder());
     let dir = TempDir::new().unwrap();
     for length in [100, 12 * MIB] {
         let bytes = content(length);

@@ -110,14 +110,15 @@ Examples:
     },
     /// Delete the journal of an upgrade that has ended
     #[command(after_help = "\
-Its sessions and artifacts stay. An upgrade that has not ended needs --force.
+Its sessions and artifacts stay. An upgrade that has not ended needs --force, and so does one that a newer
+program wrote.
 
 Example:
   ekstrack upgrade rm prod-1.33")]
     Rm {
         /// The upgrade
         id: UpgradeId,
-        /// Delete it although it has not ended
+        /// Delete it although it has not ended, or a newer program wrote it
         #[arg(long)]
         force: bool,
     },

@@ -1,17 +1,20 @@
 //! `ekstrack import` and `ekstrack export`.
 
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use tracking_facade::{
-    ArchiveImport, ErrorKind, ImportError, ImportSources, SessionId, SessionImport, SkipReason, UpgradeId,
+    ArchiveImport, DataDir, ErrorKind, ImportError, ImportSources, SessionId, SessionImport, SkipReason,
+    UpgradeId,
 };
 
 use crate::args::{ExportArgs, ImportArgs};
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
-use crate::output::path_text;
+use crate::output::{note, path_text};
 use crate::render::{Palette, one_line};
 use crate::settings::Settings;
 use crate::work::Work;
@@ -73,16 +76,20 @@ pub(crate) fn import(args: ImportArgs, settings: &Settings) -> Result<(), Failur
         path.metadata()
             .map_err(|error| Failure::of(Kind::NotFound, format!("import {}", path.display()), &error))?;
     }
-    settings.create_data_dir().map_err(cannot(attempted))?;
-    let archive = settings.archive().map_err(cannot(attempted))?;
+    let made = Made::by_creating(&settings.data_dir);
+    let dir = settings.create_data_dir().map_err(cannot(attempted))?;
     let mut sources = ImportSources::new(args.paths);
     sources.copy_from = args.copy_from;
     sources.actor = Arc::clone(&settings.actor);
     sources.lock_timeout = settings.lock_timeout;
     let work = Work::begin("importing", settings.output);
-    let imported = archive.import(&sources);
+    let imported = settings.archive().and_then(|archive| archive.import(&sources));
     work.end();
-    let document = ImportDocument::new(imported.map_err(cannot(attempted))?);
+    let imported = imported.map(ImportDocument::new);
+    if imported.as_ref().map_or((0, 0), ImportDocument::counts) == (0, 0) {
+        made.remove_unless_used(&dir);
+    }
+    let document = imported.map_err(cannot(attempted))?;
     settings
         .output
         .result(&document, |palette| document.to_text(palette))?;
@@ -96,6 +103,33 @@ pub(crate) fn import(args: ImportArgs, settings: &Settings) -> Result<(), Failur
             };
             let kind = skipped.failed.unwrap_or(Kind::Failed);
             Err(Failure::new(kind, attempted(), cause).hint(hint))
+        }
+    }
+}
+
+/// The directories that come to be with a data directory, itself first; none if it is there already.
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    fn by_creating(data_dir: &Path) -> Self {
+        let missing = data_dir
+            .ancestors()
+            .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+        Self(missing.map(Path::to_owned).collect())
+    }
+
+    /// Removes them again, but for those into which something was put.
+    fn remove_unless_used(&self, dir: &DataDir) {
+        if self.0.is_empty() {
+            return;
+        }
+        let parts = [dir.progress_dir(), dir.artifacts_dir(), dir.cursors_dir()];
+        for path in parts.iter().chain(&self.0) {
+            match fs::remove_dir(path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                Err(error) => note("warning", &format!("{} is left behind: {error}", path.display())),
+            }
         }
     }
 }

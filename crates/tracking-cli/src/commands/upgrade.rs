@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracking_facade::{NewUpgrade, ProgressTracker, StreamId, UpgradeCommand, UpgradeId};
+use tracking_facade::{NewUpgrade, ProgressTracker, StreamId, UpgradeCommand, UpgradeId, UpgradeView};
 
 use crate::args::{KeyValue, UpgradeCommand as Asked};
 use crate::commands::show;
@@ -122,10 +122,10 @@ fn remove(settings: &Settings, id: &UpgradeId, force: bool) -> Result<(), Failur
     let attempted = || format!("remove upgrade {id}");
     let archive = settings.archive().map_err(cannot(attempted))?;
     match archive.upgrade(id).map_err(cannot(attempted)) {
-        Ok(view) if !force && !has_ended(view.progress.status) => {
-            let cause = format!("it is {}, so somebody may still write it", view.progress.status);
-            return Err(Failure::new(Kind::Refused, attempted(), cause)
-                .hint("complete, fail or cancel it first, or pass --force"));
+        Ok(view) if !force => {
+            if let Some((cause, hint)) = reason_to_keep(&view) {
+                return Err(Failure::new(Kind::Refused, attempted(), cause).hint(hint));
+            }
         }
         Ok(_) => {}
         // What cannot be read may be removed by who insists.
@@ -139,4 +139,19 @@ fn remove(settings: &Settings, id: &UpgradeId, force: bool) -> Result<(), Failur
     settings
         .output
         .result(&document, |_| format!("upgrade {id} is removed\n"))
+}
+
+/// Why only who insists may remove it, and what to do instead.
+fn reason_to_keep(view: &UpgradeView) -> Option<(String, &'static str)> {
+    if let Some(found) = view.recovery.newer_version {
+        let cause = format!(
+            "its journal has records of format version {found}, which this program can read and not write"
+        );
+        return Some((cause, "remove it with the program that wrote it, or pass --force"));
+    }
+    let status = view.progress.status;
+    (!has_ended(status)).then(|| {
+        let cause = format!("it is {status}, so somebody may still write it");
+        (cause, "complete, fail or cancel it first, or pass --force")
+    })
 }

@@ -268,6 +268,31 @@ fn an_import_and_an_export() {
 }
 
 #[test]
+fn an_import_of_nothing_leaves_no_data_directory() {
+    let ekstrack = Ekstrack::new();
+    fs::create_dir(ekstrack.home().join("old")).unwrap();
+    for file in ["upgrade_bad.json", "session_bad.json"] {
+        fs::write(ekstrack.home().join("old").join(file), "{").unwrap();
+    }
+    for (sources, code) in [
+        (&["old"][..], 1),
+        (&["old/upgrade_bad.json"], 1),
+        (&["old/session_bad.json"], 1),
+        (&["."], 0),
+    ] {
+        let mut args = vec!["--data-dir", "new/data", "import"];
+        args.extend(sources);
+        let output = ekstrack.output(&args);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(!ekstrack.home().join("new").exists(), "{output:?}");
+    }
+    // What was there stays.
+    fs::create_dir_all(ekstrack.data()).unwrap();
+    assert!(!ekstrack.output(&["import", "old"]).status.success());
+    assert!(ekstrack.data().exists());
+}
+
+#[test]
 fn a_directory_of_the_reference_is_taken_over_where_it_is() {
     let ekstrack = Ekstrack::new();
     let progress = ekstrack.data().join("progress");

@@ -297,6 +297,7 @@ fn another_process_that_keeps_the_lock() {
 #[test]
 fn a_newer_program_wrote_the_last_record() {
     let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["upgrade", "cancel", "prod"]);
     let mut newer = String::new();
     for line in fs::read_to_string(ekstrack.journal()).unwrap().lines() {
         newer.push_str(&line.replacen("{\"v\":1,", "{\"v\":2,", 1));
@@ -316,9 +317,12 @@ fn a_newer_program_wrote_the_last_record() {
                 "--cluster",
                 "prod-eu",
             ],
+            &["upgrade", "rm", "prod"],
         ]),
     );
     ekstrack.ok(&["upgrade", "show", "prod"]);
+    ekstrack.ok(&["upgrade", "rm", "prod", "--force"]);
+    assert!(!ekstrack.journal().exists());
 }
 
 #[test]

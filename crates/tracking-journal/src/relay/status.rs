@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tracking_model::StreamId;
+use tracking_model::{StreamId, with_causes};
 
 use super::source;
 use crate::cursor::{Cursor, CursorError, CursorPlace, Found, sinks_of};
@@ -79,14 +79,14 @@ fn status_on_disk(dir: &DataDir, stream: &StreamId, sink: &SinkName) -> SinkStat
         Ok(Found::Cursor(found)) => cursor = *found,
         Ok(Found::Nothing) => {}
         Ok(Found::Corrupt { reason }) => problems.push(format!("the cursor cannot be read: {reason}")),
-        Err(error) => problems.push(with_sources(&error)),
+        Err(error) => problems.push(with_causes(&error)),
     }
     let holder = Lease::holder(&place).unwrap_or_else(|error| {
-        problems.push(with_sources(&error));
+        problems.push(with_causes(&error));
         None
     });
     let head = source::head(&Place::on_disk(dir, stream)).unwrap_or_else(|error| {
-        problems.push(with_sources(&error));
+        problems.push(with_causes(&error));
         None
     });
     let lag = head.map_or(0, |head| {
@@ -128,15 +128,4 @@ pub fn request_retry(dir: &DataDir, stream: &StreamId, sink: &SinkName) -> Resul
         parked,
         holder: Lease::holder(&place)?,
     })
-}
-
-/// An error and what caused it, as one text.
-pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
+use tracking_model::with_causes;
 
 use super::call::{self, Until};
 use super::source::{self, Chunk, Reading, Request};
@@ -260,8 +261,8 @@ impl Relay {
     }
 
     fn fail(&mut self, error: RelayError) {
-        let text = super::with_sources(&error);
-        if self.problem.as_deref().map(|known| super::with_sources(known)) != Some(text.clone()) {
+        let text = with_causes(&error);
+        if self.problem.as_deref().map(|known| with_causes(known)) != Some(text.clone()) {
             tracing::warn!(stream = %self.place.stream, sink = %self.place.sink, error = text, "a relay cannot go on; it tries again");
         }
         self.problem = Some(Arc::new(error));

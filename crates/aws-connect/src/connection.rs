@@ -1,0 +1,95 @@
+//! The connection: the SDK's standard chain, with every setting that matters explicit.
+
+use std::fmt;
+
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_types::SdkConfig;
+
+/// How a service is reached. What is not set comes from the SDK's standard chain: environment, profiles, SSO, web
+/// identity, containers, instance metadata.
+///
+/// Endpoints and retries are the adapters': services differ in them.
+#[derive(Debug, Clone)]
+pub struct Connection<'a> {
+    /// The region.
+    pub region: Option<&'a str>,
+    /// Credentials set by hand, for servers of tests.
+    pub credentials: Option<&'a StaticCredentials>,
+    /// When an attempt, or an operation, is given up.
+    pub timeouts: TimeoutConfig,
+    /// Most connections that are kept open while nobody uses them; without a limit if absent.
+    pub idle_connections: Option<usize>,
+}
+
+impl Default for Connection<'_> {
+    fn default() -> Self {
+        Self {
+            region: None,
+            credentials: None,
+            timeouts: TimeoutConfig::disabled(),
+            idle_connections: None,
+        }
+    }
+}
+
+impl Connection<'_> {
+    /// Reads the standard chain. The configuration has an HTTP client of its own, so make one and share it.
+    pub async fn load(&self) -> SdkConfig {
+        let mut http = aws_smithy_http_client::Builder::new();
+        if let Some(most) = self.idle_connections {
+            http = http.pool_max_idle_per_host(most);
+        }
+        let http = http
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(http)
+            .timeout_config(self.timeouts.clone());
+        if let Some(region) = self.region {
+            loader = loader.region(Region::new(region.to_owned()));
+        }
+        if let Some(given) = self.credentials {
+            let credentials = Credentials::new(&given.access_key, &given.secret_key, None, None, "builder");
+            loader = loader.credentials_provider(credentials);
+        }
+        loader.load().await
+    }
+}
+
+/// Credentials of servers of tests. Their text never shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StaticCredentials {
+    access_key: String,
+    secret_key: String,
+}
+
+impl StaticCredentials {
+    /// An access key and its secret.
+    #[must_use]
+    pub fn new(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
+        Self {
+            access_key: access_key.into(),
+            secret_key: secret_key.into(),
+        }
+    }
+}
+
+impl fmt::Debug for StaticCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StaticCredentials(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_never_show() {
+        let text = format!("{:?}", StaticCredentials::new("AKIA", "very secret"));
+        assert!(!text.contains("secret") && !text.contains("AKIA"), "{text}");
+    }
+}

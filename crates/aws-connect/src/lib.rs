@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod address;
+mod cause;
+mod connection;
+mod failed;
+pub mod hint;
+
+pub use address::{endpoint_problem, is_region, region_problem};
+pub use cause::Cause;
+pub use connection::{Connection, StaticCredentials};
+pub use failed::{Failed, Said, header, innermost};
