@@ -266,6 +266,10 @@ fn report(settings: &Settings, args: &ArtifactAdd, added: Vec<Added>) -> Result<
         failed,
     };
     if document.artifacts.is_empty() && !settings.output.is_json() {
+        // Where there is no such collection, the error of one file says all.
+        if let Some(failure) = first.take_if(|_| is_one_reason(&document.failed)) {
+            return Err(failure);
+        }
         tell(&document.failed);
     } else {
         settings.output.result(&document, |palette| {
@@ -284,6 +288,13 @@ fn report(settings: &Settings, args: &ArtifactAdd, added: Vec<Added>) -> Result<
         }
         None => Ok(()),
     }
+}
+
+/// Whether all files could not be added for one reason, which is none of their own: that would name them.
+fn is_one_reason(failed: &[NotAdded]) -> bool {
+    failed
+        .iter()
+        .all(|one| failed.first().is_some_and(|first| one.causes == first.causes))
 }
 
 /// Names each file that could not be added.

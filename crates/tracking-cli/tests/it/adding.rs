@@ -78,6 +78,18 @@ fn each_failure_of_a_batch_is_told_and_the_rest_is_kept() {
 }
 
 #[test]
+fn a_collection_that_is_not_there_is_told_once() {
+    let ekstrack = prepared();
+    write(&ekstrack, "a.log");
+    write(&ekstrack, "b.log");
+    let output = ekstrack.output(&["artifact", "add", "s", "none", "a.log", "b.log"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(told.matches("has no collection none").count(), 1, "{told}");
+    assert!(told.contains("ekstrack session show s"), "{told}");
+}
+
+#[test]
 fn what_lies_too_deep_is_told_and_the_rest_is_kept() {
     let ekstrack = prepared();
     write(&ekstrack, "dd/a.log");
