@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::named::named;
 use crate::{
-    ArtifactId, CollectionId, Details, SessionId, TaskId, Timestamp, UnknownName, UpgradeId, percent_decode,
+    ArtifactId, CollectionId, Details, SessionId, TaskId, Timestamp, UpgradeId, percent_decode,
     percent_encode,
 };
 
@@ -64,25 +65,7 @@ impl ArtifactType {
     }
 }
 
-impl fmt::Display for ArtifactType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for ArtifactType {
-    type Err = UnknownName;
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str().eq_ignore_ascii_case(name))
-            .ok_or_else(|| UnknownName {
-                what: "artifact type",
-                name: name.to_owned(),
-                choices: Self::ALL.map(Self::as_str).join(", "),
-            })
-    }
-}
+named!(ArtifactType, "artifact type");
 
 /// Where an artifact stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -142,25 +125,7 @@ impl ArtifactStatus {
     }
 }
 
-impl fmt::Display for ArtifactStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for ArtifactStatus {
-    type Err = UnknownName;
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str().eq_ignore_ascii_case(name))
-            .ok_or_else(|| UnknownName {
-                what: "artifact status",
-                name: name.to_owned(),
-                choices: Self::ALL.map(Self::as_str).join(", "),
-            })
-    }
-}
+named!(ArtifactStatus, "artifact status");
 
 /// The SHA-256 of an artifact's bytes; 64 hexadecimal digits in text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

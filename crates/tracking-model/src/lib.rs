@@ -10,6 +10,7 @@ mod file_name;
 mod fold;
 mod id;
 mod message;
+mod named;
 mod percent;
 mod reference;
 mod rollup;
@@ -48,6 +49,7 @@ pub use id::{
     StreamId, TaskId, UpgradeId, check_id,
 };
 pub use message::{ArtifactEventMessage, ProgressEventMessage};
+pub use named::UnknownName;
 pub use percent::{Percent, PercentError};
 pub use reference::{ReferenceArtifact, ReferenceError, ReferenceKind, ReferenceSession};
 pub use rollup::Rollup;
@@ -66,7 +68,7 @@ pub use session_refusal::SessionCommandError;
 pub use session_snapshot::{SessionSnapshot, SnapshotArtifacts};
 pub use session_summary::{ArtifactTypeCounts, SessionSummary};
 pub use snapshot::{EventHistory, Snapshot};
-pub use status::{Status, Subject, TaskType, TransitionError, UnknownName};
+pub use status::{Status, Subject, TaskType, TransitionError};
 pub use summary::{CurrentTask, Summary, WaitingTask};
 pub use task::{ProgressEvent, RECENT_EVENTS, TaskProgress};
 pub use text::{

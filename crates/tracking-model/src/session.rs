@@ -1,17 +1,15 @@
 //! A session's state: its own header and those of its collections. Artifact records are not in it, so that it stays
 //! small however many there are; who needs them reads the stream's events.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::named::named;
 use crate::{
     ArtifactCounts, CollectionCreated, CollectionId, Details, Fold, RecordMeta, SessionCommand,
-    SessionCommandError, SessionCreated, SessionEvent, SessionId, StreamId, TaskId, Timestamp, UnknownName,
-    UpgradeId,
+    SessionCommandError, SessionCreated, SessionEvent, SessionId, StreamId, TaskId, Timestamp, UpgradeId,
 };
 
 /// How the upgrade of a session ended.
@@ -41,25 +39,7 @@ impl SessionOutcome {
     }
 }
 
-impl fmt::Display for SessionOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for SessionOutcome {
-    type Err = UnknownName;
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|outcome| outcome.as_str().eq_ignore_ascii_case(name))
-            .ok_or_else(|| UnknownName {
-                what: "outcome",
-                name: name.to_owned(),
-                choices: Self::ALL.map(Self::as_str).join(", "),
-            })
-    }
-}
+named!(SessionOutcome, "outcome");
 
 /// A collection's header.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! Statuses of upgrades and tasks, and the one table of transitions between them.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::TaskId;
+use crate::named::named;
 
 /// Where an upgrade or a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -88,38 +88,7 @@ impl Status {
     }
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// A name that is no status.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {what} {name:?}: use one of {choices}")]
-pub struct UnknownName {
-    /// What was to be named: `status`, `task type`.
-    pub what: &'static str,
-    /// The name given.
-    pub name: String,
-    /// The names there are.
-    pub choices: String,
-}
-
-impl FromStr for Status {
-    type Err = UnknownName;
-    /// Reads either case.
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str().eq_ignore_ascii_case(name))
-            .ok_or_else(|| UnknownName {
-                what: "status",
-                name: name.to_owned(),
-                choices: Self::ALL.map(Self::as_str).join(", "),
-            })
-    }
-}
+named!(Status, "status");
 
 /// What kind of work a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -160,25 +129,7 @@ impl TaskType {
     }
 }
 
-impl fmt::Display for TaskType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for TaskType {
-    type Err = UnknownName;
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str().eq_ignore_ascii_case(name))
-            .ok_or_else(|| UnknownName {
-                what: "task type",
-                name: name.to_owned(),
-                choices: Self::ALL.map(Self::as_str).join(", "),
-            })
-    }
-}
+named!(TaskType, "task type");
 
 /// What a status belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
