@@ -9,6 +9,7 @@ mod file_name;
 mod fold;
 mod id;
 mod message;
+mod mirror;
 mod percent;
 mod reference;
 mod rollup;
@@ -46,6 +47,7 @@ pub use id::{
     StreamId, TaskId, UpgradeId, check_id,
 };
 pub use message::{ArtifactEventMessage, ProgressEventMessage};
+pub use mirror::UpgradeMirror;
 pub use percent::{Percent, PercentError};
 pub use reference::{ReferenceArtifact, ReferenceError, ReferenceKind, ReferenceSession};
 pub use rollup::Rollup;
