@@ -83,5 +83,5 @@ pub use tracking_model::{
     SessionId, SessionImported, SessionOutcome, SessionOutcomeSet, SessionPinned, SessionSummary, Snapshot,
     Span, Status, StreamEvent, StreamId, Subject, Summary, TaskAction, TaskChange, TaskId, TaskProgress,
     TaskTree, TaskType, TextError, Timestamp, TransitionError, TreeRow, UpgradeChange, UpgradeCommand,
-    UpgradeEvent, UpgradeId, UpgradeProgress, Waiting,
+    UpgradeEvent, UpgradeId, UpgradeMirror, UpgradeProgress, Waiting,
 };

@@ -26,16 +26,17 @@ pub struct UpgradeMirror {
 }
 
 impl UpgradeMirror {
-    /// Begins with a snapshot as of record `seq`, as [`Snapshot`](crate::Snapshot) writes it.
+    /// Begins with a snapshot as of record `seq`, as [`Snapshot`](crate::Snapshot) writes it, and the summary that was made
+    /// with it.
     ///
     /// # Errors
     /// [`ReferenceError`] if it is none.
-    pub fn begin(snapshot: &str, seq: u64) -> Result<Self, ReferenceError> {
+    pub fn begin(snapshot: &str, summary: &Summary, seq: u64) -> Result<Self, ReferenceError> {
         let imported = UpgradeImported::from_reference(snapshot.as_bytes())?;
         Ok(Self {
             progress: imported.progress(),
             seq,
-            stalled: BTreeSet::new(),
+            stalled: summary.stalled_tasks.iter().cloned().collect(),
         })
     }
 
@@ -51,7 +52,7 @@ impl UpgradeMirror {
         &self.stalled
     }
 
-    /// Takes in what a summary says of what changes without events. `now` is when it was made.
+    /// Takes in what a later summary says of what changes without events. `now` is when it was made.
     pub fn summary(&mut self, summary: &Summary, now: Timestamp) {
         self.progress.last_report_at = self.progress.last_report_at.max(summary.last_report_at);
         let stalled: BTreeSet<TaskId> = summary.stalled_tasks.iter().cloned().collect();

@@ -1,9 +1,10 @@
 //! What the two kinds of streams have in common for viewers.
 
 use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
 use tracking_journal::Record;
 use tracking_model::{
-    DecodeError, Fold, RecordMeta, Session, SessionEvent, StreamId, UpgradeEvent, UpgradeProgress,
+    DecodeError, Fold, RecordMeta, Session, SessionEvent, Snapshot, StreamId, UpgradeEvent, UpgradeProgress,
 };
 use uuid::Uuid;
 
@@ -18,6 +19,9 @@ pub(crate) trait Followed: Fold + DeserializeOwned {
 
     /// How it stands, if that is a thing to tell.
     fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView>;
+
+    /// All of it that a viewer needs to show it, if that is a thing to show.
+    fn snapshot(&self) -> Option<Box<RawValue>>;
 }
 
 impl Followed for UpgradeProgress {
@@ -31,6 +35,11 @@ impl Followed for UpgradeProgress {
     fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView> {
         self.exists().then(|| source.view(self))
     }
+
+    fn snapshot(&self) -> Option<Box<RawValue>> {
+        let snapshot = to_raw_value(&Snapshot::brief(self));
+        Some(snapshot.expect("texts and finite numbers serialise into memory"))
+    }
 }
 
 impl Followed for Session {
@@ -39,6 +48,10 @@ impl Followed for Session {
     }
 
     fn view(&self, _: &dyn SummarySource) -> Option<UpgradeView> {
+        None
+    }
+
+    fn snapshot(&self) -> Option<Box<RawValue>> {
         None
     }
 }

@@ -373,6 +373,21 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_may_be_any_text() {
+        let text =
+            "{\"type\":\"subscribe\",\"data\":{\"since\":{\"upgrade:u\":{\"epoch\":\"kept\",\"seq\":3}}}}";
+        let Ok(ClientMessage::Subscribe(subscribe)) = ClientMessage::parse(text) else {
+            panic!("a subscription")
+        };
+        let places: Vec<_> = subscribe.since.into_values().collect();
+        let of_none = Position {
+            epoch: uuid::Uuid::nil(),
+            seq: 3,
+        };
+        assert_eq!(places, [of_none]);
+    }
+
+    #[test]
     fn what_is_wrong_is_said_without_repeating_a_token() {
         for (text, expected) in [
             ("", "cannot read the message as"),
@@ -384,6 +399,10 @@ mod tests {
                 "../etc",
             ),
             ("{\"type\":\"subscribe\",\"data\":{\"upgrades\":7}}", "subscribe"),
+            (
+                "{\"type\":\"subscribe\",\"data\":{\"since\":{\"upgrade:u\":{\"epoch\":7,\"seq\":1}}}}",
+                "subscribe",
+            ),
             (
                 "{\"type\":\"subscribe\",\"data\":{\"since\":{\"u\":{\"epoch\":\"x\",\"seq\":1}}}}",
                 "subscribe",

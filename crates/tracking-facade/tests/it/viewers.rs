@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tracking_facade::live::{
-    Client, ClientError, ClientEvent, ClientOptions, ServeError, protocol::ServerMessage,
+    Client, ClientError, ClientEvent, ClientOptions, ServeError, ServerOptions, protocol::ServerMessage,
 };
 use tracking_facade::{CompleteOptions, ErrorKind, Tracking, TrackingBuilder, TrackingError, blocking};
 
@@ -110,4 +110,18 @@ fn an_agent_without_async_serves_too() {
     });
     assert_eq!(heard, "not_started");
     assert!(tracking.shutdown().is_clean());
+}
+
+#[tokio::test]
+async fn names_that_no_viewer_can_come_by_are_refused_together() {
+    let temp = tempfile::tempdir().unwrap();
+    let options = ServerOptions::default()
+        .with_hosts(["https://dash.example.com"])
+        .with_origins(["dash.example.com"]);
+    let built = builder(temp.path()).websocket_with("127.0.0.1:0", options);
+    let error = built.build().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let told = error.to_string();
+    assert!(told.contains("it has a scheme"), "{told}");
+    assert!(told.contains("it has no scheme"), "{told}");
 }
