@@ -47,7 +47,7 @@ pub use builder::{Problem, TrackingBuilder};
 pub use error::{ErrorKind, TrackingError};
 pub use import::{ArchiveImport, ImportSources};
 pub use outcomes::session_outcome;
-pub use relays::{FollowedUpgrade, SinkSet, Undrained};
+pub use relays::{Deliveries, FollowedUpgrade, SinkSet, Undrained};
 pub use tracking::{ShutdownReport, Tracking};
 pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 

@@ -66,9 +66,10 @@ async fn run(
 ) -> Result<(), Failure> {
     let failed = |error: ServeError| {
         let kind = match error {
-            ServeError::NeedsToken { .. } | ServeError::NeedsTls { .. } | ServeError::Address { .. } => {
-                Kind::Usage
-            }
+            ServeError::NeedsToken { .. }
+            | ServeError::NeedsTls { .. }
+            | ServeError::Name(_)
+            | ServeError::Address { .. } => Kind::Usage,
             _ => Kind::Unavailable,
         };
         Failure::of(kind, format!("serve on {}", args.listen), &error)
