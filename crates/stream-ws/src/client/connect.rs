@@ -151,8 +151,10 @@ fn tls_config(options: &ClientOptions) -> Result<ClientConfig, ClientError> {
             let found = rustls_native_certs::load_native_certs();
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
-                let none = io::Error::new(io::ErrorKind::NotFound, "this machine trusts no certificates");
-                return Err(tls_error(&none));
+                return Err(ClientError::Tls {
+                    problem: TlsProblem::UnknownAuthority,
+                    reason: "this machine trusts no certificates".to_owned(),
+                });
             }
         }
     }

@@ -182,6 +182,162 @@ fn what_cannot_be_watched_is_refused_with_the_reason() {
 }
 
 #[test]
+fn an_error_of_the_server_is_no_message() {
+    let ekstrack = Ekstrack::started();
+    let server = Server::start(&ekstrack, "127.0.0.1:0", &[]);
+    for more in [&[][..], &["--since", "1"]] {
+        let args = [&["--json", "watch", "--url", &server.url, "other"], more].concat();
+        let output = ekstrack.output(&args);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(error["error"]["kind"], "not_found", "{error}");
+        assert!(error.to_string().contains("there is no upgrade:other"), "{error}");
+    }
+    server.stop();
+}
+
+/// A watcher whose server is away, which it has said.
+fn left_alone(ekstrack: &Ekstrack, args: &[&str]) -> (Watcher, String) {
+    let server = Server::start(ekstrack, "127.0.0.1:0", &[]);
+    let listen = server.url.trim_start_matches("ws://").to_owned();
+    let args = [args, &["watch", "--url", &server.url, "prod"]].concat();
+    let mut watcher = Watcher::spawn(ekstrack, &args);
+    watcher.next();
+    server.stop();
+    let mut told = String::new();
+    let stderr = watcher.process.stderr.as_mut().unwrap();
+    BufReader::new(stderr).read_line(&mut told).unwrap();
+    assert!(told.contains("what is shown is stale from 20"), "{told}");
+    (watcher, listen)
+}
+
+#[test]
+fn what_failed_and_was_started_again_meanwhile_goes_on() {
+    let ekstrack = Ekstrack::started();
+    let (mut watcher, listen) = left_alone(&ekstrack, &["--json"]);
+    ekstrack.ok(&["upgrade", "fail", "prod", "--error", "no capacity"]);
+    ekstrack.ok(&[
+        "upgrade",
+        "start",
+        "prod",
+        "--plan",
+        "plan-7",
+        "--cluster",
+        "prod-eu",
+    ]);
+    let server = Server::start(&ekstrack, &listen, &[]);
+    let seen: Vec<_> = (0..3).map(|_| watcher.next()).collect();
+    assert_eq!(event_types(&seen), ["upgrade.failed", "upgrade.started"]);
+    ekstrack.ok(&["upgrade", "cancel", "prod"]);
+    let (rest, code) = watcher.rest();
+    assert_eq!(event_types(&rest), ["upgrade.cancelled"]);
+    assert_eq!(code, Some(0));
+    server.stop();
+}
+
+#[test]
+fn what_failed_meanwhile_ends_it_once_everything_was_shown() {
+    let ekstrack = Ekstrack::started();
+    let add = [
+        "task",
+        "add",
+        "prod",
+        "nodes",
+        "--name",
+        "Nodes",
+        "--type",
+        "upgrade_step",
+    ];
+    ekstrack.ok(&add);
+    ekstrack.ok(&["task", "start", "prod", "nodes"]);
+    let (watcher, listen) = left_alone(&ekstrack, &["--json"]);
+    ekstrack.ok(&["upgrade", "fail", "prod", "--error", "no capacity"]);
+    // Of this record nobody is told, so the last event is not the last record.
+    ekstrack.ok(&["task", "heartbeat", "prod", "nodes"]);
+    let server = Server::start(&ekstrack, &listen, &[]);
+    let (rest, code) = watcher.rest();
+    assert_eq!(event_types(&rest), ["upgrade.failed"]);
+    assert_eq!(rest.len(), 2, "the summary, and the event: {rest:?}");
+    assert_eq!(code, Some(0));
+    server.stop();
+}
+
+#[test]
+fn lines_are_those_of_an_upgrade_that_is_here() {
+    let ekstrack = Ekstrack::started();
+    let server = Server::start(&ekstrack, "127.0.0.1:0", &[]);
+    let mut there = Watcher::spawn(&ekstrack, &["watch", "--url", &server.url]);
+    let mut here = Watcher::spawn(&ekstrack, &["watch"]);
+    assert_eq!(there.next(), here.next());
+    let add = [
+        "task",
+        "add",
+        "prod",
+        "nodes",
+        "--name",
+        "Nodes",
+        "--type",
+        "upgrade_step",
+    ];
+    ekstrack.ok(&add);
+    ekstrack.ok(&["task", "start", "prod", "nodes"]);
+    ekstrack.ok(&["task", "complete", "prod", "nodes"]);
+    ekstrack.ok(&["upgrade", "fail", "prod", "--error", "no capacity"]);
+    let (there, here) = (there.rest(), here.rest());
+    assert_eq!(there, here);
+    assert!(
+        there.0.last().unwrap().contains("1 of 1 tasks completed"),
+        "{there:?}"
+    );
+    server.stop();
+}
+
+#[test]
+fn an_upgrade_that_is_removed_is_not_shown_as_live() {
+    let ekstrack = Ekstrack::started();
+    let server = Server::start(&ekstrack, "127.0.0.1:0", &[]);
+    let mut watcher = Watcher::spawn(&ekstrack, &["watch", "--url", &server.url]);
+    watcher.next();
+    std::fs::remove_file(ekstrack.journal()).unwrap();
+    let mut told = String::new();
+    let mut stderr = watcher.process.stderr.take().unwrap();
+    let (_, code) = watcher.rest();
+    stderr.read_to_string(&mut told).unwrap();
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("any longer"), "{told}");
+    server.stop();
+}
+
+#[test]
+fn tls_that_does_not_come_about_says_what_to_do() {
+    let ekstrack = Ekstrack::started();
+    let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(ekstrack.home().join("cert.pem"), pair.cert.pem()).unwrap();
+    std::fs::write(ekstrack.home().join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+    let tls = ["--certificate", "cert.pem", "--key", "key.pem"];
+    let (plain, tls) = (
+        Server::start(&ekstrack, "127.0.0.1:0", &[]),
+        Server::start(&ekstrack, "127.0.0.1:0", &tls),
+    );
+    let refused = |url: &str, hint: &str| {
+        let output = ekstrack.output(&["watch", "--url", url]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(5), "{stderr}");
+        let told = stderr.lines().last().unwrap();
+        assert!(told.contains("hint:") && told.contains(hint), "{stderr}");
+    };
+    refused(&tls.url, "--ca-file");
+    refused(&tls.url.replace("wss://", "ws://"), "begin the URL with wss://");
+    refused(&plain.url.replace("ws://", "wss://"), "begin the URL with ws://");
+    ekstrack.ok(&["upgrade", "cancel", "prod"]);
+    let told = ekstrack.ok(&["watch", "--url", &tls.url, "--ca-file", "cert.pem"]);
+    assert!(told.contains("is cancelled"), "{told}");
+    plain.stop();
+    tls.stop();
+}
+
+#[test]
 fn an_interrupt_ends_it_quietly() {
     let ekstrack = Ekstrack::started();
     let server = Server::start(&ekstrack, "127.0.0.1:0", &[]);
