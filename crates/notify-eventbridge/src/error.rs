@@ -76,10 +76,8 @@ impl EventBridgeCause {
             Self::Invalid => "see what the server said",
             Self::TooLarge => "set `max_kib` to what this endpoint takes",
             Self::Unsupported => "check the endpoint: it does not speak EventBridge",
-            Self::Throttled => {
-                "nothing: it goes on by itself; if it lasts, ask AWS for a higher quota of PutEvents"
-            }
-            Self::ServerFailed => "nothing: it goes on by itself; if it lasts, see the state of AWS",
+            Self::Throttled => "it goes on by itself; if it lasts, ask AWS for a higher quota of PutEvents",
+            Self::ServerFailed => "it goes on by itself; if it lasts, see the state of AWS",
             Self::TimedOut => "check the network between here and the endpoint",
             Self::NoAddress => "check the region, or the endpoint's host name",
             Self::NoConnection => "check that the endpoint is up and that nothing on the way blocks it",

@@ -31,7 +31,7 @@ use lines::Lines;
 use local::LocalTree;
 use wire::Wire;
 
-pub(crate) use remote::RemoteFollow;
+pub(crate) use remote::{RemoteFollow, shown};
 pub(crate) use scene::brief;
 
 /// How following ended.

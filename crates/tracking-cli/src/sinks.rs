@@ -15,7 +15,7 @@ use crate::commands::runtime::block_on;
 use crate::exit::{Failure, chain};
 use crate::failure::cannot;
 use crate::output::note;
-use crate::render::several;
+use crate::render::{one_line, several};
 use crate::settings::{Settings, close_artifacts};
 
 /// How long a command that is done may go on to deliver what it changed.
@@ -256,7 +256,7 @@ pub(crate) fn tell_undrained(undrained: &[Undrained]) {
             Some(records) => format!("{records} records of {} wait", left.stream),
             None => format!("records of {} wait", left.stream),
         };
-        let why = left.reason.as_deref().unwrap_or("there was no time");
+        let why = one_line(left.reason.as_deref().unwrap_or("there was no time"));
         let what = format!(
             "{waiting} for {}: {why}; `ekstrack sync` or the next command delivers what is left",
             left.sink

@@ -124,6 +124,10 @@ fn tls_failure(address: &Address, error: io::Error) -> ClientError {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => TlsProblem::Expired,
+            // The type of what is inside is not that of a crate that is used here.
+            CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+                TlsProblem::AuthorityAsServer
+            }
             _ => TlsProblem::Other,
         },
         TlsFailure::InvalidMessage(InvalidMessage::InvalidContentType) => TlsProblem::PlainServer,
@@ -131,6 +135,9 @@ fn tls_failure(address: &Address, error: io::Error) -> ClientError {
     };
     let reason = match problem {
         TlsProblem::UnknownAuthority => "no authority that is trusted here signed its certificate".to_owned(),
+        TlsProblem::AuthorityAsServer => {
+            "its certificate is that of an authority, not of a server".to_owned()
+        }
         TlsProblem::PlainServer => "what it answers is not TLS".to_owned(),
         TlsProblem::WrongName | TlsProblem::Expired | TlsProblem::Other => told.to_string(),
     };

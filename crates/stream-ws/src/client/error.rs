@@ -79,6 +79,8 @@ pub enum TlsProblem {
     UnknownAuthority,
     /// The certificate is for other names.
     WrongName,
+    /// The certificate is an authority's (`CA:TRUE`), which a server's must not be.
+    AuthorityAsServer,
     /// The certificate is not valid any more, or not yet.
     Expired,
     /// What answers does not speak TLS.

@@ -257,6 +257,10 @@ impl ClientMessage {
     /// # Errors
     /// [`MalformedMessage`] says what was expected.
     pub fn parse(text: &str) -> Result<Self, MalformedMessage> {
+        // A list would be read as the fields in their order.
+        if text.trim_start().starts_with('[') {
+            return Err(MalformedMessage::Envelope("it is a list".to_owned()));
+        }
         let envelope: Envelope<'_> =
             serde_json::from_str(text).map_err(|error| MalformedMessage::Envelope(error.to_string()))?;
         // Older viewers send null, or nothing, where there is nothing to say.
@@ -391,7 +395,8 @@ mod tests {
     fn what_is_wrong_is_said_without_repeating_a_token() {
         for (text, expected) in [
             ("", "cannot read the message as"),
-            ("[]", "cannot read the message as"),
+            ("[]", "it is a list"),
+            (" [\"ping\"]", "it is a list"),
             ("{}", "missing field `type`"),
             ("{\"type\":\"sing\"}", "there is no message \"sing\""),
             (

@@ -180,9 +180,13 @@ async fn a_certificate_for_another_name_or_another_time_is_told_apart() {
     for (name, until, problem) in [
         ("other.example", 4096, TlsProblem::WrongName),
         ("127.0.0.1", 2000, TlsProblem::Expired),
+        ("127.0.0.1", 4096, TlsProblem::AuthorityAsServer),
     ] {
         let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        if problem == TlsProblem::AuthorityAsServer {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
         let signing = rcgen::KeyPair::generate().unwrap();
         let signed = params.self_signed(&signing).unwrap();
         let (certificate, key) = (folder.path().join("a.pem"), folder.path().join("a.key"));

@@ -105,8 +105,12 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
     if synced.is_clean() {
         return Ok(());
     }
-    Err(Failure::new(Kind::Unavailable, attempted(), synced.missing())
-        .hint("the rest is; sync again goes on from there"))
+    let hint = if report.is_clean() {
+        "put right what is said above, then `ekstrack sinks retry`, and sync again"
+    } else {
+        "the rest is; sync again goes on from there"
+    };
+    Err(Failure::new(Kind::Unavailable, attempted(), synced.missing()).hint(hint))
 }
 
 /// What was done, and what is left.
@@ -130,11 +134,20 @@ impl Synced<'_> {
         let failed = self.report.uploads.failed.len() as u64;
         let undrained = self.report.undrained.iter();
         let records = undrained.filter_map(|left| left.records).sum::<u64>() + self.parked;
-        let records = several(records, "record");
-        if self.bucket {
-            format!("{} and {records} are not there", several(failed, "artifact"))
-        } else {
-            format!("{records} are not there")
+        let counts = [(failed, "artifact"), (records, "record")];
+        let counts: Vec<(u64, String)> = counts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| (count, several(count, what)))
+            .collect();
+        match counts.as_slice() {
+            // How much it is nobody knows.
+            [] => "something is not there".to_owned(),
+            [(1, one)] => format!("{one} is not there"),
+            counts => {
+                let counts: Vec<&str> = counts.iter().map(|(_, text)| text.as_str()).collect();
+                format!("{} are not there", counts.join(" and "))
+            }
         }
     }
 

@@ -39,13 +39,26 @@ pub(crate) struct RemoteFollow {
     pub(crate) options: ClientOptions,
 }
 
+/// A URL as it may be printed: what is before the host, and in the query, may be secret.
+pub(crate) fn shown(url: &str) -> String {
+    let url = url.split_once('?').map_or(url, |(url, _)| url);
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
 /// The ways to show it.
 #[derive(Debug)]
 enum View {
     /// Messages as they came.
     Wire(Output),
     /// The upgrade.
-    Mirrored(Mirrored),
+    Mirrored(Box<Mirrored>),
 }
 
 /// Says that a connection is made, until it is dropped.
@@ -54,7 +67,7 @@ struct Connecting(Work);
 impl Connecting {
     fn begin(follow: &RemoteFollow) -> Self {
         let work = Work::begin("connecting to", follow.output);
-        work.say(&follow.url);
+        work.say(&shown(&follow.url));
         Self(work)
     }
 }
@@ -128,9 +141,10 @@ impl RemoteFollow {
     }
 
     fn attempted(&self) -> String {
+        let url = shown(&self.url);
         match &self.upgrade {
-            Some(upgrade) => format!("watch upgrade {upgrade} at {}", self.url),
-            None => format!("watch {}", self.url),
+            Some(upgrade) => format!("watch upgrade {upgrade} at {url}"),
+            None => format!("watch {url}"),
         }
     }
 
@@ -140,8 +154,7 @@ impl RemoteFollow {
             url.push(if url.contains('?') { '&' } else { '?' });
             url.push_str(part);
         }
-        Client::new(&url, self.options.clone())
-            .map_err(|error| Failure::of(Kind::Usage, self.attempted(), &error))
+        Client::new(&url, self.options.clone()).map_err(|error| failure(self, None, &error))
     }
 
     /// What is asked for. A sequence is one of a certain journal, and which that is the server says first.
@@ -189,7 +202,10 @@ impl Watch {
         let view = if output.is_json() {
             View::Wire(output)
         } else {
-            View::Mirrored(Mirrored::new(output, output.is_live() && follow.since.is_none()))
+            View::Mirrored(Box::new(Mirrored::new(
+                output,
+                output.is_live() && follow.since.is_none(),
+            )))
         };
         Self {
             view,
@@ -331,7 +347,7 @@ impl Watch {
             ErrorCode::Unavailable => self.now_stale(&error.message, ""),
             _ => {
                 self.view
-                    .tell("warning", &format!("{}: {}", follow.url, error.message));
+                    .tell("warning", &format!("{}: {}", shown(&follow.url), error.message));
                 Ok(())
             }
         }

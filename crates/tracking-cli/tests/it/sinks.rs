@@ -2,25 +2,26 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::ekstrack::Ekstrack;
 
-/// An endpoint that has every bus and takes every entry, until the process ends.
-fn endpoint() -> SocketAddr {
+/// An endpoint that has every bus, until the process ends. It takes every entry, unless it refuses all with a code.
+fn endpoint(refuses: Option<&'static str>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for socket in listener.incoming() {
-            std::thread::spawn(move || answer(socket.unwrap()));
+            std::thread::spawn(move || answer(socket.unwrap(), refuses));
         }
     });
     address
 }
 
 /// Answers the requests of one connection.
-fn answer(socket: std::net::TcpStream) -> Option<()> {
+fn answer(socket: std::net::TcpStream, refuses: Option<&str>) -> Option<()> {
     let mut reader = BufReader::new(socket.try_clone().ok()?);
     let mut socket = socket;
     loop {
@@ -47,8 +48,13 @@ fn answer(socket: std::net::TcpStream) -> Option<()> {
         let body: Value = serde_json::from_slice(&body).ok()?;
         let answer = if target.ends_with("PutEvents") {
             let entries = body["Entries"].as_array()?.iter();
-            let entries: Vec<_> = entries.map(|_| json!({"EventId": "e"})).collect();
-            json!({"FailedEntryCount": 0, "Entries": entries})
+            let entry = match refuses {
+                Some(code) => json!({"ErrorCode": code, "ErrorMessage": "no"}),
+                None => json!({"EventId": "e"}),
+            };
+            let entries: Vec<_> = entries.map(|_| entry.clone()).collect();
+            let failed = refuses.map_or(0, |_| entries.len());
+            json!({"FailedEntryCount": failed, "Entries": entries})
         } else {
             json!({"Name": "team", "Arn": "arn:aws:events:eu-west-1:123456789012:event-bus/team"})
         };
@@ -63,7 +69,13 @@ fn answer(socket: std::net::TcpStream) -> Option<()> {
 }
 
 fn sync(ekstrack: &Ekstrack, endpoint: SocketAddr, args: &[&str]) -> String {
-    let output = ekstrack
+    let output = output(ekstrack, endpoint, args);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn output(ekstrack: &Ekstrack, endpoint: SocketAddr, args: &[&str]) -> Output {
+    ekstrack
         .command(args)
         .env("AWS_ENDPOINT_URL", format!("http://{endpoint}"))
         .env("AWS_ACCESS_KEY_ID", "id")
@@ -71,16 +83,14 @@ fn sync(ekstrack: &Ekstrack, endpoint: SocketAddr, args: &[&str]) -> String {
         .env("AWS_REGION", "eu-west-1")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+        .unwrap()
 }
 
 #[test]
 fn a_sync_says_what_it_announced() {
     let ekstrack = Ekstrack::started();
     ekstrack.ok(&["upgrade", "phase", "prod", "Nodes"]);
-    let endpoint = endpoint();
+    let endpoint = endpoint(None);
     let told = sync(&ekstrack, endpoint, &["--eventbridge", "team", "sync"]);
     assert_eq!(told, "in sync with bus team: announced 2 events\n");
     ekstrack.ok(&["upgrade", "cancel", "prod"]);
@@ -89,6 +99,22 @@ fn a_sync_says_what_it_announced() {
     assert_eq!(document["announced"], 1, "{document}");
     let told = sync(&ekstrack, endpoint, &["--eventbridge", "team", "sync"]);
     assert_eq!(told, "in sync with bus team: announced 0 events\n");
+}
+
+#[test]
+fn a_sync_says_what_can_never_be_announced_and_what_to_do() {
+    let ekstrack = Ekstrack::started();
+    let endpoint = endpoint(Some("MalformedDetail"));
+    let refused = output(&ekstrack, endpoint, &["--eventbridge", "team", "sync"]);
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(5), "{stderr}");
+    assert!(stderr.contains("1 record is not there"), "{stderr}");
+    let hint = stderr.lines().last().unwrap();
+    assert!(hint.contains("ekstrack sinks retry"), "{stderr}");
+    let refused = output(&ekstrack, endpoint, &["--eventbridge", "team", "--json", "sync"]);
+    let document: Value = serde_json::from_slice(&refused.stdout).unwrap();
+    let (ok, parked) = (&document["ok"], &document["parked"]);
+    assert_eq!((ok, parked), (&json!(false), &json!(1)), "{document}");
 }
 
 #[test]
@@ -131,7 +157,7 @@ fn what_cannot_be_retried_is_named() {
         &["no sink has been fed from upgrade:prod"],
     );
     refused(&["--stream", "prod"], 2, &["prod"]);
-    sync(&ekstrack, endpoint(), &["--eventbridge", "team", "sync"]);
+    sync(&ekstrack, endpoint(None), &["--eventbridge", "team", "sync"]);
     refused(
         &["--stream", "upgrade:prod", "--sink", "audit"],
         3,

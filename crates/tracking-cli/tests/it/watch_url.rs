@@ -171,6 +171,15 @@ fn what_cannot_be_watched_is_refused_with_the_reason() {
         2,
         "must begin with ws://",
     );
+    refused(&["watch", "--url", "localhost:8765"], 2, "must begin with ws://");
+    for secret in [
+        format!("{url}/?token={TOKEN}"),
+        url.replace("ws://", &format!("ws://me:{TOKEN}@")),
+        format!("{url}/?token={TOKEN}&upgrade=prod"),
+    ] {
+        refused(&["watch", "--url", &secret], 2, "no place in a URL");
+        refused(&["watch", "--url", &secret, "prod"], 2, "in");
+    }
     refused(
         &["watch", "--url", &format!("{url}/?upgrade=prod"), "prod"],
         2,

@@ -5,7 +5,10 @@ use std::time::Duration;
 use tracking_facade::live::{
     Client, ClientError, ClientEvent, ClientOptions, ServeError, ServerOptions, protocol::ServerMessage,
 };
-use tracking_facade::{CompleteOptions, ErrorKind, Tracking, TrackingBuilder, TrackingError, blocking};
+use tracking_facade::{
+    CompleteOptions, ErrorKind, NewTask, TaskId, TaskType, Tracking, TrackingBuilder, TrackingError,
+    UpgradeMirror, blocking,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -110,6 +113,53 @@ fn an_agent_without_async_serves_too() {
     });
     assert_eq!(heard, "not_started");
     assert!(tracking.shutdown().is_clean());
+}
+
+/// A viewer that is told all tasks is told how long they took before, too.
+#[tokio::test]
+async fn viewers_are_told_what_estimates_are_learned_from() {
+    let temp = tempfile::tempdir().unwrap();
+    for upgrade in ["a", "b", "c"] {
+        let earlier = Tracking::builder()
+            .data_dir(temp.path())
+            .upgrade(upgrade, "plan", "prod")
+            .build()
+            .await
+            .unwrap();
+        let progress = earlier.progress();
+        progress.start_upgrade("Nodes").await.unwrap();
+        let task = NewTask::new(TaskId::new("drain").unwrap(), "Drain", TaskType::UpgradeStep);
+        progress.add_task(task).await.unwrap();
+        progress.start_task("drain").await.unwrap();
+        progress.complete_task("drain").await.unwrap();
+        earlier.shutdown().await;
+    }
+    let tracking = builder(temp.path())
+        .websocket("127.0.0.1:0")
+        .build()
+        .await
+        .unwrap();
+    let url = format!(
+        "ws://{}/?upgrade=prod-1.33&snapshot=1",
+        tracking.websocket_addresses()[0]
+    );
+    let mut client = Client::new(&url, ClientOptions::default()).unwrap();
+    let summary = loop {
+        let event = tokio::time::timeout(PATIENCE, client.next())
+            .await
+            .unwrap()
+            .unwrap();
+        if let ClientEvent::Message(ServerMessage::Summary(summary)) = event {
+            break summary;
+        }
+    };
+    let history: serde_json::Value = serde_json::from_str(&summary.data.history.unwrap()).unwrap();
+    assert_eq!(history[0]["task_name"], "Drain", "{history}");
+    assert_eq!(history[0]["durations"].as_array().unwrap().len(), 3, "{history}");
+    let snapshot = summary.data.snapshot.unwrap();
+    assert!(UpgradeMirror::begin(&snapshot, &summary.data.summary, summary.position.seq).is_ok());
+    client.close(PATIENCE).await;
+    tracking.shutdown().await;
 }
 
 #[tokio::test]

@@ -58,6 +58,9 @@ const fn tls(problem: TlsProblem) -> &'static str {
             "--ca-file names the file with the certificate of the authority that signed it; \
              for one that is self-signed, with itself"
         }
+        TlsProblem::AuthorityAsServer => {
+            "make one that is none: `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
+        }
         TlsProblem::WrongName => "use a name in the URL that the certificate is for",
         TlsProblem::Expired => "see to the clock of this machine; else the server needs a new certificate",
         TlsProblem::PlainServer => "if it is to be spoken to without TLS, begin the URL with ws://",
