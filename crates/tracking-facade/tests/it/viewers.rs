@@ -132,7 +132,7 @@ async fn viewers_are_told_what_estimates_are_learned_from() {
         progress.add_task(task).await.unwrap();
         progress.start_task("drain").await.unwrap();
         progress.complete_task("drain").await.unwrap();
-        earlier.shutdown().await;
+        assert!(earlier.shutdown().await.is_clean());
     }
     let tracking = builder(temp.path())
         .websocket("127.0.0.1:0")
@@ -159,7 +159,7 @@ async fn viewers_are_told_what_estimates_are_learned_from() {
     let snapshot = summary.data.snapshot.unwrap();
     assert!(UpgradeMirror::begin(&snapshot, &summary.data.summary, summary.position.seq).is_ok());
     client.close(PATIENCE).await;
-    tracking.shutdown().await;
+    assert!(tracking.shutdown().await.is_clean());
 }
 
 #[tokio::test]
