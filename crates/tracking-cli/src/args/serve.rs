@@ -47,7 +47,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST", value_parser = host)]
     pub(crate) allow_host: Vec<String>,
 
-    /// Where pages that may connect come from, such as https://dash.example.com; may be repeated
+    /// Where pages that may connect come from, such as `https://dash.example.com`; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) allow_origin: Vec<String>,
 }
