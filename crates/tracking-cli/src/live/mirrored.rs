@@ -60,9 +60,10 @@ impl Mirrored {
         shown.agent = agent(message.data.agent.as_deref());
         if let Form::Tree(tree) = &mut shown.form {
             if let Some(history) = &message.data.history {
-                let history: History = serde_json::from_str(history)
-                    .map_err(|error| unreadable(&format!("what estimates are learned from: {error}")))?;
-                tree.learn(history);
+                match serde_json::from_str(history) {
+                    Ok(history) => tree.learn(history),
+                    Err(error) => tracing::warn!(%error, "estimates do without what other upgrades teach"),
+                }
             }
             tree.live();
         }

@@ -24,7 +24,7 @@ use refused::{failure, future};
 
 /// For the server to agree that we go.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// A terminal shows what changes without events, too: after so long without a message, it is asked for.
+/// A tree shows what changes without events, too: after so long without a message, that is asked for.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// How an upgrade is followed from afar.
@@ -231,7 +231,7 @@ impl Watch {
     }
 
     fn is_quiet(&self) -> bool {
-        matches!(self.view, View::Mirrored(_)) && self.began && !self.stale
+        self.view.is_drawn() && self.began && !self.stale
     }
 
     fn hear(
@@ -381,11 +381,17 @@ impl Watch {
 }
 
 impl View {
+    fn is_drawn(&self) -> bool {
+        match self {
+            Self::Wire(_) => false,
+            Self::Mirrored(mirrored) => mirrored.is_drawn(),
+        }
+    }
+
     /// Says so on stderr, unless a terminal is drawn on, which shows it by itself.
     fn tell(&self, head: &str, text: &str) {
-        match self {
-            Self::Mirrored(mirrored) if mirrored.is_drawn() => {}
-            Self::Mirrored(_) | Self::Wire(_) => note(head, text),
+        if !self.is_drawn() {
+            note(head, text);
         }
     }
 

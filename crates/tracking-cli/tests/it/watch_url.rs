@@ -1,7 +1,7 @@
 //! Watching by a server's live stream.
 
 use std::io::{BufRead as _, BufReader, Lines, Read as _};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -299,6 +299,93 @@ fn lines_are_those_of_an_upgrade_that_is_here() {
         there.0.last().unwrap().contains("1 of 1 tasks completed"),
         "{there:?}"
     );
+    server.stop();
+}
+
+/// What is on the terminal in the end of a command that runs on one.
+fn on_a_terminal(ekstrack: &Ekstrack, args: &[&str], meanwhile: impl FnOnce()) -> String {
+    let plain = ekstrack.command(args);
+    let words = [plain.get_program()].into_iter().chain(plain.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    let mut terminal = Command::new("script");
+    terminal
+        .args(["-qfec", &words.join(" "), "/dev/null"])
+        .current_dir(ekstrack.home())
+        .env_clear()
+        .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .envs([("TERM", "xterm"), ("LANG", "C.UTF-8"), ("NO_COLOR", "1")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut process = terminal.spawn().unwrap();
+    let mut stdout = process.stdout.take().unwrap();
+    let mut shown = Vec::new();
+    let mut buffer = [0; 4096];
+    let mut meanwhile = Some(meanwhile);
+    loop {
+        let length = stdout.read(&mut buffer).unwrap();
+        shown.extend_from_slice(&buffer[..length]);
+        if length == 0 {
+            break;
+        }
+        if String::from_utf8_lossy(&shown).contains("in progress")
+            && let Some(meanwhile) = meanwhile.take()
+        {
+            meanwhile();
+        }
+    }
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+    last_drawing(&String::from_utf8(shown).unwrap())
+}
+
+/// What was drawn last, without what steers the terminal.
+fn last_drawing(shown: &str) -> String {
+    let mut text = String::new();
+    let mut rest = shown;
+    while let Some((before, escape)) = rest.split_once("\u{1b}[") {
+        text.push_str(before);
+        let end = escape.find(|sign: char| sign.is_ascii_alphabetic()).unwrap();
+        // The cursor goes up before each drawing.
+        if escape[end..].starts_with('A') {
+            text.clear();
+        }
+        rest = &escape[end + 1..];
+    }
+    text.push_str(rest);
+    text
+}
+
+#[test]
+fn a_terminal_shows_the_tree_of_an_upgrade_that_is_here() {
+    let ekstrack = Ekstrack::started();
+    let add = |task: &str, more: &[&str]| {
+        let add = [
+            "task",
+            "add",
+            "prod",
+            task,
+            "--name",
+            task,
+            "--type",
+            "upgrade_step",
+        ];
+        ekstrack.ok(&[&add[..], more].concat());
+    };
+    add("nodes", &[]);
+    add("blue", &["--parent", "nodes"]);
+    ekstrack.ok(&["task", "start", "prod", "nodes"]);
+    let server = Server::start(&ekstrack, "127.0.0.1:0", &[]);
+    let there = on_a_terminal(&ekstrack, &["watch", "--url", &server.url, "prod"], || {
+        add("green", &["--parent", "nodes"]);
+        ekstrack.ok(&["task", "fail", "prod", "green", "--error", "no capacity"]);
+        ekstrack.ok(&["upgrade", "fail", "prod", "--error", "no capacity"]);
+    });
+    assert!(
+        there.contains("├─ · blue") && there.contains("└─ ✘ green"),
+        "{there}"
+    );
+    assert!(there.contains("failed: no capacity"), "{there}");
+    assert_eq!(there.matches("prod-eu").count(), 1, "one drawing: {there}");
+    assert_eq!(there, on_a_terminal(&ekstrack, &["watch", "prod"], || {}));
     server.stop();
 }
 
