@@ -2,10 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{
@@ -82,12 +84,14 @@ pub(super) async fn connect(
 /// Whether what listens there answers nonsense as TLS does: by an alert.
 async fn answers_in_tls(address: &Address) -> bool {
     const ALERT: u8 = 21;
+    const PATIENCE: Duration = Duration::from_secs(1);
     let ask = async {
         let mut tcp = TcpStream::connect((address.host.as_str(), address.port)).await?;
         tcp.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
         tcp.read_u8().await
     };
-    ask.await.is_ok_and(|first| first == ALERT)
+    let answer: Result<io::Result<u8>, _> = timeout(PATIENCE, ask).await;
+    matches!(answer, Ok(Ok(ALERT)))
 }
 
 fn connect_error(address: &Address, source: io::Error) -> ClientError {

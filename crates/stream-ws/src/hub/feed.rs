@@ -207,6 +207,11 @@ impl<F: Followed> Feed<F> {
         let (dir, stream) = (self.parts.dir.clone(), self.names.stream.clone());
         let opened = tokio::task::spawn_blocking(move || Follower::<F>::open(&dir, &stream)).await;
         self.source = match opened {
+            // Whoever began it has not come far, or died there.
+            Ok(Ok(follower)) if !follower.state().has_begun() => Err((
+                ErrorCode::UnknownUpgrade,
+                format!("there is no {}", self.names.text),
+            )),
             Ok(Ok(follower)) => Ok(follower),
             Ok(Err(error)) => Err(self.reason(&error)),
             Err(error) => Err((ErrorCode::Unavailable, error.to_string())),

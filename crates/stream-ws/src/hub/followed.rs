@@ -17,6 +17,9 @@ pub(crate) trait Followed: Fold + DeserializeOwned {
     /// What viewers get for a record, if anything.
     fn frame(names: &Names, epoch: Uuid, meta: &RecordMeta, event: &Self::Event) -> Option<Frame>;
 
+    /// Whether there is anything that viewers could watch.
+    fn has_begun(&self) -> bool;
+
     /// How it stands, if that is a thing to tell.
     fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView>;
 
@@ -32,6 +35,10 @@ impl Followed for UpgradeProgress {
         }
     }
 
+    fn has_begun(&self) -> bool {
+        self.exists()
+    }
+
     fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView> {
         self.exists().then(|| source.view(self))
     }
@@ -45,6 +52,11 @@ impl Followed for UpgradeProgress {
 impl Followed for Session {
     fn frame(names: &Names, epoch: Uuid, meta: &RecordMeta, event: &SessionEvent) -> Option<Frame> {
         artifact_frame(&names.text, epoch, meta, event)
+    }
+
+    fn has_begun(&self) -> bool {
+        // Its records are told one by one, from the first on.
+        true
     }
 
     fn view(&self, _: &dyn SummarySource) -> Option<UpgradeView> {

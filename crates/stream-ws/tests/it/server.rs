@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use stream_ws::protocol::{ClientMessage, Interest, ServerMessage, Subscribe};
+use stream_ws::protocol::{ClientMessage, ErrorCode, Interest, ServerMessage, Subscribe};
 use stream_ws::{
     Client, ClientError, ClientEvent, ClientOptions, Limits, Roots, ServeError, ServerOptions, TlsError,
     TlsIdentity, TlsProblem, bind, serve,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Agent, Served, data_dir, hub, token, upgrade_id, within};
+use crate::support::{Agent, Served, data_dir, hub, token, upgrade_id, upgrade_stream, within};
 
 /// The next message.
 async fn message(client: &mut Client) -> ServerMessage {
@@ -200,6 +200,35 @@ async fn a_certificate_for_another_name_or_another_time_is_told_apart() {
         assert_eq!(tls_problem(&error), problem, "{error}");
         served.stop().await;
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_at_present_may_be_read_later() {
+    let (_folder, dir) = data_dir();
+    let agent = Agent::start(&dir, "u").await;
+    agent.reports(0..1).await;
+    agent.journal.close_blocking();
+    let path = dir.journal_path(&upgrade_stream("u"));
+    let journal = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, journal.replacen("prod", "prox", 1)).unwrap();
+    let served = Served::start(hub(&dir), ServerOptions::default()).await;
+    let mut client = Client::new(&served.url("?upgrade=u"), ClientOptions::default()).unwrap();
+    let ServerMessage::Error(error) = message(&mut client).await else {
+        panic!("an error")
+    };
+    assert_eq!(error.code, ErrorCode::Unavailable);
+    let error = refusal(client).await;
+    assert!(matches!(error, ClientError::Closed { code: 1011, .. }), "{error}");
+    assert!(error.is_passing());
+
+    // One in which nothing was ever recorded is none yet.
+    std::fs::write(dir.journal_path(&upgrade_stream("new")), "").unwrap();
+    let mut client = Client::new(&served.url("?upgrade=new"), ClientOptions::default()).unwrap();
+    let ServerMessage::Error(error) = message(&mut client).await else {
+        panic!("an error")
+    };
+    assert_eq!(error.code, ErrorCode::UnknownUpgrade);
+    served.stop().await;
 }
 
 #[tokio::test]
