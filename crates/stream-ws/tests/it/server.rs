@@ -228,6 +228,7 @@ async fn what_cannot_be_read_at_present_may_be_read_later() {
         panic!("an error")
     };
     assert_eq!(error.code, ErrorCode::UnknownUpgrade);
+    assert!(!refusal(client).await.is_passing());
     served.stop().await;
 }
 

@@ -343,12 +343,13 @@ fn last_drawing(shown: &str) -> String {
     let mut rest = shown;
     while let Some((before, escape)) = rest.split_once("\u{1b}[") {
         text.push_str(before);
-        let end = escape.find(|sign: char| sign.is_ascii_alphabetic()).unwrap();
+        let mut signs = escape.chars();
+        let order = signs.find(char::is_ascii_alphabetic);
         // The cursor goes up before each drawing.
-        if escape[end..].starts_with('A') {
+        if order == Some('A') {
             text.clear();
         }
-        rest = &escape[end + 1..];
+        rest = signs.as_str();
     }
     text.push_str(rest);
     text
