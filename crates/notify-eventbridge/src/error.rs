@@ -71,10 +71,8 @@ impl EventBridgeCause {
             Self::Invalid | Self::Other => hint::UNKNOWN,
             Self::TooLarge => "set `max_kib` to what this endpoint takes",
             Self::Unsupported => "check the endpoint: it does not speak EventBridge",
-            Self::Throttled => {
-                "nothing: it goes on by itself; if it lasts, ask AWS for a higher quota of PutEvents"
-            }
-            Self::ServerFailed => "nothing: it goes on by itself; if it lasts, see the state of AWS",
+            Self::Throttled => "it goes on by itself; if it lasts, ask AWS for a higher quota of PutEvents",
+            Self::ServerFailed => "it goes on by itself; if it lasts, see the state of AWS",
             Self::TimedOut => hint::TIMED_OUT,
             Self::NoAddress => "check the region, or the endpoint's host name",
             Self::NoConnection => hint::NO_CONNECTION,

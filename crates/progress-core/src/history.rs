@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tracking_journal::{DataDir, JournalError, load};
 use tracking_model::{Span, Status, StreamId, TaskProgress, TaskType, Timestamp, UpgradeId, UpgradeProgress};
 
@@ -78,6 +79,12 @@ impl History {
         }
     }
 
+    /// Whether nothing was learned.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     fn of(&self, task: &TaskProgress) -> &[Run] {
         let names = self.runs.get(&task.task_type);
         names
@@ -96,6 +103,52 @@ impl History {
         let mut durations: Vec<Span> = runs.into_iter().map(|run| run.took).collect();
         durations.sort_unstable();
         durations
+    }
+}
+
+/// The runs of tasks of one type and name, the last first.
+#[derive(Debug, Serialize, Deserialize)]
+struct Runs {
+    task_type: TaskType,
+    task_name: Arc<str>,
+    durations: Vec<Span>,
+}
+
+/// As `[{"task_type": …, "task_name": …, "durations": …}]`, with durations as Python's `str(timedelta)`, the last run first.
+impl Serialize for History {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut all = Vec::new();
+        for (task_type, names) in &self.runs {
+            for (task_name, runs) in names {
+                let mut runs = runs.clone();
+                keep_last(&mut runs);
+                all.push(Runs {
+                    task_type: *task_type,
+                    task_name: Arc::clone(task_name),
+                    durations: runs.into_iter().map(|run| run.took).collect(),
+                });
+            }
+        }
+        all.sort_by(|one, other| (&one.task_name, one.task_type).cmp(&(&other.task_name, other.task_type)));
+        all.serialize(serializer)
+    }
+}
+
+/// When the runs ended is not told: they count as older than any that is added.
+impl<'de> Deserialize<'de> for History {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut history = Self::default();
+        for runs in Vec::<Runs>::deserialize(deserializer)? {
+            let ended = (0..).map(|index| Timestamp::from_micros(-index));
+            let read = runs.durations.into_iter().filter(|took| *took >= Span::ZERO);
+            let read = read
+                .take(RUNS)
+                .zip(ended)
+                .map(|(took, ended)| Run { ended, took });
+            let names = history.runs.entry(runs.task_type).or_default();
+            names.insert(runs.task_name, read.collect());
+        }
+        Ok(history)
     }
 }
 
@@ -131,5 +184,23 @@ impl LearnedHistory {
                 Ok(history)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_learned_is_told_to_others() {
+        let text = r#"[{"task_type":"upgrade_step","task_name":"Drain","durations":["0:00:03","0:00:01","0:00:02"]}]"#;
+        let history: History = serde_json::from_str(text).unwrap();
+        assert!(!history.is_empty());
+        assert_eq!(
+            serde_json::to_string(&history).unwrap(),
+            text,
+            "in the same order"
+        );
+        assert_eq!(serde_json::to_string(&History::default()).unwrap(), "[]");
     }
 }

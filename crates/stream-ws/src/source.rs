@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tracking_journal::{Clock, DataDir, Liveness, SystemClock};
 use tracking_model::{Status, StreamId, Summary, UpgradeId, UpgradeProgress};
 
@@ -37,6 +38,10 @@ pub trait SummarySource: Debug + Send + Sync + 'static {
     ///
     /// The summary's counts and states are those of `progress`, whatever else is known.
     fn view(&self, progress: &UpgradeProgress) -> UpgradeView;
+
+    /// What estimates of the upgrade's tasks are learned from, as JSON for viewers that ask for the snapshot; `None` where
+    /// nothing is known. Called for each of them, on a thread that may be blocked; it may read files.
+    fn history(&self, upgrade_id: &UpgradeId) -> Option<Box<RawValue>>;
 }
 
 /// Sums upgrades up from what their data directory says.
@@ -83,6 +88,10 @@ impl SummarySource for JournalSummaries {
         };
         UpgradeView::new(summary, agent.map(Arc::from))
     }
+
+    fn history(&self, _: &UpgradeId) -> Option<Box<RawValue>> {
+        None
+    }
 }
 
 /// Sums upgrades up by their state and by what it was told of their agents; for tests and for what lives in memory.
@@ -120,5 +129,9 @@ impl SummarySource for MemorySummaries {
         let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         let agent = agents.get(&progress.upgrade_id).cloned();
         UpgradeView::new(Summary::of(progress, now), agent)
+    }
+
+    fn history(&self, _: &UpgradeId) -> Option<Box<RawValue>> {
+        None
     }
 }

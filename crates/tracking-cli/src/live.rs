@@ -4,10 +4,11 @@
 mod charset;
 mod fit;
 mod lines;
+mod local;
+mod mirrored;
 mod remote;
 mod scene;
 mod screen;
-mod sketch;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -27,10 +28,10 @@ use crate::failure::cannot;
 use crate::output::Output;
 use crate::process::{Incoming, Signals};
 use lines::Lines;
-use tree::Tree;
+use local::LocalTree;
 use wire::Wire;
 
-pub(crate) use remote::RemoteFollow;
+pub(crate) use remote::{RemoteFollow, shown};
 pub(crate) use scene::brief;
 
 /// How following ended.
@@ -71,7 +72,8 @@ pub(crate) struct Follow {
     pub(crate) until: Until,
 }
 
-/// Whether nothing more is to be expected.
+/// Whether following ends here. What has failed can be started again, and ends it all the same: nobody knows whether that
+/// will be.
 pub(crate) const fn has_ended(status: Status) -> bool {
     matches!(status, Status::Completed | Status::Failed | Status::Cancelled)
 }
@@ -188,7 +190,7 @@ impl Follow {
 enum View {
     Wire(Wire),
     Lines(Lines),
-    Tree(Box<Tree>),
+    Tree(Box<LocalTree>),
 }
 
 impl View {
@@ -197,15 +199,7 @@ impl View {
         if follow.output.is_json() {
             Ok(Self::Wire(Wire::new(upgrade, follow.output)))
         } else if follow.output.is_live() && follow.since.is_none() {
-            let attempted = || format!("watch upgrade {upgrade}");
-            let history = archive.history(&upgrade).map_err(cannot(attempted))?;
-            let stream = StreamId::Upgrade(upgrade.clone());
-            let tree = Tree::begin(
-                archive.data_dir().clone(),
-                stream,
-                history,
-                follow.output.palette(),
-            );
+            let tree = LocalTree::begin(archive, &upgrade, follow.output.palette());
             tree.map(|tree| Self::Tree(Box::new(tree)))
         } else {
             Ok(Self::Lines(Lines::new(upgrade, follow.output)))

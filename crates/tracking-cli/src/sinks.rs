@@ -7,15 +7,15 @@ use std::time::Duration;
 use tracking_facade::eventbridge::{EventBridgeConfig, EventBridgeSink};
 use tracking_facade::s3::{S3Config, SharedBucket};
 use tracking_facade::{
-    Archive, FollowedUpgrade, ManagerOptions, SessionId, SinkSet, SinkStatus, StreamId, TestArtifactsManager,
-    TrackingBuilder, TrackingError, Undrained, UpgradeId,
+    Archive, Deliveries, FollowedUpgrade, ManagerOptions, SessionId, SinkSet, SinkStatus, StreamId,
+    TestArtifactsManager, TrackingBuilder, TrackingError, Undrained, UpgradeId,
 };
 
 use crate::commands::runtime::block_on;
 use crate::exit::{Failure, chain};
 use crate::failure::cannot;
 use crate::output::note;
-use crate::render::several;
+use crate::render::{one_line, several};
 use crate::settings::{Settings, close_artifacts};
 
 /// How long a command that is done may go on to deliver what it changed.
@@ -112,20 +112,21 @@ impl SinkSettings {
         bucket.chain(bus).collect::<Vec<_>>().join(" and ")
     }
 
-    /// Lets the bus have what it lacks, of all upgrades unless a session is all that counts.
+    /// Lets the bus have what it lacks of all upgrades; `None` without a bus, and where a session is all that counts, of
+    /// which none is told.
     pub(crate) async fn announce(
         &self,
         archive: &Archive,
         session: Option<&SessionId>,
         time: Duration,
-    ) -> Result<Vec<Undrained>, TrackingError> {
+    ) -> Result<Option<Deliveries>, TrackingError> {
         let (Some(bus), None) = (&self.bus, session) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let mut streams = archive.streams()?;
         streams.retain(|stream| matches!(stream, StreamId::Upgrade(_)));
         let sinks = SinkSet::new().with_sink(Arc::new(bus.clone()));
-        Ok(sinks.deliver(archive, &streams, time).await)
+        Ok(Some(sinks.deliver(archive, &streams, time).await))
     }
 
     fn take_touched(&self) -> Vec<StreamId> {
@@ -168,7 +169,7 @@ impl Settings {
         let manager = self.manager(archive.data_dir().clone());
         let sinks = self.sinks.set(&archive, &manager);
         let delivered = block_on(async {
-            let undrained = sinks.deliver(&archive, &there, PATIENCE).await;
+            let Deliveries { undrained, .. } = sinks.deliver(&archive, &there, PATIENCE).await;
             close_artifacts(&manager).await;
             undrained
         });
@@ -255,7 +256,7 @@ pub(crate) fn tell_undrained(undrained: &[Undrained]) {
             Some(records) => format!("{records} records of {} wait", left.stream),
             None => format!("records of {} wait", left.stream),
         };
-        let why = left.reason.as_deref().unwrap_or("there was no time");
+        let why = one_line(left.reason.as_deref().unwrap_or("there was no time"));
         let what = format!(
             "{waiting} for {}: {why}; `ekstrack sync` or the next command delivers what is left",
             left.sink

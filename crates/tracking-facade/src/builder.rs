@@ -8,7 +8,7 @@ use std::time::Duration;
 use artifact_core::ManagerOptions;
 use progress_core::{NewUpgrade, ProgressTracker, ProgressTrackerOptions};
 use serde_json::{Map, Value};
-use stream_ws::ServerOptions;
+use stream_ws::{NameError, ServerOptions};
 use tracking_journal::{Clock, DataDir, EventSink, JournalOptions, SystemClock};
 use tracking_model::{IdError, PlanId, TextError, UpgradeId, check_name};
 
@@ -35,6 +35,8 @@ pub enum Problem {
     Name(TextError),
     /// Two sinks have the same name, by which each finds again how far it got.
     SameSink(String),
+    /// Viewers can never come by a name, or pages from an origin.
+    Viewers(NameError),
 }
 
 impl fmt::Display for Problem {
@@ -44,6 +46,7 @@ impl fmt::Display for Problem {
             Self::NoUpgrade => f.write_str("no upgrade: call `upgrade`, or `existing_upgrade`"),
             Self::Id(error) => error.fmt(f),
             Self::Name(error) => error.fmt(f),
+            Self::Viewers(error) => error.fmt(f),
             Self::SameSink(name) => write!(f, "two sinks are named {name}: give each a name of its own"),
         }
     }
@@ -287,6 +290,12 @@ impl TrackingBuilder {
             problems.push(Problem::Name(error));
         }
         problems.extend(self.sinks.problems());
+        let viewing = self.viewing.iter();
+        problems.extend(
+            viewing
+                .flat_map(|viewing| viewing.options.wrong_names())
+                .map(Problem::Viewers),
+        );
         let upgrade = match &self.wanted {
             None => {
                 problems.push(Problem::NoUpgrade);

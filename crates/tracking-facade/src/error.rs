@@ -129,9 +129,10 @@ impl From<&ArtifactError> for ErrorKind {
 const fn serve_kind(error: &stream_ws::ServeError) -> ErrorKind {
     use stream_ws::ServeError;
     match error {
-        ServeError::Address { .. } | ServeError::NeedsToken { .. } | ServeError::NeedsTls { .. } => {
-            ErrorKind::Invalid
-        }
+        ServeError::Address { .. }
+        | ServeError::Name(_)
+        | ServeError::NeedsToken { .. }
+        | ServeError::NeedsTls { .. } => ErrorKind::Invalid,
         _ => ErrorKind::Unavailable,
     }
 }

@@ -47,7 +47,7 @@ pub use builder::{Problem, TrackingBuilder};
 pub use error::{ErrorKind, TrackingError};
 pub use import::{ArchiveImport, ImportSources};
 pub use outcomes::session_outcome;
-pub use relays::{FollowedUpgrade, SinkSet, Undrained};
+pub use relays::{Deliveries, FollowedUpgrade, SinkSet, Undrained};
 pub use tracking::{ShutdownReport, Tracking};
 pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
 
@@ -83,5 +83,5 @@ pub use tracking_model::{
     SessionId, SessionImported, SessionOutcome, SessionOutcomeSet, SessionPinned, SessionSummary, Snapshot,
     Span, Status, StreamEvent, StreamId, Subject, Summary, TaskAction, TaskChange, TaskId, TaskProgress,
     TaskTree, TaskType, TextError, Timestamp, TransitionError, TreeRow, UpgradeChange, UpgradeCommand,
-    UpgradeEvent, UpgradeId, UpgradeProgress, Waiting,
+    UpgradeEvent, UpgradeId, UpgradeMirror, UpgradeProgress, Waiting,
 };

@@ -1,10 +1,12 @@
 //! Live viewers over WebSocket: everything of `stream-ws`, and a hub that knows what the facade knows.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use progress_core::Agent;
+use progress_core::{Agent, History};
+use serde_json::value::{RawValue, to_raw_value};
 use tracking_journal::{Clock, DataDir, Liveness};
-use tracking_model::{StreamId, Summary, UpgradeProgress};
+use tracking_model::{Span, StreamId, Summary, Timestamp, UpgradeId, UpgradeProgress};
 
 pub use stream_ws::protocol;
 /// Tells a server to stop.
@@ -12,8 +14,9 @@ pub use tokio_util::sync::CancellationToken;
 
 pub use stream_ws::{
     Client, ClientError, ClientEvent, ClientOptions, DEFAULT_ADDRESS, Frame, Hub, HubError, HubOptions,
-    HubStats, Limits, QueueLimits, Roots, ServeError, ServeReport, ServerOptions, SummarySource, TlsError,
-    TlsIdentity, Token, TokenError, UpgradeView, Viewer, bind, serve,
+    HubStats, Limits, NameError, QueueLimits, Roots, ServeError, ServeReport, ServerOptions, SummarySource,
+    TlsError, TlsIdentity, TlsProblem, Token, TokenError, UpgradeView, Viewer, bind, check_host,
+    check_origin, serve,
 };
 
 use crate::Archive;
@@ -28,6 +31,7 @@ impl Archive {
         let source = Summaries {
             dir: self.data_dir().clone(),
             clock: Arc::clone(&options.clock),
+            learned: Mutex::default(),
         };
         Hub::with_source(self.data_dir().clone(), Arc::new(source), options)
     }
@@ -38,7 +42,12 @@ impl Archive {
 struct Summaries {
     dir: DataDir,
     clock: Arc<dyn Clock>,
+    /// What was learned for each upgrade, and when.
+    learned: Mutex<HashMap<UpgradeId, (Timestamp, Arc<RawValue>)>>,
 }
+
+/// For how long what was learned is good.
+const GOOD_FOR: Span = Span::from_secs(600);
 
 impl SummarySource for Summaries {
     fn view(&self, progress: &UpgradeProgress) -> UpgradeView {
@@ -50,6 +59,25 @@ impl SummarySource for Summaries {
             .ok()
             .map(|liveness| word(Agent::of(progress, liveness, now)));
         UpgradeView::new(Summary::of(progress, now), agent.map(Arc::from))
+    }
+
+    fn history(&self, upgrade_id: &UpgradeId) -> Option<Box<RawValue>> {
+        let now = self.clock.now();
+        let learned = || self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that went back makes it as old as one that went on.
+        learned().retain(|_, (at, _)| now.since(*at).max(at.since(now)) <= GOOD_FOR);
+        let known = learned().get(upgrade_id).map(|(_, history)| Arc::clone(history));
+        if let Some(history) = known {
+            return Some((*history).to_owned());
+        }
+        let history = History::learn(&self.dir, upgrade_id)
+            .inspect_err(|error| tracing::debug!(%error, %upgrade_id, "viewers do without estimates"));
+        let history = to_raw_value(&history.ok()?)
+            .inspect_err(|error| tracing::warn!(%error, %upgrade_id, "viewers do without estimates"));
+        let history = history.ok()?;
+        let kept = Arc::from(history.clone());
+        learned().insert(upgrade_id.clone(), (now, kept));
+        Some(history)
     }
 }
 

@@ -39,6 +39,16 @@ pub struct Undrained {
     pub reason: Option<String>,
 }
 
+/// What became of delivering once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deliveries {
+    /// Records that the sinks took now, each sink's counted by itself; without those for which a sink has no use.
+    pub delivered: u64,
+    /// Sinks that did not get everything, in the order of streams and names.
+    pub undrained: Vec<Undrained>,
+}
+
 fn relay_options(clock: Arc<dyn Clock>) -> RelayOptions {
     RelayOptions::default()
         .with_clock(clock)
@@ -181,8 +191,12 @@ async fn supervise(common: Common, sinks: Vec<Arc<dyn EventSink>>) -> Vec<Undrai
 fn note_end(ended: Result<Option<Undrained>, JoinError>, undrained: &mut Vec<Undrained>) {
     match ended {
         Ok(left) => undrained.extend(left),
-        Err(error) => tracing::error!(%error, "a relay died; its sink goes on with the next start"),
+        Err(error) => note_death(&error),
     }
+}
+
+fn note_death(error: &JoinError) {
+    tracing::error!(%error, "a relay died; its sink goes on with the next start");
 }
 
 /// The upgrade's own stream and the sessions of the upgrade, those that were not `known`.

@@ -96,6 +96,11 @@ impl UpgradeChangeKind {
         (Self::Cancelled, "upgrade.cancelled"),
     ];
 
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|(_, other)| *other == name).map(|(kind, _)| kind)
+    }
+
     /// The record's type: `upgrade.started`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -211,6 +216,11 @@ impl TaskChangeKind {
         (Self::Waiting, "task.waiting"),
     ];
 
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|(_, other)| *other == name).map(|(kind, _)| kind)
+    }
+
     /// The record's type: `task.started`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -293,7 +303,7 @@ pub struct Heartbeat {
 
 const CREATED: &str = "upgrade.created";
 const IMPORTED: &str = "upgrade.imported";
-const TASK_ADDED: &str = "task.added";
+pub(crate) const TASK_ADDED: &str = "task.added";
 const HEARTBEAT: &str = "task.heartbeat";
 
 impl StreamEvent for UpgradeEvent {
@@ -331,11 +341,11 @@ impl StreamEvent for UpgradeEvent {
 }
 
 fn decode(kind: &str, data: &str) -> serde_json::Result<UpgradeEvent> {
-    if let Some((kind, _)) = TaskChangeKind::ALL.iter().find(|(_, name)| *name == kind) {
-        return Ok(UpgradeEvent::Task(*kind, serde_json::from_str(data)?));
+    if let Some(kind) = TaskChangeKind::named(kind) {
+        return Ok(UpgradeEvent::Task(kind, serde_json::from_str(data)?));
     }
-    if let Some((kind, _)) = UpgradeChangeKind::ALL.iter().find(|(_, name)| *name == kind) {
-        return Ok(UpgradeEvent::Upgrade(*kind, serde_json::from_str(data)?));
+    if let Some(kind) = UpgradeChangeKind::named(kind) {
+        return Ok(UpgradeEvent::Upgrade(kind, serde_json::from_str(data)?));
     }
     Ok(match kind {
         CREATED => UpgradeEvent::Created(serde_json::from_str(data)?),

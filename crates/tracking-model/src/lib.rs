@@ -10,6 +10,7 @@ mod file_name;
 mod fold;
 mod id;
 mod message;
+mod mirror;
 mod named;
 mod percent;
 mod reference;
@@ -49,6 +50,7 @@ pub use id::{
     StreamId, TaskId, UpgradeId, check_id,
 };
 pub use message::{ArtifactEventMessage, ProgressEventMessage};
+pub use mirror::UpgradeMirror;
 pub use named::UnknownName;
 pub use percent::{Percent, PercentError};
 pub use reference::{ReferenceArtifact, ReferenceError, ReferenceKind, ReferenceSession};

@@ -22,6 +22,7 @@ pub struct Snapshot<'a> {
     progress: &'a UpgradeProgress,
     rollup: Rollup,
     history: Option<&'a EventHistory>,
+    brief: bool,
 }
 
 impl<'a> Snapshot<'a> {
@@ -32,6 +33,17 @@ impl<'a> Snapshot<'a> {
             progress,
             rollup: Rollup::of(progress),
             history: None,
+            brief: false,
+        }
+    }
+
+    /// What a viewer needs to show `progress`: of each task's events only the last, and of the metadata nothing but the
+    /// error.
+    #[must_use]
+    pub fn brief(progress: &'a UpgradeProgress) -> Self {
+        Self {
+            brief: true,
+            ..Self::of(progress)
         }
     }
 
@@ -102,7 +114,7 @@ impl Serialize for Snapshot<'_> {
         out.serialize_field("overall_percentage", &self.rollup.overall)?;
         out.serialize_field("current_phase", &progress.current_phase)?;
         out.serialize_field("tasks", &Tasks(self))?;
-        out.serialize_field("metadata", &Metadata(progress))?;
+        out.serialize_field("metadata", &Metadata(self))?;
         out.serialize_field("completed_with_failures", &progress.completed_with_failures)?;
         out.serialize_field("retry_count", &progress.retry_count)?;
         out.serialize_field("reason", &progress.reason)?;
@@ -119,7 +131,14 @@ impl Serialize for Tasks<'_> {
         serializer.collect_map(snapshot.progress.tasks().iter().map(|(task_id, task)| {
             let shown = snapshot.rollup.task(task_id).unwrap_or(task.percentage);
             let history = snapshot.history.map(|history| history.task(task_id));
-            (task_id, Task { task, shown, history })
+            let brief = snapshot.brief;
+            let task = Task {
+                task,
+                shown,
+                history,
+                brief,
+            };
+            (task_id, task)
         }))
     }
 }
@@ -128,6 +147,26 @@ struct Task<'a> {
     task: &'a TaskProgress,
     shown: Percent,
     history: Option<&'a [ProgressEvent]>,
+    brief: bool,
+}
+
+impl Task<'_> {
+    /// The events that are written, and how many more there were.
+    fn events(&self) -> (Vec<&ProgressEvent>, u64) {
+        let task = self.task;
+        match self.history {
+            Some(events) => (events.iter().collect(), 0),
+            None => {
+                let left_out = if self.brief {
+                    task.events.len().saturating_sub(1)
+                } else {
+                    0
+                };
+                let events = task.events.iter().skip(left_out).collect();
+                (events, task.events_omitted + left_out as u64)
+            }
+        }
+    }
 }
 
 impl Serialize for Task<'_> {
@@ -149,15 +188,8 @@ impl Serialize for Task<'_> {
         out.serialize_field("completed_steps", &task.completed_steps)?;
         out.serialize_field("error_message", &task.error_message)?;
         out.serialize_field("retry_count", &task.retry_count)?;
-        match self.history {
-            None => out.serialize_field("events", &task.events)?,
-            Some(events) => out.serialize_field("events", events)?,
-        }
-        let omitted = if self.history.is_some() {
-            0
-        } else {
-            task.events_omitted
-        };
+        let (events, omitted) = self.events();
+        out.serialize_field("events", &events)?;
         out.serialize_field("events_omitted", &omitted)?;
         out.serialize_field("weight", &task.weight)?;
         out.serialize_field("heartbeat_seconds", &task.heartbeat_seconds)?;
@@ -171,13 +203,15 @@ impl Serialize for Task<'_> {
 }
 
 /// The metadata, with the error as the reference keeps it.
-struct Metadata<'a>(&'a UpgradeProgress);
+struct Metadata<'a>(&'a Snapshot<'a>);
 
 impl Serialize for Metadata<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         const ERROR: &str = "error_message";
-        let metadata: &Map<String, Value> = &self.0.metadata;
-        let Some(error) = &self.0.error_message else {
+        let progress = self.0.progress;
+        let none = Map::new();
+        let metadata: &Map<String, Value> = if self.0.brief { &none } else { &progress.metadata };
+        let Some(error) = &progress.error_message else {
             return metadata.serialize(serializer);
         };
         let mut out = serializer.serialize_map(None)?;

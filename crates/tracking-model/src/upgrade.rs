@@ -89,6 +89,10 @@ impl UpgradeProgress {
         self.tasks.get(task_id)
     }
 
+    pub(crate) fn task_mut(&mut self, task_id: &TaskId) -> Option<&mut TaskProgress> {
+        self.tasks.get_mut(task_id)
+    }
+
     /// The tasks with this status, in the order in which they were added.
     pub fn tasks_by_status(&self, status: Status) -> impl Iterator<Item = &TaskProgress> {
         self.tasks.values().filter(move |task| task.status == status)

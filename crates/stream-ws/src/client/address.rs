@@ -5,6 +5,8 @@ use tokio_tungstenite::tungstenite::http::Uri;
 use super::ClientError;
 use crate::protocol::Query;
 
+const SCHEMES: &str = "it must begin with ws:// or wss://";
+
 /// A URL, taken apart.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
@@ -21,11 +23,14 @@ pub(super) struct Address {
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, ClientError> {
         let bad = |reason: String| ClientError::Url { reason };
+        if !url.contains("://") {
+            return Err(bad(SCHEMES.to_owned()));
+        }
         let uri: Uri = url.parse().map_err(|error| bad(format!("{error}")))?;
         let tls = match uri.scheme_str() {
             Some("ws") => false,
             Some("wss") => true,
-            _ => return Err(bad("it must begin with ws:// or wss://".to_owned())),
+            _ => return Err(bad(SCHEMES.to_owned())),
         };
         let authority = uri
             .authority()

@@ -2,21 +2,25 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, Error as TlsFailure, InvalidMessage, RootCertStore,
+};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::error::Error;
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::address::Address;
-use super::{ClientError, ClientOptions};
+use super::{ClientError, ClientOptions, TlsProblem};
 use crate::protocol::Query;
 
 /// The summary of thousands of tasks is the largest message.
@@ -35,20 +39,12 @@ pub(super) async fn connect(
 ) -> Result<ClientSocket, ClientError> {
     let tcp = TcpStream::connect((address.host.as_str(), address.port)).await;
     let tcp = tcp.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp));
-    let tcp = tcp.map_err(|source| ClientError::Connect {
-        host: address.host.clone(),
-        port: address.port,
-        source,
-    })?;
+    let tcp = tcp.map_err(|source| connect_error(&address, source))?;
     let socket: Box<dyn Socket> = if address.tls {
         let name = ServerName::try_from(address.host.clone()).map_err(|error| tls_error(&error))?;
         let connector = TlsConnector::from(Arc::new(tls_config(&options)?));
-        Box::new(
-            connector
-                .connect(name, tcp)
-                .await
-                .map_err(|error| tls_error(&error))?,
-        )
+        let connected = connector.connect(name, tcp).await;
+        Box::new(connected.map_err(|error| tls_failure(&address, error))?)
     } else {
         Box::new(tcp)
     };
@@ -75,16 +71,81 @@ pub(super) async fn connect(
         Err(Error::Http(response)) => Err(ClientError::Refused {
             status: response.status().as_u16(),
         }),
+        Err(_) if !address.tls && answers_in_tls(&address).await => Err(ClientError::NeedsTls),
+        // It went away meanwhile.
+        Err(Error::Io(source)) => Err(connect_error(&address, source)),
+        Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => Err(ClientError::Gone),
         Err(error) => Err(ClientError::Handshake {
             reason: error.to_string(),
         }),
     }
 }
 
+/// Whether what listens there answers nonsense as TLS does: by an alert.
+async fn answers_in_tls(address: &Address) -> bool {
+    const ALERT: u8 = 21;
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let ask = async {
+        let mut tcp = TcpStream::connect((address.host.as_str(), address.port)).await?;
+        tcp.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
+        tcp.read_u8().await
+    };
+    let answer: Result<io::Result<u8>, _> = timeout(PATIENCE, ask).await;
+    matches!(answer, Ok(Ok(ALERT)))
+}
+
+fn connect_error(address: &Address, source: io::Error) -> ClientError {
+    ClientError::Connect {
+        host: address.host.clone(),
+        port: address.port,
+        source,
+    }
+}
+
 fn tls_error(error: &dyn std::error::Error) -> ClientError {
     ClientError::Tls {
+        problem: TlsProblem::Other,
         reason: error.to_string(),
     }
+}
+
+fn tls_failure(address: &Address, error: io::Error) -> ClientError {
+    let told = error
+        .get_ref()
+        .and_then(|source| source.downcast_ref::<TlsFailure>());
+    let Some(told) = told else {
+        // It went away meanwhile.
+        return connect_error(address, error);
+    };
+    let problem = match told {
+        TlsFailure::InvalidCertificate(certificate) => match certificate {
+            // The second is one that is trusted here and has the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsProblem::UnknownAuthority,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                TlsProblem::WrongName
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => TlsProblem::Expired,
+            // The type of what is inside is not that of a crate that is used here.
+            CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+                TlsProblem::AuthorityAsServer
+            }
+            _ => TlsProblem::Other,
+        },
+        TlsFailure::InvalidMessage(InvalidMessage::InvalidContentType) => TlsProblem::PlainServer,
+        _ => TlsProblem::Other,
+    };
+    let reason = match problem {
+        TlsProblem::UnknownAuthority => "no authority that is trusted here signed its certificate".to_owned(),
+        TlsProblem::AuthorityAsServer => {
+            "its certificate is that of an authority, not of a server".to_owned()
+        }
+        TlsProblem::PlainServer => "what it answers is not TLS".to_owned(),
+        TlsProblem::WrongName | TlsProblem::Expired | TlsProblem::Other => told.to_string(),
+    };
+    ClientError::Tls { problem, reason }
 }
 
 fn tls_config(options: &ClientOptions) -> Result<ClientConfig, ClientError> {
@@ -101,8 +162,10 @@ fn tls_config(options: &ClientOptions) -> Result<ClientConfig, ClientError> {
             let found = rustls_native_certs::load_native_certs();
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
-                let none = io::Error::new(io::ErrorKind::NotFound, "this machine trusts no certificates");
-                return Err(tls_error(&none));
+                return Err(ClientError::Tls {
+                    problem: TlsProblem::UnknownAuthority,
+                    reason: "this machine trusts no certificates".to_owned(),
+                });
             }
         }
     }

@@ -100,6 +100,7 @@ impl Known {
             nothing: false,
             since,
             sessions: Some(sessions.collect()),
+            snapshot: first.snapshot,
         }
     }
 }

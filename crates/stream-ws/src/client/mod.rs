@@ -2,12 +2,12 @@
 
 mod address;
 mod connect;
+mod error;
 mod known;
 mod options;
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -19,90 +19,9 @@ use crate::protocol::{ClientMessage, CloseReason, Position, ServerMessage, Subsc
 use crate::wire::{Turn, Wire};
 use address::Address;
 use connect::{ClientSocket, Socket, connect};
+pub use error::{ClientError, TlsProblem};
 use known::Known;
 pub use options::{ClientOptions, Roots};
-
-/// Why a client cannot be one, now or ever.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// A URL that leads nowhere.
-    #[error("cannot use the URL: {reason}")]
-    Url {
-        /// What is wrong.
-        reason: String,
-    },
-    /// Nobody listens there, or cannot be reached.
-    #[error("cannot connect to {host}:{port}")]
-    Connect {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// TLS does not come about.
-    #[error("cannot speak TLS with the server: {reason}")]
-    Tls {
-        /// Why.
-        reason: String,
-    },
-    /// The server does not want this client.
-    #[error("the server refuses with HTTP status {status}{}", hint(*status))]
-    Refused {
-        /// The status.
-        status: u16,
-    },
-    /// Something else than a WebSocket server answers.
-    #[error("what answers is no WebSocket server of ours: {reason}")]
-    Handshake {
-        /// What is wrong.
-        reason: String,
-    },
-    /// The server hung up, and said why.
-    #[error("the server hung up ({code}): {reason}")]
-    Closed {
-        /// The close code.
-        code: u16,
-        /// Why.
-        reason: String,
-    },
-    /// The connection broke.
-    #[error("the connection is gone")]
-    Gone,
-    /// Nothing came for too long.
-    #[error("nothing was heard for {0:?}")]
-    Silent(Duration),
-    /// What came is not of this protocol.
-    #[error("cannot make sense of the server: {reason}")]
-    Nonsense {
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-const fn hint(status: u16) -> &'static str {
-    match status {
-        401 => ": the token is wrong",
-        403 => ": it was not told to go by this name, or not to let this page in",
-        _ => "",
-    }
-}
-
-impl ClientError {
-    /// Whether trying again may help.
-    #[must_use]
-    pub const fn is_passing(&self) -> bool {
-        match self {
-            Self::Url { .. } | Self::Tls { .. } | Self::Handshake { .. } => false,
-            Self::Refused { status } => *status >= 500,
-            Self::Closed { code, .. } => *code != CloseReason::Policy.code(),
-            Self::Connect { .. } | Self::Gone | Self::Silent(_) | Self::Nonsense { .. } => true,
-        }
-    }
-}
 
 /// What a client learns.
 #[derive(Debug)]

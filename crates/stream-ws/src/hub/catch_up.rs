@@ -36,6 +36,8 @@ pub(crate) struct CatchUp {
     until: Head,
     /// Precedes the events.
     preface: Option<Frame>,
+    /// The viewer has asked for a summary meanwhile.
+    pub(crate) then_summarize: bool,
     reading: Reading,
 }
 
@@ -100,6 +102,7 @@ impl CatchUp {
             at,
             until,
             preface,
+            then_summarize: false,
             reading: Reading::Not,
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracking_journal::{Commit, DataDir, Follower, Head, JournalError};
@@ -16,7 +17,9 @@ use super::Counters;
 use super::followed::{Followed, Names};
 use super::queue::{Ticket, ViewerQueue};
 use crate::frame::Frame;
-use crate::protocol::{ErrorCode, Position, ResetReason, error_frame, reset_frame, summary_text};
+use crate::protocol::{
+    ErrorCode, Position, ResetReason, SummaryParts, error_frame, reset_frame, summary_text,
+};
 use crate::source::{SummarySource, UpgradeView};
 
 /// How often a feed looks at what changes with time alone, and whether anybody still watches.
@@ -58,13 +61,13 @@ pub(crate) enum Ask {
     Join {
         who: Registration,
         reset: Option<ResetReason>,
-        sessions: Option<BTreeMap<String, Position>>,
+        beginning: Beginning,
     },
     /// The viewer knows everything up to `since`: what does it lack? If `since` cannot be, that is a `Join`.
     Resume {
         who: Registration,
         since: Position,
-        sessions: Option<BTreeMap<String, Position>>,
+        beginning: Beginning,
     },
     /// The viewer has caught up to `at`: if that is where the feed stands, send everything from now on.
     Meet { who: Registration, at: Position },
@@ -74,6 +77,15 @@ pub(crate) enum Ask {
     Where,
     /// Hand out what is durable now, and answer then.
     Settle,
+}
+
+/// What the summary tells beside the upgrade that begins something for a viewer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Beginning {
+    /// Where its sessions stand.
+    pub(crate) sessions: Option<BTreeMap<String, Position>>,
+    /// What estimates are learned from.
+    pub(crate) history: Option<Arc<RawValue>>,
 }
 
 /// What a feed answers.
@@ -130,6 +142,7 @@ struct Feed<F: Followed> {
     source: Result<Follower<F>, (ErrorCode, String)>,
     viewers: Vec<Registration>,
     view: Option<(Head, Instant, Arc<UpgradeView>)>,
+    snapshot: Option<(Head, Arc<RawValue>)>,
     /// What of the last view was told to all, of that which changes with time alone.
     told: Option<(Option<Arc<str>>, Vec<TaskId>)>,
 }
@@ -142,6 +155,7 @@ impl<F: Followed> Feed<F> {
             source: Err((ErrorCode::Unavailable, "not opened yet".to_owned())),
             viewers: Vec::new(),
             view: None,
+            snapshot: None,
             told: None,
         }
     }
@@ -193,6 +207,11 @@ impl<F: Followed> Feed<F> {
         let (dir, stream) = (self.parts.dir.clone(), self.names.stream.clone());
         let opened = tokio::task::spawn_blocking(move || Follower::<F>::open(&dir, &stream)).await;
         self.source = match opened {
+            // Whoever began it has not come far, or died there.
+            Ok(Ok(follower)) if !follower.state().has_begun() => Err((
+                ErrorCode::UnknownUpgrade,
+                format!("there is no {}", self.names.text),
+            )),
             Ok(Ok(follower)) => Ok(follower),
             Ok(Err(error)) => Err(self.reason(&error)),
             Err(error) => Err((ErrorCode::Unavailable, error.to_string())),
@@ -227,7 +246,7 @@ impl<F: Followed> Feed<F> {
         self.open().await;
         if self.source.is_ok() {
             for who in std::mem::take(&mut self.viewers) {
-                self.join(who, Some(ResetReason::Replaced), None);
+                self.join(who, Some(ResetReason::Replaced), &Beginning::default());
             }
         }
     }
@@ -270,11 +289,11 @@ impl<F: Followed> Feed<F> {
         if self.viewers.is_empty() {
             return;
         }
-        self.view = None;
+        (self.view, self.snapshot) = (None, None);
         let Some((head, view)) = self.view() else { return };
         let now = (view.agent.clone(), view.summary.stalled_tasks.clone());
         if self.told.as_ref().is_some_and(|told| *told != now) {
-            let text = summary_text(&self.names.text, head, &view, None);
+            let text = summary_text(&self.names.text, head, &view, SummaryParts::default());
             self.send_to_all(&[Frame::control(&text)]).await;
         }
         self.told = Some(now);
@@ -296,14 +315,36 @@ impl<F: Followed> Feed<F> {
         Some((head, view))
     }
 
-    fn summary(&mut self, sessions: Option<&BTreeMap<String, Position>>) -> Option<Frame> {
+    /// The summary that begins something for a viewer.
+    fn first_summary(&mut self, who: &Registration, beginning: &Beginning) -> Option<Frame> {
         let (head, view) = self.view()?;
+        let snapshot = if who.queue.wants_snapshots() {
+            self.snapshot(head)
+        } else {
+            None
+        };
+        let parts = SummaryParts {
+            sessions: beginning.sessions.as_ref(),
+            snapshot: snapshot.as_deref(),
+            history: beginning.history.as_deref(),
+        };
         Some(Frame::control(&summary_text(
             &self.names.text,
             head,
             &view,
-            sessions,
+            parts,
         )))
+    }
+
+    fn snapshot(&mut self, head: Head) -> Option<Arc<RawValue>> {
+        if let Some((at, snapshot)) = &self.snapshot
+            && *at == head
+        {
+            return Some(Arc::clone(snapshot));
+        }
+        let snapshot = Arc::from(self.source.as_ref().ok()?.state().snapshot()?);
+        self.snapshot = Some((head, Arc::clone(&snapshot)));
+        Some(snapshot)
     }
 
     fn answer(&mut self, ask: Ask) -> Answer {
@@ -312,16 +353,24 @@ impl<F: Followed> Feed<F> {
             Err((code, message)) => return Answer::Unavailable(*code, message.clone()),
         };
         match ask {
-            Ask::Join { who, reset, sessions } => self.join(who, reset, sessions.as_ref()),
-            Ask::Resume { who, since, sessions } => match void(since, head) {
-                Some(reason) => self.join(who, Some(reason), sessions.as_ref()),
+            Ask::Join {
+                who,
+                reset,
+                beginning,
+            } => self.join(who, reset, &beginning),
+            Ask::Resume {
+                who,
+                since,
+                beginning,
+            } => match void(since, head) {
+                Some(reason) => self.join(who, Some(reason), &beginning),
                 None => Answer::Behind {
                     until: head,
-                    summary: self.summary(sessions.as_ref()),
+                    summary: self.first_summary(&who, &beginning),
                 },
             },
             Ask::Meet { who, at } => match void(at, head) {
-                Some(reason) => self.join(who, Some(reason), None),
+                Some(reason) => self.join(who, Some(reason), &Beginning::default()),
                 None if at.seq == head.seq => {
                     self.viewers.push(who);
                     Answer::Done(head)
@@ -332,8 +381,9 @@ impl<F: Followed> Feed<F> {
                 },
             },
             Ask::Summarize { who } => {
-                if let Some(frame) = self.summary(None) {
-                    who.push(&[frame]);
+                if let Some((head, view)) = self.view() {
+                    let text = summary_text(&self.names.text, head, &view, SummaryParts::default());
+                    who.push(&[Frame::control(&text)]);
                 }
                 Answer::Done(head)
             }
@@ -341,12 +391,7 @@ impl<F: Followed> Feed<F> {
         }
     }
 
-    fn join(
-        &mut self,
-        who: Registration,
-        reset: Option<ResetReason>,
-        sessions: Option<&BTreeMap<String, Position>>,
-    ) -> Answer {
+    fn join(&mut self, who: Registration, reset: Option<ResetReason>, beginning: &Beginning) -> Answer {
         let Ok(follower) = &self.source else {
             let message = format!("{} cannot be read at present", self.names.text);
             return Answer::Unavailable(ErrorCode::Unavailable, message);
@@ -357,7 +402,7 @@ impl<F: Followed> Feed<F> {
             self.parts.counters.reset();
             frames.push(reset_frame(&self.names.text, head.into(), reason));
         }
-        frames.extend(self.summary(sessions));
+        frames.extend(self.first_summary(&who, beginning));
         if who.push(&frames) {
             self.viewers.push(who);
         }

@@ -1,9 +1,10 @@
 //! What the two kinds of streams have in common for viewers.
 
 use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
 use tracking_journal::Record;
 use tracking_model::{
-    DecodeError, Fold, RecordMeta, Session, SessionEvent, StreamId, UpgradeEvent, UpgradeProgress,
+    DecodeError, Fold, RecordMeta, Session, SessionEvent, Snapshot, StreamId, UpgradeEvent, UpgradeProgress,
 };
 use uuid::Uuid;
 
@@ -16,8 +17,14 @@ pub(crate) trait Followed: Fold + DeserializeOwned {
     /// What viewers get for a record, if anything.
     fn frame(names: &Names, epoch: Uuid, meta: &RecordMeta, event: &Self::Event) -> Option<Frame>;
 
+    /// Whether there is anything that viewers could watch.
+    fn has_begun(&self) -> bool;
+
     /// How it stands, if that is a thing to tell.
     fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView>;
+
+    /// All of it that a viewer needs to show it, if that is a thing to show.
+    fn snapshot(&self) -> Option<Box<RawValue>>;
 }
 
 impl Followed for UpgradeProgress {
@@ -28,8 +35,17 @@ impl Followed for UpgradeProgress {
         }
     }
 
+    fn has_begun(&self) -> bool {
+        self.exists()
+    }
+
     fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView> {
         self.exists().then(|| source.view(self))
+    }
+
+    fn snapshot(&self) -> Option<Box<RawValue>> {
+        let snapshot = to_raw_value(&Snapshot::brief(self));
+        Some(snapshot.expect("texts and finite numbers serialise into memory"))
     }
 }
 
@@ -38,7 +54,16 @@ impl Followed for Session {
         artifact_frame(&names.text, epoch, meta, event)
     }
 
+    fn has_begun(&self) -> bool {
+        // Its records are told one by one, from the first on.
+        true
+    }
+
     fn view(&self, _: &dyn SummarySource) -> Option<UpgradeView> {
+        None
+    }
+
+    fn snapshot(&self) -> Option<Box<RawValue>> {
         None
     }
 }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -278,6 +279,13 @@ impl Hub {
             code: ErrorCode::UnknownUpgrade,
             message: "there is no upgrade yet".to_owned(),
         })
+    }
+
+    /// What estimates of an upgrade's tasks are learned from.
+    async fn history(&self, upgrade_id: &UpgradeId) -> Result<Option<Arc<RawValue>>, HubError> {
+        let (source, upgrade_id) = (Arc::clone(&self.inner.parts.source), upgrade_id.clone());
+        let learned = tokio::task::spawn_blocking(move || source.history(&upgrade_id)).await;
+        Ok(learned.map_err(|_| HubError::Closed)?.map(Arc::from))
     }
 
     fn must_exist(&self, stream: &StreamId) -> Result<(), HubError> {

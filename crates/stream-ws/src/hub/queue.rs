@@ -58,6 +58,8 @@ struct Inner {
     frames: VecDeque<Frame>,
     bytes: usize,
     types: TypeFilter,
+    /// Summaries that begin something are to hold the snapshot.
+    snapshots: bool,
     overflowed: bool,
     /// The catalogue of streams has changed.
     poked: bool,
@@ -220,6 +222,16 @@ impl ViewerQueue {
         inner.overflowed = false;
     }
 
+    /// Has summaries that begin something hold the snapshot.
+    pub(crate) fn set_snapshots(&self, snapshots: bool) {
+        self.lock().snapshots = snapshots;
+    }
+
+    /// Whether summaries that begin something are to hold the snapshot.
+    pub(crate) fn wants_snapshots(&self) -> bool {
+        self.lock().snapshots
+    }
+
     /// Sets which events are added from now on.
     pub(crate) fn set_types(&self, types: TypeFilter) {
         self.lock().types = types;
@@ -257,7 +269,12 @@ impl Inner {
             if frame.kind().is_some_and(|kind| !self.types.admits(kind)) {
                 continue;
             }
-            let fits = self.frames.len() < limits.messages && self.bytes + frame.len() <= limits.bytes;
+            // A summary of any size has room after the reset that it explains.
+            let most = match frame.kind() {
+                Some(_) => limits.bytes,
+                None => (limits.bytes / 2).saturating_add(frame.len()).max(limits.bytes),
+            };
+            let fits = self.frames.len() < limits.messages && self.bytes + frame.len() <= most;
             if !fits && !self.frames.is_empty() {
                 self.overflowed = true;
                 return self.clear() + (frames.len() - index) as u64;

@@ -257,6 +257,10 @@ impl ClientMessage {
     /// # Errors
     /// [`MalformedMessage`] says what was expected.
     pub fn parse(text: &str) -> Result<Self, MalformedMessage> {
+        // A list would be read as the fields in their order.
+        if text.trim_start().starts_with('[') {
+            return Err(MalformedMessage::Envelope("it is a list".to_owned()));
+        }
         let envelope: Envelope<'_> =
             serde_json::from_str(text).map_err(|error| MalformedMessage::Envelope(error.to_string()))?;
         // Older viewers send null, or nothing, where there is nothing to say.
@@ -373,10 +377,26 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_may_be_any_text() {
+        let text =
+            "{\"type\":\"subscribe\",\"data\":{\"since\":{\"upgrade:u\":{\"epoch\":\"kept\",\"seq\":3}}}}";
+        let Ok(ClientMessage::Subscribe(subscribe)) = ClientMessage::parse(text) else {
+            panic!("a subscription")
+        };
+        let places: Vec<_> = subscribe.since.into_values().collect();
+        let of_none = Position {
+            epoch: uuid::Uuid::nil(),
+            seq: 3,
+        };
+        assert_eq!(places, [of_none]);
+    }
+
+    #[test]
     fn what_is_wrong_is_said_without_repeating_a_token() {
         for (text, expected) in [
             ("", "cannot read the message as"),
-            ("[]", "cannot read the message as"),
+            ("[]", "it is a list"),
+            (" [\"ping\"]", "it is a list"),
             ("{}", "missing field `type`"),
             ("{\"type\":\"sing\"}", "there is no message \"sing\""),
             (
@@ -384,6 +404,10 @@ mod tests {
                 "../etc",
             ),
             ("{\"type\":\"subscribe\",\"data\":{\"upgrades\":7}}", "subscribe"),
+            (
+                "{\"type\":\"subscribe\",\"data\":{\"since\":{\"upgrade:u\":{\"epoch\":7,\"seq\":1}}}}",
+                "subscribe",
+            ),
             (
                 "{\"type\":\"subscribe\",\"data\":{\"since\":{\"u\":{\"epoch\":\"x\",\"seq\":1}}}}",
                 "subscribe",

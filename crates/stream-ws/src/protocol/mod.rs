@@ -7,9 +7,10 @@ mod incoming;
 mod outgoing;
 mod query;
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tracking_journal::Head;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ pub use outgoing::{
     UnreadableMessage,
 };
 pub(crate) use outgoing::{
-    artifact_frame, error_frame, pong_frame, progress_frame, reset_frame, summary_text,
+    SummaryParts, artifact_frame, error_frame, pong_frame, progress_frame, reset_frame, summary_text,
 };
 pub use query::{Query, QueryError};
 
@@ -32,10 +33,21 @@ pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "ekstrack.token.";
 /// A place in a stream: which life of its journal, and the last record that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The journal's life.
+    /// The journal's life; nil, which is that of none, for what was named and can be none.
+    #[serde(deserialize_with = "read_epoch")]
     pub epoch: Uuid,
     /// The last record that was seen; 0 for none.
     pub seq: u64,
+}
+
+/// Whatever text a viewer kept may be handed in: what is no UUID is the life of no journal, and like any other that is not
+/// known it gets a `reset`.
+fn epoch_of(text: &str) -> Uuid {
+    Uuid::try_parse(text).unwrap_or_default()
+}
+
+fn read_epoch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+    Cow::<'de, str>::deserialize(deserializer).map(|text| epoch_of(&text))
 }
 
 impl From<Head> for Position {

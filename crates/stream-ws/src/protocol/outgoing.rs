@@ -68,6 +68,13 @@ pub struct SummaryMessage {
     /// summaries that begin something.
     #[serde(default)]
     pub sessions: Option<BTreeMap<String, Position>>,
+    /// The upgrade with all of its tasks, as JSON, for [`UpgradeMirror`](tracking_model::UpgradeMirror). Only in summaries
+    /// that begin something, and only where it was asked for.
+    #[serde(skip)]
+    pub snapshot: Option<Arc<str>>,
+    /// What estimates of its tasks are learned from, as JSON; beside the first snapshot.
+    #[serde(skip)]
+    pub history: Option<Arc<str>>,
 }
 
 /// What was known of a stream is void; a summary follows.
@@ -170,7 +177,7 @@ impl ServerMessage {
         let envelope: Envelope<'_> = serde_json::from_str(text).map_err(unreadable)?;
         let data = envelope.data.map_or("null", RawValue::get);
         Ok(match &*envelope.kind {
-            "progress_summary" => Self::Summary(Box::new(placed(data)?)),
+            "progress_summary" => Self::Summary(Box::new(summary(data)?)),
             "progress_event" => Self::Progress(Box::new(placed(data)?)),
             "artifact_event" => Self::Artifact(Box::new(placed(data)?)),
             "reset" => Self::Reset(serde_json::from_str(data).map_err(unreadable)?),
@@ -181,6 +188,23 @@ impl ServerMessage {
             },
         })
     }
+}
+
+fn summary(data: &str) -> Result<Placed<SummaryMessage>, UnreadableMessage> {
+    #[derive(Deserialize)]
+    struct Parts<'a> {
+        #[serde(borrow)]
+        snapshot: Option<&'a RawValue>,
+        #[serde(borrow)]
+        history: Option<&'a RawValue>,
+    }
+    let mut summary: Placed<SummaryMessage> = placed(data)?;
+    let parts: Parts<'_> =
+        serde_json::from_str(data).map_err(|error| UnreadableMessage(error.to_string()))?;
+    let text = |part: Option<&RawValue>| part.map(|part| Arc::from(part.get()));
+    summary.data.snapshot = text(parts.snapshot);
+    summary.data.history = text(parts.history);
+    Ok(summary)
 }
 
 fn placed<'a, T: Deserialize<'a>>(data: &'a str) -> Result<Placed<T>, UnreadableMessage> {
@@ -241,25 +265,31 @@ pub(crate) fn artifact_frame(
     Some(Frame::event(&text, message.kind, meta.at))
 }
 
+/// What a summary tells beside the upgrade.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct SummaryParts<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sessions: Option<&'a BTreeMap<String, Position>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) history: Option<&'a RawValue>,
+}
+
 /// The text of a summary as of `head`.
-pub(crate) fn summary_text(
-    stream: &str,
-    head: Head,
-    view: &UpgradeView,
-    sessions: Option<&BTreeMap<String, Position>>,
-) -> String {
+pub(crate) fn summary_text(stream: &str, head: Head, view: &UpgradeView, parts: SummaryParts<'_>) -> String {
     #[derive(Serialize)]
     struct Data<'a> {
         #[serde(flatten)]
         view: &'a UpgradeView,
         head: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        sessions: Option<&'a BTreeMap<String, Position>>,
+        #[serde(flatten)]
+        parts: SummaryParts<'a>,
     }
     let data = Data {
         view,
         head: head.hash.to_string(),
-        sessions,
+        parts,
     };
     placed_text("progress_summary", stream, head.into(), &data)
 }

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use tracking_model::{IdError, SessionId, StreamId, UpgradeId};
-use uuid::Uuid;
 
-use super::Position;
+use super::{Position, epoch_of};
 
 /// What a viewer asks for when it connects.
 ///
 /// `?upgrade=<id>` names the upgrade; without it the server chooses. `&epoch=<e>&since=<n>` continues it, and
 /// `&sessions=<id>@<epoch>@<n>,…` the sessions of its artifacts. Where `sessions` is given, even empty, those that it
-/// does not name are sent from their first record; else artifacts are sent from now on. `?upgrade=none` watches
-/// nothing until a `subscribe` comes.
+/// does not name are sent from their first record; else artifacts are sent from now on. `&snapshot=1` has summaries that
+/// begin something hold all tasks. `?upgrade=none` watches nothing until a `subscribe` comes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
     /// The upgrade; `None` leaves the choice to the server.
@@ -23,6 +22,8 @@ pub struct Query {
     pub since: Option<Position>,
     /// Where to continue the sessions of its artifacts.
     pub sessions: Option<BTreeMap<SessionId, Position>>,
+    /// Has summaries that begin something hold all tasks.
+    pub snapshot: bool,
 }
 
 /// Why the query of a URL was not understood.
@@ -67,8 +68,9 @@ impl Query {
             match name {
                 "upgrade" if value == NOTHING => read.nothing = true,
                 "upgrade" => read.upgrade = Some(UpgradeId::new(value)?),
-                "epoch" => epoch = Some(read_epoch("epoch", &value)?),
+                "epoch" => epoch = Some(epoch_of(&value)),
                 "since" => since = Some(read_seq("since", &value)?),
+                "snapshot" => read.snapshot = read_flag("snapshot", &value)?,
                 "sessions" => read.sessions = Some(read_sessions(&value)?),
                 "token" | "auth" | "access_token" => return Err(QueryError::Token),
                 _ => {}
@@ -101,6 +103,9 @@ impl Query {
                 .collect();
             parts.push(format!("sessions={}", sessions.join(",")));
         }
+        if self.snapshot {
+            parts.push("snapshot=1".to_owned());
+        }
         parts.join("&")
     }
 
@@ -117,23 +122,26 @@ fn read_sessions(value: &str) -> Result<BTreeMap<SessionId, Position>, QueryErro
     let entries = value.split(',').filter(|entry| !entry.is_empty());
     entries
         .map(|entry| {
-            let mut parts = entry.splitn(3, '@');
-            let (Some(id), Some(epoch), Some(seq)) = (parts.next(), parts.next(), parts.next()) else {
-                return Err(bad("sessions", entry, "<id>@<epoch>@<n>"));
-            };
-            let epoch = read_epoch("sessions", epoch)?;
-            let seq = read_seq("sessions", seq)?;
+            // Neither an id nor a number has such a sign in it, and of an epoch nobody knows.
+            let parts = entry.split_once('@');
+            let parts = parts.and_then(|(id, rest)| rest.rsplit_once('@').map(|place| (id, place)));
+            let (id, (epoch, seq)) = parts.ok_or_else(|| bad("sessions", entry, "<id>@<epoch>@<n>"))?;
+            let (epoch, seq) = (epoch_of(epoch), read_seq("sessions", seq)?);
             Ok((SessionId::new(id)?, Position { epoch, seq }))
         })
         .collect()
 }
 
-fn read_epoch(name: &'static str, value: &str) -> Result<Uuid, QueryError> {
-    Uuid::try_parse(value).map_err(|_| bad(name, value, "a UUID"))
-}
-
 fn read_seq(name: &'static str, value: &str) -> Result<u64, QueryError> {
     value.parse().map_err(|_| bad(name, value, "a whole number"))
+}
+
+fn read_flag(name: &'static str, value: &str) -> Result<bool, QueryError> {
+    match value {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(bad(name, value, "1 or 0")),
+    }
 }
 
 fn bad(name: &'static str, value: &str, expected: &'static str) -> QueryError {
@@ -170,6 +178,8 @@ fn decode(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -183,6 +193,7 @@ mod tests {
             nothing: false,
             since: Some(position),
             sessions: Some(BTreeMap::from([(SessionId::new("s.1").unwrap(), position)])),
+            snapshot: true,
         };
         assert_eq!(Query::parse(&query.to_query()).unwrap(), query);
         assert_eq!(query.positions().len(), 2);
@@ -202,17 +213,32 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_may_be_any_text() {
+        for (epoch, sessions) in [("7", "s@7@1"), ("", "s@@1"), ("a%40b", "s@a%40b@1")] {
+            let text = format!("upgrade=u&epoch={epoch}&since=1&sessions={sessions}");
+            let query = Query::parse(&text).unwrap();
+            let of_none = Position {
+                epoch: Uuid::nil(),
+                seq: 1,
+            };
+            assert_eq!(query.since, Some(of_none));
+            let session = SessionId::new("s").unwrap();
+            assert_eq!(query.sessions, Some(BTreeMap::from([(session, of_none)])));
+        }
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         let epoch = Uuid::from_u128(7);
         for query in [
             "upgrade=".to_owned(),
             "upgrade=..%2Fetc".to_owned(),
-            "upgrade=u&epoch=7&since=1".to_owned(),
             format!("upgrade=u&epoch={epoch}"),
             "upgrade=u&since=1".to_owned(),
             format!("epoch={epoch}&since=1"),
             format!("upgrade=u&epoch={epoch}&since=-1"),
             format!("upgrade=u&epoch={epoch}&since=18446744073709551616"),
+            "snapshot=".to_owned(),
             "sessions=s".to_owned(),
             format!("sessions=s@{epoch}"),
             "token=secret".to_owned(),

@@ -67,7 +67,14 @@ impl End {
 
     fn internal(error: &HubError) -> Self {
         match error {
-            HubError::Refused { code, message } => Self::with_error(CloseReason::Policy, *code, message),
+            HubError::Refused { code, message } => {
+                let reason = match code {
+                    // Trying again may help.
+                    ErrorCode::Unavailable => CloseReason::Internal,
+                    _ => CloseReason::Policy,
+                };
+                Self::with_error(reason, *code, message)
+            }
             HubError::Closed => Self::new(CloseReason::GoingAway, "the server stops"),
             error => {
                 tracing::warn!(%error, "a viewer cannot be served");

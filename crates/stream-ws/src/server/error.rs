@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::NameError;
+
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -50,6 +52,9 @@ pub enum ServeError {
     /// A listener that does not say where it listens.
     #[error("cannot tell where a socket listens")]
     Listener(#[source] io::Error),
+    /// A host or an origin that no request can carry.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// Off loopback everybody could watch.
     #[error(
         "listening on {address} needs a token of at least 256 bits, for it can be reached from other machines"

@@ -7,6 +7,7 @@ mod error;
 mod handshake;
 mod listen;
 mod metered;
+mod names;
 mod options;
 mod register;
 mod socket;
@@ -38,6 +39,7 @@ use listen::accept;
 pub use listen::bind;
 pub(crate) use metered::Flood;
 use metered::Metered;
+pub use names::{NameError, check_host, check_origin};
 pub use options::{Limits, ServerOptions};
 use register::{Place, Register};
 use socket::SharedSocket;
@@ -67,7 +69,8 @@ pub struct ServeReport {
 /// [`Limits::shutdown`] to go; the hub stays open.
 ///
 /// # Errors
-/// [`ServeError`] before anybody is served: no listener, or one off loopback without what that needs.
+/// [`ServeError`] before anybody is served: no listener, one off loopback without what that needs, or a name that no
+/// request can carry.
 ///
 /// # Cancellation
 /// Viewers are cut off when the future is dropped.
@@ -80,6 +83,7 @@ pub async fn serve(
     if listeners.is_empty() {
         return Err(ServeError::NoListener);
     }
+    options.check_names()?;
     for listener in &listeners {
         options.check(listener.local_addr().map_err(ServeError::Listener)?)?;
     }

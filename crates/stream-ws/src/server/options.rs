@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{ServeError, TlsIdentity, Token};
+use super::{NameError, ServeError, TlsIdentity, Token, check_host, check_origin};
 
 /// How a server behaves.
 ///
@@ -112,6 +112,23 @@ impl ServerOptions {
     pub const fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// Which of the hosts and origins no request can carry, and why.
+    pub fn wrong_names(&self) -> impl Iterator<Item = NameError> {
+        let hosts = self.hosts.iter().filter_map(|host| check_host(host).err());
+        hosts.chain(
+            self.origins
+                .iter()
+                .filter_map(|origin| check_origin(origin).err()),
+        )
+    }
+
+    /// Whether requests can carry all of the hosts and origins.
+    pub(super) fn check_names(&self) -> Result<(), ServeError> {
+        self.wrong_names()
+            .next()
+            .map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Whether a server may listen there: off loopback it needs a token, and TLS or a proxy that has it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stream_ws::protocol::{Interest, Position, Query, Subscribe, TypeFilter};
+use stream_ws::protocol::{ClientMessage, Interest, Position, Query, Subscribe, TypeFilter};
 use stream_ws::{HubError, HubOptions, QueueLimits};
 use tracking_model::{StreamId, UpgradeCommand};
 use uuid::Uuid;
@@ -140,7 +140,13 @@ async fn a_place_that_cannot_be_is_answered_by_a_reset() {
     let agent = Agent::start(&dir, "u").await;
     let hub = hub(&dir);
     let epoch = agent.journal.head().epoch;
-    for (epoch, since, reason) in [(epoch, 5, "future"), (Uuid::from_u128(7), 2, "epoch")] {
+    let (epoch, other) = (epoch.to_string(), Uuid::from_u128(7).to_string());
+    for (epoch, since, reason) in [
+        (&*epoch, 5, "future"),
+        (&*other, 2, "epoch"),
+        ("what-somebody-kept", 2, "epoch"),
+        ("", 2, "epoch"),
+    ] {
         let text = format!("upgrade=u&epoch={epoch}&since={since}");
         let mut viewer = hub.view(&query(&text)).await.unwrap();
         assert_eq!(
@@ -148,6 +154,14 @@ async fn a_place_that_cannot_be_is_answered_by_a_reset() {
             [format!("reset {reason}"), "summary 4".to_owned()]
         );
     }
+    let text =
+        r#"{"type":"subscribe","data":{"since":{"upgrade:u":{"epoch":"what-somebody-kept","seq":2}}}}"#;
+    let Ok(ClientMessage::Subscribe(subscribe)) = ClientMessage::parse(text) else {
+        panic!("a subscription")
+    };
+    let mut viewer = hub.viewer();
+    viewer.subscribe(subscribe).await.unwrap();
+    assert_eq!(see(&mut viewer, 2).await, ["reset epoch", "summary 4"]);
     hub.close().await;
 }
 

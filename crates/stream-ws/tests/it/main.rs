@@ -11,4 +11,5 @@ mod outside;
 mod protocol;
 mod schema;
 mod server;
+mod snapshot;
 mod support;

@@ -45,9 +45,10 @@ proptest! {
     fn queries_are_read_as_they_are_written(
         named in proptest::option::of((upgrade(), proptest::option::of(position()))),
         sessions in proptest::option::of(proptest::collection::btree_map(session(), position(), 0..4)),
+        snapshot in any::<bool>(),
     ) {
         let (upgrade, since) = named.map_or((None, None), |(id, since)| (Some(id), since));
-        let query = Query { upgrade, nothing: false, since, sessions };
+        let query = Query { upgrade, nothing: false, since, sessions, snapshot };
         prop_assert_eq!(Query::parse(&query.to_query()).unwrap(), query);
     }
 

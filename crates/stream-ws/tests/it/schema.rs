@@ -136,6 +136,14 @@ async fn everything_that_is_said_is_in_the_document() {
         })
         .await;
     }
+    // With all tasks.
+    let with_tasks = Query::parse("upgrade=u&snapshot=1").unwrap();
+    let mut viewer = hub.view(&with_tasks).await.unwrap();
+    said.hear(
+        &mut viewer,
+        |message| matches!(message, ServerMessage::Summary(summary) if summary.data.snapshot.is_some()),
+    )
+    .await;
     // All events, from the first on.
     let epoch = agent.journal.head().epoch;
     let everything = Query::parse(&format!("upgrade=u&epoch={epoch}&since=0&sessions=")).unwrap();

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use stream_ws::protocol::{ClientMessage, Interest, ServerMessage, Subscribe};
+use stream_ws::protocol::{ClientMessage, ErrorCode, Interest, ServerMessage, Subscribe};
 use stream_ws::{
     Client, ClientError, ClientEvent, ClientOptions, Limits, Roots, ServeError, ServerOptions, TlsError,
-    TlsIdentity, bind, serve,
+    TlsIdentity, TlsProblem, bind, serve,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Agent, Served, data_dir, hub, token, upgrade_id, within};
+use crate::support::{Agent, Served, data_dir, hub, token, upgrade_id, upgrade_stream, within};
 
 /// The next message.
 async fn message(client: &mut Client) -> ServerMessage {
@@ -153,9 +153,82 @@ async fn tls_is_spoken_and_certificates_are_checked() {
     assert!(matches!(message(&mut client).await, ServerMessage::Summary(_)));
     client.close(Duration::from_secs(5)).await;
     let error = refusal(Client::new(&url, trusting(&other)).unwrap()).await;
-    assert!(matches!(error, ClientError::Tls { .. }), "{error}");
+    assert_eq!(tls_problem(&error), TlsProblem::UnknownAuthority, "{error}");
     let plain = Client::new(&served.url(""), ClientOptions::default().with_token(token())).unwrap();
-    assert!(!matches!(refusal(plain).await, ClientError::Tls { .. }));
+    let error = refusal(plain).await;
+    assert!(matches!(error, ClientError::NeedsTls), "{error}");
+    served.stop().await;
+
+    let plain = Served::start(hub(&dir), ServerOptions::default()).await;
+    let url = format!("wss://{}/", plain.address);
+    let error = refusal(Client::new(&url, trusting(&certificate)).unwrap()).await;
+    assert_eq!(tls_problem(&error), TlsProblem::PlainServer, "{error}");
+    plain.stop().await;
+}
+
+fn tls_problem(error: &ClientError) -> TlsProblem {
+    match error {
+        ClientError::Tls { problem, .. } => *problem,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_or_another_time_is_told_apart() {
+    let (folder, dir) = data_dir();
+    let _agent = Agent::start(&dir, "u").await;
+    for (name, until, problem) in [
+        ("other.example", 4096, TlsProblem::WrongName),
+        ("127.0.0.1", 2000, TlsProblem::Expired),
+        ("127.0.0.1", 4096, TlsProblem::AuthorityAsServer),
+    ] {
+        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        if problem == TlsProblem::AuthorityAsServer {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
+        let signing = rcgen::KeyPair::generate().unwrap();
+        let signed = params.self_signed(&signing).unwrap();
+        let (certificate, key) = (folder.path().join("a.pem"), folder.path().join("a.key"));
+        std::fs::write(&certificate, signed.pem()).unwrap();
+        std::fs::write(&key, signing.serialize_pem()).unwrap();
+        let identity = TlsIdentity::from_pem_files(&certificate, &key).unwrap();
+        let served = Served::start(hub(&dir), ServerOptions::default().with_tls(identity)).await;
+        let options = ClientOptions::default().with_roots(Roots::from_pem_file(&certificate).unwrap());
+        let client = Client::new(&format!("wss://{}/", served.address), options).unwrap();
+        let error = refusal(client).await;
+        assert_eq!(tls_problem(&error), problem, "{error}");
+        served.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_at_present_may_be_read_later() {
+    let (_folder, dir) = data_dir();
+    let agent = Agent::start(&dir, "u").await;
+    agent.reports(0..1).await;
+    agent.journal.close_blocking();
+    let path = dir.journal_path(&upgrade_stream("u"));
+    let journal = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, journal.replacen("prod", "prox", 1)).unwrap();
+    let served = Served::start(hub(&dir), ServerOptions::default()).await;
+    let mut client = Client::new(&served.url("?upgrade=u"), ClientOptions::default()).unwrap();
+    let ServerMessage::Error(error) = message(&mut client).await else {
+        panic!("an error")
+    };
+    assert_eq!(error.code, ErrorCode::Unavailable);
+    let error = refusal(client).await;
+    assert!(matches!(error, ClientError::Closed { code: 1011, .. }), "{error}");
+    assert!(error.is_passing());
+
+    // One in which nothing was ever recorded is none yet.
+    std::fs::write(dir.journal_path(&upgrade_stream("new")), "").unwrap();
+    let mut client = Client::new(&served.url("?upgrade=new"), ClientOptions::default()).unwrap();
+    let ServerMessage::Error(error) = message(&mut client).await else {
+        panic!("an error")
+    };
+    assert_eq!(error.code, ErrorCode::UnknownUpgrade);
+    assert!(!refusal(client).await.is_passing());
     served.stop().await;
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::value::{host, origin};
+
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -41,11 +43,11 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) behind_tls_proxy: bool,
 
-    /// A name under which viewers reach the server; may be repeated
-    #[arg(long, value_name = "HOST")]
+    /// A name under which viewers reach the server, such as ops.example.com; may be repeated
+    #[arg(long, value_name = "HOST", value_parser = host)]
     pub(crate) allow_host: Vec<String>,
 
-    /// A page that may connect, by its scheme and host; may be repeated
-    #[arg(long, value_name = "ORIGIN")]
+    /// Where pages that may connect come from, such as `https://dash.example.com`; may be repeated
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) allow_origin: Vec<String>,
 }

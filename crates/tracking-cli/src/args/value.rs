@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value};
 use tracking_facade::Sort;
+use tracking_facade::live::{NameError, check_host, check_origin};
 use tracking_facade::s3::StorageClass;
 use tracking_model::{
     ArtifactStatus, ArtifactType, Details, Percent, SessionOutcome, Span, TaskType, Timestamp,
@@ -55,6 +56,16 @@ pub(super) fn sort() -> impl TypedValueParser<Value = Sort> {
         "name" => Sort::Name,
         _ => Sort::Newest,
     })
+}
+
+/// A name that a viewer can call the server by.
+pub(super) fn host(text: &str) -> Result<String, NameError> {
+    check_host(text).map(|()| text.to_owned())
+}
+
+/// The origin that a page can have.
+pub(super) fn origin(text: &str) -> Result<String, NameError> {
+    check_origin(text).map(|()| text.to_owned())
 }
 
 /// A number of bytes, plain or as `10k`, `4M`, `1G` of 1024.

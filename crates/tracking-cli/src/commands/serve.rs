@@ -58,21 +58,40 @@ pub(super) fn token(path: &Path) -> Result<Token, Failure> {
     text.parse().map_err(|error: TokenError| failed(&error))
 }
 
+fn cannot_serve(listen: &str, error: &ServeError) -> Failure {
+    let kind = match error {
+        ServeError::NeedsToken { .. }
+        | ServeError::NeedsTls { .. }
+        | ServeError::Name(_)
+        | ServeError::Address { .. } => Kind::Usage,
+        _ => Kind::Unavailable,
+    };
+    let failure = Failure::of(kind, format!("serve on {listen}"), error);
+    match error {
+        ServeError::NeedsToken { .. } => {
+            failure.hint("`openssl rand -hex 32 > token` makes one for --token-file; viewers need it too")
+        }
+        ServeError::NeedsTls { .. } => {
+            failure.hint("--certificate and --key name them; --behind-tls-proxy says that a proxy has them")
+        }
+        ServeError::InUse { address, .. } => failure.hint(format!(
+            "`ss -ltnp 'sport = :{}'` shows what listens there; --listen takes another",
+            address.port()
+        )),
+        ServeError::Denied { .. } | ServeError::Bind { .. } => {
+            failure.hint("--listen takes an address of this machine and a port, such as localhost:8765")
+        }
+        _ => failure,
+    }
+}
+
 async fn run(
     args: &ServeArgs,
     options: ServerOptions,
     archive: &Archive,
     output: Output,
 ) -> Result<(), Failure> {
-    let failed = |error: ServeError| {
-        let kind = match error {
-            ServeError::NeedsToken { .. } | ServeError::NeedsTls { .. } | ServeError::Address { .. } => {
-                Kind::Usage
-            }
-            _ => Kind::Unavailable,
-        };
-        Failure::of(kind, format!("serve on {}", args.listen), &error)
-    };
+    let failed = |error| cannot_serve(&args.listen, &error);
     let signals = |error: &dyn std::error::Error| Failure::of(Kind::Failed, "serve upgrades", error);
     let mut interrupts = Signals::take_over().map_err(|error| signals(&error))?;
     let listeners = bind(&args.listen).await.map_err(failed)?;

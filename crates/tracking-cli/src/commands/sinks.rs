@@ -1,7 +1,9 @@
 //! `ekstrack sinks`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
-use tracking_facade::{Archive, SinkName, SinkStatus};
+use tracking_facade::{Archive, SinkName, SinkStatus, StreamId};
 
 use crate::args::{SinksArgs, SinksCommand};
 use crate::exit::{Failure, Kind};
@@ -16,20 +18,57 @@ pub(crate) fn sinks(args: SinksArgs, settings: &Settings) -> Result<(), Failure>
     match args.command {
         None => show(&statuses, settings),
         Some(SinksCommand::Retry { stream, sink }) => {
-            let named = |status: &&SinkStatus| {
-                stream.as_ref().is_none_or(|stream| status.stream == *stream)
-                    && sink.as_ref().is_none_or(|sink| status.sink.as_str() == sink)
-            };
-            let chosen: Vec<&SinkStatus> = statuses.iter().filter(named).collect();
-            if chosen.is_empty() && (stream.is_some() || sink.is_some()) {
-                return Err(
-                    Failure::new(Kind::NotFound, "retry parked records", "no sink is named so")
-                        .hint("`ekstrack sinks` shows those there are"),
-                );
-            }
+            let chosen = choose(&archive, &statuses, stream.as_ref(), sink.as_deref())?;
             retry(&archive, &chosen, settings)
         }
     }
+}
+
+/// The cursors that are meant; an error where nothing can be.
+fn choose<'a>(
+    archive: &Archive,
+    statuses: &'a [SinkStatus],
+    stream: Option<&StreamId>,
+    sink: Option<&str>,
+) -> Result<Vec<&'a SinkStatus>, Failure> {
+    let attempted = || match (stream, sink) {
+        (Some(stream), Some(sink)) => format!("retry what {sink} has parked of {stream}"),
+        (Some(stream), None) => format!("retry what is parked of {stream}"),
+        (None, Some(sink)) => format!("retry what {sink} has parked"),
+        (None, None) => "retry what is parked".to_owned(),
+    };
+    if let Some(stream) = stream {
+        let streams = archive.streams().map_err(cannot(attempted))?;
+        if !streams.contains(stream) && statuses.iter().all(|status| status.stream != *stream) {
+            return Err(
+                Failure::new(Kind::NotFound, attempted(), format!("there is no {stream}"))
+                    .hint("`ekstrack upgrade list` and `ekstrack session list` show those there are"),
+            );
+        }
+    }
+    let of_stream = |status: &&SinkStatus| stream.is_none_or(|stream| status.stream == *stream);
+    let of_sink = |status: &&SinkStatus| sink.is_none_or(|sink| status.sink.as_str() == sink);
+    let chosen: Vec<_> = statuses.iter().filter(of_stream).filter(of_sink).collect();
+    if !chosen.is_empty() || (stream.is_none() && sink.is_none()) {
+        return Ok(chosen);
+    }
+    let there: BTreeSet<&str> = statuses
+        .iter()
+        .filter(of_stream)
+        .map(|status| status.sink.as_str())
+        .collect();
+    let fed_from = stream.map_or_else(|| "this data directory".to_owned(), ToString::to_string);
+    let cause = match sink {
+        Some(sink) => format!("no sink {sink} has been fed from {fed_from}"),
+        None => format!("no sink has been fed from {fed_from}"),
+    };
+    let failure = Failure::new(Kind::NotFound, attempted(), cause);
+    Err(if there.is_empty() {
+        failure.hint("`ekstrack sinks` shows what has been fed")
+    } else {
+        let there: Vec<&str> = there.into_iter().collect();
+        failure.hint(format!("there are: {}", there.join(", ")))
+    })
 }
 
 fn show(statuses: &[SinkStatus], settings: &Settings) -> Result<(), Failure> {

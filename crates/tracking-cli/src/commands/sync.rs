@@ -6,7 +6,6 @@ use serde_json::json;
 use tracking_facade::s3::SyncReport;
 use tracking_facade::{StreamId, TrackingError};
 
-use super::artifact::bucket;
 use super::runtime::block_on;
 use crate::args::SyncArgs;
 use crate::exit::{Failure, Kind};
@@ -23,8 +22,16 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
         None => format!("sync {}", settings.data_dir.display()),
     };
     if !settings.sinks.are_configured() {
-        // There is a hint in what it says.
-        bucket(settings, attempted)?;
+        let cause = "neither a bucket nor a bus is given";
+        return Err(Failure::new(Kind::Usage, attempted(), cause).hint(
+            "name a bucket with --s3 s3://bucket/prefix or a bus with --eventbridge BUS, or in the sections [s3] and \
+             [eventbridge] of ekstrack.toml",
+        ));
+    }
+    if args.session.is_some() && settings.sinks.bucket.is_none() {
+        let cause = "a bus is told of upgrades alone, and no bucket is given";
+        return Err(Failure::new(Kind::Usage, attempted(), cause)
+            .hint("name a bucket with --s3 s3://bucket/prefix, or leave the session out"));
     }
     let archive = settings.archive().map_err(cannot(attempted))?;
     let manager = settings.manager(archive.data_dir().clone());
@@ -32,29 +39,51 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
     let work = Work::begin("syncing", settings.output);
     let shown = work.clone();
     let synced = block_on(async {
-        if let Some(session) = &args.session {
-            manager.session(session).await?;
-        }
-        let progress = move |progress| shown.uploading(&progress);
-        let session = args.session.as_ref();
-        let mut report = match &settings.sinks.bucket {
-            Some(bucket) => bucket.sync(&archive, &manager, session, time, progress).await,
-            None => Ok(SyncReport::default()),
+        let synced = async {
+            if let Some(session) = &args.session {
+                manager.session(session).await?;
+            }
+            let progress = move |progress| shown.uploading(&progress);
+            let session = args.session.as_ref();
+            let mut report = match &settings.sinks.bucket {
+                Some(bucket) => bucket.sync(&archive, &manager, session, time, progress).await?,
+                None => SyncReport::default(),
+            };
+            let announced = settings.sinks.announce(&archive, session, time).await?;
+            let announced = announced.map(|bus| {
+                report.undrained.extend(bus.undrained);
+                bus.delivered
+            });
+            Ok((report, announced))
         };
-        if let Ok(report) = &mut report {
-            let undrained = settings.sinks.announce(&archive, session, time).await;
-            report.undrained.extend(undrained?);
-        }
+        let synced: Result<_, TrackingError> = synced.await;
         close_artifacts(&manager).await;
-        report
+        synced
     });
     work.end();
-    let synced: Result<SyncReport, TrackingError> = synced?;
-    let report = synced.map_err(cannot(attempted))?;
+    let (report, announced) = synced?.map_err(cannot(attempted))?;
     let location = settings.sinks.places();
-    settings.output.result(&document(&report, &location), |palette| {
-        text(&report, &location, palette)
-    })?;
+    let sinks = settings.sinks.set(&archive, &manager);
+    let only = args
+        .session
+        .as_ref()
+        .map(|session| [StreamId::Session(session.clone())]);
+    let only = only.as_ref().map(<[StreamId; 1]>::as_slice);
+    let parked = settings.sinks.parked(&archive, &sinks, only);
+    let parked = parked.map_err(cannot(attempted))?;
+    let synced = Synced {
+        bucket: settings.sinks.bucket.is_some(),
+        report: &report,
+        announced,
+        parked: parked
+            .iter()
+            .map(|status| status.cursor.parked.len() as u64)
+            .sum(),
+        location: &location,
+    };
+    settings
+        .output
+        .result(&synced.document(), |palette| synced.text(palette))?;
     for failure in &report.uploads.failed {
         let (id, name, reason) = (&failure.artifact_id, &failure.name, &failure.reason);
         note(
@@ -72,71 +101,96 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
         );
     }
     tell_undrained(&report.undrained);
-    let sinks = settings.sinks.set(&archive, &manager);
-    let only = args
-        .session
-        .as_ref()
-        .map(|session| [StreamId::Session(session.clone())]);
-    let only = only.as_ref().map(<[StreamId; 1]>::as_slice);
-    let parked = settings.sinks.parked(&archive, &sinks, only);
-    let parked = parked.map_err(cannot(attempted))?;
     tell_parked(&parked);
-    if report.is_clean() && parked.is_empty() {
+    if synced.is_clean() {
         return Ok(());
     }
-    let cause = format!(
-        "{} and {} are not there",
-        several(report.uploads.failed.len() as u64, "artifact"),
-        several(
-            report
-                .undrained
-                .iter()
-                .filter_map(|left| left.records)
-                .sum::<u64>()
-                + parked
-                    .iter()
-                    .map(|status| status.cursor.parked.len() as u64)
-                    .sum::<u64>(),
-            "record"
-        )
-    );
-    Err(Failure::new(Kind::Unavailable, attempted(), cause)
-        .hint("the rest is; sync again goes on from there"))
-}
-
-fn document(report: &SyncReport, location: &str) -> serde_json::Value {
-    let uploads = &report.uploads;
-    let failed = uploads.failed.iter().map(
-        |failure| json!({"artifact_id": failure.artifact_id, "name": failure.name, "reason": failure.reason}),
-    );
-    let undrained = report.undrained.iter().map(|left| {
-        json!({
-            "stream": left.stream.to_string(), "sink": left.sink, "records": left.records,
-            "reason": left.reason,
-        })
-    });
-    json!({
-        "with": location,
-        "ok": report.is_clean(),
-        "uploaded": uploads.sent,
-        "uploaded_bytes": uploads.sent_bytes,
-        "already_there": (uploads.artifacts.len() as u64).saturating_sub(uploads.sent),
-        "elsewhere": report.elsewhere,
-        "failed": failed.collect::<Vec<_>>(),
-        "undelivered": undrained.collect::<Vec<_>>(),
-    })
-}
-
-fn text(report: &SyncReport, location: &str, palette: Palette) -> String {
-    let uploads = &report.uploads;
-    let head = if report.is_clean() {
-        palette.good("in sync")
+    let hint = if report.is_clean() {
+        "put right what is said above, then `ekstrack sinks retry`, and sync again"
     } else {
-        palette.warn("not all is there")
+        "the rest is; sync again goes on from there"
     };
-    format!(
-        "{head} with {location}: sent {}, {}\n",
-        several(uploads.sent, "artifact"),
-        bytes(uploads.sent_bytes)
-    )
+    Err(Failure::new(Kind::Unavailable, attempted(), synced.missing()).hint(hint))
+}
+
+/// What was done, and what is left.
+struct Synced<'a> {
+    /// Whether there is one.
+    bucket: bool,
+    report: &'a SyncReport,
+    /// Events that the bus got now, if there is one.
+    announced: Option<u64>,
+    /// Records that sinks cannot take as they are.
+    parked: u64,
+    location: &'a str,
+}
+
+impl Synced<'_> {
+    fn is_clean(&self) -> bool {
+        self.report.is_clean() && self.parked == 0
+    }
+
+    fn missing(&self) -> String {
+        let failed = self.report.uploads.failed.len() as u64;
+        let undrained = self.report.undrained.iter();
+        let records = undrained.filter_map(|left| left.records).sum::<u64>() + self.parked;
+        let counts = [(failed, "artifact"), (records, "record")];
+        let counts: Vec<(u64, String)> = counts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| (count, several(count, what)))
+            .collect();
+        match counts.as_slice() {
+            // How much it is nobody knows.
+            [] => "something is not there".to_owned(),
+            [(1, one)] => format!("{one} is not there"),
+            counts => {
+                let counts: Vec<&str> = counts.iter().map(|(_, text)| text.as_str()).collect();
+                format!("{} are not there", counts.join(" and "))
+            }
+        }
+    }
+
+    fn document(&self) -> serde_json::Value {
+        let (report, uploads) = (self.report, &self.report.uploads);
+        let failed = uploads.failed.iter().map(
+            |failure| json!({"artifact_id": failure.artifact_id, "name": failure.name, "reason": failure.reason}),
+        );
+        let undrained = report.undrained.iter().map(|left| {
+            json!({
+                "stream": left.stream.to_string(), "sink": left.sink, "records": left.records,
+                "reason": left.reason,
+            })
+        });
+        json!({
+            "with": self.location,
+            "ok": self.is_clean(),
+            "uploaded": uploads.sent,
+            "uploaded_bytes": uploads.sent_bytes,
+            "already_there": (uploads.artifacts.len() as u64).saturating_sub(uploads.sent),
+            "elsewhere": report.elsewhere,
+            "failed": failed.collect::<Vec<_>>(),
+            "announced": self.announced,
+            "undelivered": undrained.collect::<Vec<_>>(),
+            "parked": self.parked,
+        })
+    }
+
+    fn text(&self, palette: Palette) -> String {
+        let head = if self.is_clean() {
+            palette.good("in sync")
+        } else {
+            palette.warn("not all is there")
+        };
+        let uploads = &self.report.uploads;
+        let sent = self.bucket.then(|| {
+            let count = several(uploads.sent, "artifact");
+            format!("sent {count}, {}", bytes(uploads.sent_bytes))
+        });
+        let announced = self
+            .announced
+            .map(|count| format!("announced {}", several(count, "event")));
+        let done: Vec<String> = sent.into_iter().chain(announced).collect();
+        format!("{head} with {}: {}\n", self.location, done.join("; "))
+    }
 }

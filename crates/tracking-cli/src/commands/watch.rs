@@ -11,7 +11,7 @@ use tracking_facade::{Archive, StreamId, UpgradeId};
 use crate::args::WatchArgs;
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
-use crate::live::{Follow, RemoteFollow, Until};
+use crate::live::{Follow, RemoteFollow, Until, shown};
 use crate::output::note;
 use crate::settings::Settings;
 
@@ -71,7 +71,7 @@ const fn until(keep: bool) -> Until {
 fn watch_url(url: &str, args: &WatchArgs, settings: &Settings) -> Result<u8, Failure> {
     if url.contains('?') && (args.upgrade.is_some() || args.since.is_some()) {
         let cause = "the URL has a query of its own";
-        return Err(Failure::new(Kind::Usage, format!("watch {url}"), cause)
+        return Err(Failure::new(Kind::Usage, format!("watch {}", shown(url)), cause)
             .hint("name the upgrade, and --since, outside of the URL"));
     }
     let mut options = ClientOptions::default();

@@ -51,7 +51,6 @@ impl Lines {
 
     /// A line for whatever changed a state; mere progress is left out.
     pub(super) fn event(&self, meta: &RecordMeta, event: &UpgradeEvent) -> Result<(), Failure> {
-        self.news.set(true);
         match ProgressEventMessage::new(&self.upgrade, meta, event) {
             Some(message) => self.message(&message),
             None => Ok(()),
@@ -60,6 +59,7 @@ impl Lines {
 
     /// The same, of an event as it goes over the wire.
     pub(super) fn message(&self, event: &ProgressEventMessage) -> Result<(), Failure> {
+        self.news.set(true);
         if matches!(&*event.kind, "task.progress" | "task.added") {
             return Ok(());
         }

@@ -1,31 +1,36 @@
-//! Following an upgrade by its live server, wherever that is: what comes is shown as by the journal, as far as the
-//! messages say it, and what is shown is said to be stale while the server cannot be heard.
+//! Following an upgrade by its live server, wherever that is: what comes is shown as by the journal, and what is shown is
+//! said to be stale while the server cannot be heard.
+
+mod refused;
 
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
-use tracking_facade::live::protocol::{ErrorCode, ResetReason, ServerMessage};
+use tracking_facade::live::protocol::{
+    ClientMessage, ErrorCode, ErrorMessage, Placed, ResetReason, ServerMessage, SummaryMessage,
+};
 use tracking_facade::live::{Client, ClientError, ClientEvent, ClientOptions};
-use tracking_facade::{Clock, ProgressEventMessage, Status, Summary, SystemClock, UpgradeId};
+use tracking_facade::{Clock, Status, SystemClock, UpgradeId};
 
-use super::lines::Lines;
-use super::sketch::Sketch;
+use super::mirrored::Mirrored;
 use super::{End, Until, has_ended};
 use crate::exit::{Failure, Kind, chain};
 use crate::output::{Output, note};
 use crate::process::Signals;
 use crate::render::time;
+use crate::work::Work;
+use refused::{failure, future};
 
-/// Once an upgrade has ended, what was missed may still come for so long after what came last.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// For the server to agree that we go.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// A tree shows what changes without events, too: after so long without a message, that is asked for.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// How an upgrade is followed from afar.
 #[derive(Debug)]
 pub(crate) struct RemoteFollow {
-    /// Without a query.
+    /// With a query of its own only where neither an upgrade nor a sequence is given.
     pub(crate) url: String,
     pub(crate) upgrade: Option<UpgradeId>,
     pub(crate) output: Output,
@@ -34,34 +39,73 @@ pub(crate) struct RemoteFollow {
     pub(crate) options: ClientOptions,
 }
 
+/// A URL as it may be printed: what is before the host, and in the query, may be secret.
+pub(crate) fn shown(url: &str) -> String {
+    let url = url.split_once('?').map_or(url, |(url, _)| url);
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
 /// The ways to show it.
+#[derive(Debug)]
 enum View {
     /// Messages as they came.
     Wire(Output),
-    /// Begun once the upgrade is known.
-    Lines(Output, Option<Lines>),
-    Sketch(Box<Sketch>),
+    /// The upgrade.
+    Mirrored(Box<Mirrored>),
+}
+
+/// Says that a connection is made, until it is dropped.
+struct Connecting(Work);
+
+impl Connecting {
+    fn begin(follow: &RemoteFollow) -> Self {
+        let work = Work::begin("connecting to", follow.output);
+        work.say(&shown(&follow.url));
+        Self(work)
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// What is known of the connection and of the upgrade.
 struct Watch {
     view: View,
+    /// Until anything is heard.
+    connecting: Option<Connecting>,
     until: Until,
     /// Whether anything was ever heard.
     began: bool,
-    /// Whether what happened before is asked for, so that a summary tells of an end whose event is still to come.
-    resumes: bool,
     stale: bool,
+    /// What is asked for continues something: before a summary, events are to be expected.
+    resumes: bool,
+    /// Nothing was heard on this connection yet.
+    fresh: bool,
     told: Option<ErrorCode>,
-    /// When nothing more is to be expected.
-    over: Option<(Status, Instant)>,
+    /// How the upgrade stands, and as of which record.
+    status: Option<(u64, Status)>,
+    /// Events up to there may still come.
+    missing: bool,
+    /// A summary was asked for, which comes when nothing is missing any more.
+    asked: bool,
+    heard_at: Instant,
 }
 
 impl RemoteFollow {
     /// Shows the upgrade until it ends, or a signal comes.
     ///
     /// # Errors
-    /// The server cannot be reached at first, refuses, or has no such upgrade; the output is gone.
+    /// The server cannot be reached at first, refuses, or has no such upgrade (any more); the output is gone.
     ///
     /// # Cancellation
     /// The terminal is left in order.
@@ -70,77 +114,79 @@ impl RemoteFollow {
         let signals = |error: &dyn std::error::Error| Failure::of(Kind::Failed, attempted(), error);
         let mut interrupts = Signals::take_over().map_err(|error| signals(&error))?;
         let mut resized = signal(SignalKind::window_change()).map_err(|error| signals(&error))?;
-        let query = self.query().await?;
-        let mut client = self.client(&query)?;
-        let mut watch = Watch {
-            view: View::new(&self)?,
-            until: self.until,
-            began: false,
-            resumes: self.since.is_some(),
-            stale: false,
-            told: None,
-            over: None,
+        let mut watch = Watch::new(&self);
+        let query = tokio::select! {
+            query = self.query() => query?,
+            incoming = interrupts.next() => return Ok(End::Signal(incoming)),
         };
+        let mut client = self.client(&query)?;
         let end = loop {
-            if let Some((status, at)) = watch.over
-                && at <= Instant::now()
-            {
+            if let Some(status) = watch.over() {
                 break End::Upgrade(status);
             }
-            let over = watch.over.map(|(_, at)| at);
             tokio::select! {
                 incoming = interrupts.next() => break End::Signal(incoming),
-                event = client.next() => match event {
-                    Ok(ClientEvent::Message(message)) => watch.heard(&self, &client, &message)?,
-                    Ok(ClientEvent::Stale { error, retry_in }) => watch.lost(&self, &error, retry_in)?,
-                    Ok(_) => {}
-                    Err(error) => return Err(watch.refused(&self, &error)),
-                },
-                () = watch.view.wants_drawing(&mut resized) => watch.view.draw()?,
-                () = async { sleep_until(over.expect("polled only where it is over")).await }, if over.is_some() => {}
+                event = client.next() => watch.hear(&self, &mut client, event)?,
+                () = watch.view.due() => watch.view.draw()?,
+                _ = resized.recv() => watch.view.draw()?,
+                () = sleep_until(watch.heard_at + QUIET), if watch.is_quiet() => {
+                    client.send(&ClientMessage::Summary);
+                    watch.heard_at = Instant::now();
+                }
             }
         };
-        watch.finish()?;
+        watch.view.finish()?;
         client.close(GOODBYE).await;
         Ok(end)
     }
 
     fn attempted(&self) -> String {
+        let url = shown(&self.url);
         match &self.upgrade {
-            Some(upgrade) => format!("watch upgrade {upgrade} at {}", self.url),
-            None => format!("watch {}", self.url),
+            Some(upgrade) => format!("watch upgrade {upgrade} at {url}"),
+            None => format!("watch {url}"),
         }
     }
 
-    fn client(&self, query: &str) -> Result<Client, Failure> {
-        Client::new(&format!("{}{query}", self.url), self.options.clone())
-            .map_err(|error| Failure::of(Kind::Usage, self.attempted(), &error))
+    fn client(&self, query: &[String]) -> Result<Client, Failure> {
+        let mut url = self.url.clone();
+        for part in query {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(part);
+        }
+        Client::new(&url, self.options.clone()).map_err(|error| failure(self, None, &error))
     }
 
     /// What is asked for. A sequence is one of a certain journal, and which that is the server says first.
-    async fn query(&self) -> Result<String, Failure> {
-        let named = self.upgrade.as_ref().map(|upgrade| format!("?upgrade={upgrade}"));
-        let Some(since) = self.since else {
-            return Ok(named.unwrap_or_default());
-        };
-        let mut client = self.client(&named.unwrap_or_default())?;
+    async fn query(&self) -> Result<Vec<String>, Failure> {
+        let named = self.upgrade.as_ref().map(|upgrade| format!("upgrade={upgrade}"));
+        let mut query: Vec<String> = named.into_iter().collect();
+        if let Some(since) = self.since {
+            let summary = self.first_summary(&query).await?;
+            let (upgrade, position) = (&summary.data.summary.upgrade_id, summary.position);
+            if since > position.seq {
+                return Err(future(self, since, position.seq));
+            }
+            query = vec![
+                format!("upgrade={upgrade}"),
+                format!("epoch={}", position.epoch),
+                format!("since={since}"),
+            ];
+        }
+        if !self.output.is_json() {
+            query.push("snapshot=1".to_owned());
+        }
+        Ok(query)
+    }
+
+    async fn first_summary(&self, query: &[String]) -> Result<Placed<SummaryMessage>, Failure> {
+        let mut client = self.client(query)?;
         let mut told = None;
         loop {
             match client.next().await {
                 Ok(ClientEvent::Message(ServerMessage::Summary(summary))) => {
                     client.close(GOODBYE).await;
-                    let upgrade = &summary.data.summary.upgrade_id;
-                    let epoch = summary.position.epoch;
-                    if since > summary.position.seq {
-                        let cause = format!("its journal has only {} records", summary.position.seq);
-                        return Err(Failure::new(
-                            Kind::Usage,
-                            format!("{} since {since}", self.attempted()),
-                            cause,
-                        )
-                        .hint("it may be another upgrade of the same id; leave --since out to begin anew"));
-                    }
-                    return Ok(format!("?upgrade={upgrade}&epoch={epoch}&since={since}"));
+                    return Ok(*summary);
                 }
                 Ok(ClientEvent::Message(ServerMessage::Error(error))) => told = Some(error.code),
                 Ok(ClientEvent::Stale { error, .. }) | Err(error) => return Err(failure(self, told, &error)),
@@ -150,79 +196,164 @@ impl RemoteFollow {
     }
 }
 
-/// Why it cannot be watched, as an exit code.
-fn failure(follow: &RemoteFollow, told: Option<ErrorCode>, error: &ClientError) -> Failure {
-    let kind = match (told, error) {
-        (Some(ErrorCode::UnknownUpgrade | ErrorCode::Removed), _) => Kind::NotFound,
-        (_, ClientError::Url { .. }) => Kind::Usage,
-        (_, ClientError::Refused { status: 401 | 403 } | ClientError::Closed { code: 1008, .. }) => {
-            Kind::Refused
-        }
-        _ => Kind::Unavailable,
-    };
-    let failure = Failure::of(kind, follow.attempted(), error);
-    match kind {
-        Kind::Unavailable => failure.hint("is `ekstrack serve` running there?"),
-        Kind::Refused => failure.hint("--token-file names the file with the server's token"),
-        _ => failure,
-    }
-}
-
 impl Watch {
-    fn heard(
+    fn new(follow: &RemoteFollow) -> Self {
+        let output = follow.output;
+        let view = if output.is_json() {
+            View::Wire(output)
+        } else {
+            View::Mirrored(Box::new(Mirrored::new(
+                output,
+                output.is_live() && follow.since.is_none(),
+            )))
+        };
+        Self {
+            view,
+            connecting: Some(Connecting::begin(follow)),
+            until: follow.until,
+            began: false,
+            stale: false,
+            resumes: follow.since.is_some() || follow.url.contains("since="),
+            fresh: true,
+            told: None,
+            status: None,
+            missing: false,
+            asked: false,
+            heard_at: Instant::now(),
+        }
+    }
+
+    /// How the upgrade has ended, if that is so, and everything that led to it was shown.
+    fn over(&self) -> Option<Status> {
+        let (_, status) = self.status?;
+        let is_over = self.until == Until::UpgradeEnds && has_ended(status) && !self.missing && !self.stale;
+        is_over.then_some(status)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.view.is_drawn() && self.began && !self.stale
+    }
+
+    fn hear(
         &mut self,
         follow: &RemoteFollow,
-        client: &Client,
+        client: &mut Client,
+        event: Result<ClientEvent, ClientError>,
+    ) -> Result<(), Failure> {
+        match event {
+            Ok(ClientEvent::Message(message)) => {
+                self.heard_at = Instant::now();
+                self.connecting = None;
+                self.message(follow, client, &message)
+            }
+            Ok(ClientEvent::Stale { error, retry_in }) => self.lost(follow, &error, retry_in),
+            Ok(ClientEvent::Connected) => {
+                (self.fresh, self.asked) = (true, false);
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.view.stale(&chain(&error).join(": "));
+                self.view.draw()?;
+                Err(failure(follow, self.told, &error))
+            }
+        }
+    }
+
+    fn message(
+        &mut self,
+        follow: &RemoteFollow,
+        client: &mut Client,
         message: &ServerMessage,
     ) -> Result<(), Failure> {
         if let View::Wire(output) = &self.view {
-            output.text(&format!("{}\n", client.last_text()))?;
+            // What was asked for here alone is nobody's business, and errors are none of the messages.
+            let ours = self.asked && matches!(message, ServerMessage::Summary(_));
+            if !ours && !matches!(message, ServerMessage::Error(_)) {
+                output.text(&format!("{}\n", client.last_text()))?;
+            }
         }
         match message {
-            ServerMessage::Summary(summary) => {
-                if std::mem::take(&mut self.stale) {
-                    note("note", "the server is heard again: what is shown is live");
-                }
-                self.view
-                    .summary(&summary.data.summary, summary.data.agent.as_deref(), !self.began)?;
-                self.began = true;
-                self.settle(summary.data.summary.status, !self.resumes);
-            }
+            ServerMessage::Summary(summary) => self.summary(client, summary)?,
             ServerMessage::Progress(event) => {
-                self.view.event(&event.data)?;
-                if event.data.task_id.is_none() {
-                    let is_final = matches!(event.data.status, Status::Completed | Status::Cancelled);
-                    self.settle(event.data.status, is_final || !self.resumes);
-                } else if let Some((status, _)) = self.over {
-                    self.settle(status, false);
+                if let View::Mirrored(mirrored) = &mut self.view {
+                    mirrored.event(event)?;
+                }
+                let seq = event.position.seq;
+                match self.status {
+                    // How it was before is not how it stands.
+                    Some((as_of, _)) if seq < as_of => {}
+                    Some((as_of, _)) if seq == as_of => self.missing = false,
+                    _ => {
+                        self.missing = false;
+                        if event.data.task_id.is_none() {
+                            self.status = Some((seq, event.data.status));
+                        }
+                    }
                 }
             }
             ServerMessage::Reset(reset) => {
+                self.resumes = false;
+                self.status = None;
                 let why = match reset.reason {
                     ResetReason::Overflow => "they came faster than they were taken",
                     _ => "the journal is not the one that was watched before",
                 };
-                note("note", &format!("events are left out here: {why}"));
+                self.view
+                    .tell("note", &format!("events are left out here: {why}"));
             }
-            ServerMessage::Error(error) => {
-                self.told = Some(error.code);
-                if self.began {
-                    note("warning", &format!("{}: {}", follow.url, error.message));
-                }
-            }
+            ServerMessage::Error(error) => self.error(follow, error)?,
             _ => {}
+        }
+        if self.missing && !self.asked && self.status.is_some_and(|(_, status)| has_ended(status)) {
+            self.asked = client.send(&ClientMessage::Summary);
         }
         Ok(())
     }
 
-    /// Whether that is the end, at once or after what may still come.
-    fn settle(&mut self, status: Status, at_once: bool) {
-        let pause = if at_once { Duration::ZERO } else { LAST_WORDS };
-        let is_over = self.until == Until::UpgradeEnds && has_ended(status);
-        self.over = is_over.then(|| (status, Instant::now() + pause));
+    fn summary(&mut self, client: &Client, summary: &Placed<SummaryMessage>) -> Result<(), Failure> {
+        if std::mem::take(&mut self.stale) {
+            let text = "the server is heard again: what is shown is live";
+            self.view.tell("note", text);
+        }
+        if let View::Mirrored(mirrored) = &mut self.view {
+            mirrored.summary(summary)?;
+        }
+        self.began = true;
+        let seen = client.position(&summary.stream).map_or(0, |seen| seen.seq);
+        let first = std::mem::take(&mut self.fresh);
+        self.missing = first && self.resumes && seen < summary.position.seq;
+        self.asked = false;
+        self.status = Some((summary.position.seq, summary.data.summary.status));
+        Ok(())
     }
 
-    /// What is shown is stale: says since when, and why. What was never shown cannot be.
+    /// Before the first summary, the server hangs up after it.
+    fn error(&mut self, follow: &RemoteFollow, error: &ErrorMessage) -> Result<(), Failure> {
+        self.told = Some(error.code);
+        if !self.began {
+            return Ok(());
+        }
+        match error.code {
+            ErrorCode::Removed | ErrorCode::UnknownUpgrade => {
+                self.view.stale(&error.message);
+                self.view.draw()?;
+                Err(Failure::new(
+                    Kind::NotFound,
+                    format!("{} any longer", follow.attempted()),
+                    error.message.clone(),
+                ))
+            }
+            ErrorCode::Unavailable => self.now_stale(&error.message, ""),
+            _ => {
+                self.view
+                    .tell("warning", &format!("{}: {}", shown(&follow.url), error.message));
+                Ok(())
+            }
+        }
+    }
+
+    /// What was never shown cannot be stale.
     fn lost(
         &mut self,
         follow: &RemoteFollow,
@@ -232,91 +363,63 @@ impl Watch {
         if !self.began {
             return Err(failure(follow, self.told, error));
         }
-        self.over = None;
         self.resumes = true;
-        let why = chain(error).join(": ");
+        let next = format!("; trying again in {retry_in:.1?}");
+        self.now_stale(&chain(error).join(": "), &next)
+    }
+
+    /// What is shown is stale: says since when, and why.
+    fn now_stale(&mut self, why: &str, next: &str) -> Result<(), Failure> {
         if !std::mem::replace(&mut self.stale, true) {
             let since = time(SystemClock.now());
-            let text =
-                format!("what is shown is stale from {since} on: {why}; trying again in {retry_in:.1?}");
-            match &mut self.view {
-                View::Sketch(sketch) => sketch.stale(&why),
-                View::Wire(_) | View::Lines(..) => note("warning", &text),
-            }
+            let text = format!("what is shown is stale from {since} on: {why}{next}");
+            self.view.tell("warning", &text);
+            self.view.stale(why);
         }
         self.view.draw()
-    }
-
-    fn refused(&mut self, follow: &RemoteFollow, error: &ClientError) -> Failure {
-        if let View::Sketch(sketch) = &mut self.view {
-            sketch.stale(&chain(error).join(": "));
-        }
-        match self.view.draw() {
-            Ok(()) => failure(follow, self.told, error),
-            Err(failure) => failure,
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        match &mut self.view {
-            View::Lines(..) | View::Wire(_) => Ok(()),
-            View::Sketch(sketch) => sketch.draw(),
-        }
     }
 }
 
 impl View {
-    fn new(follow: &RemoteFollow) -> Result<Self, Failure> {
-        let output = follow.output;
-        Ok(if output.is_json() {
-            Self::Wire(output)
-        } else if output.is_live() && follow.since.is_none() {
-            Self::Sketch(Box::new(Sketch::begin(&follow.url, output.palette())?))
-        } else {
-            Self::Lines(output, None)
-        })
-    }
-
-    fn summary(&mut self, summary: &Summary, agent: Option<&str>, is_first: bool) -> Result<(), Failure> {
+    fn is_drawn(&self) -> bool {
         match self {
-            Self::Wire(_) => Ok(()),
-            Self::Lines(output, lines) => {
-                let lines = lines.get_or_insert_with(|| Lines::new(summary.upgrade_id.clone(), *output));
-                // Later ones come with what changes with time alone.
-                if is_first { lines.summary(summary) } else { Ok(()) }
-            }
-            Self::Sketch(sketch) => {
-                sketch.summary(summary, agent);
-                sketch.draw()
-            }
+            Self::Wire(_) => false,
+            Self::Mirrored(mirrored) => mirrored.is_drawn(),
         }
     }
 
-    fn event(&mut self, event: &ProgressEventMessage) -> Result<(), Failure> {
-        match self {
-            Self::Lines(_, Some(lines)) => lines.message(event),
-            Self::Wire(_) | Self::Lines(_, None) => Ok(()),
-            Self::Sketch(sketch) => {
-                sketch.event(event);
-                Ok(())
-            }
+    /// Says so on stderr, unless a terminal is drawn on, which shows it by itself.
+    fn tell(&self, head: &str, text: &str) {
+        if !self.is_drawn() {
+            note(head, text);
         }
     }
 
-    async fn wants_drawing(&self, resized: &mut tokio::signal::unix::Signal) {
+    fn stale(&mut self, why: &str) {
         match self {
-            Self::Sketch(sketch) => tokio::select! {
-                () = sketch.due() => {}
-                _ = resized.recv() => {}
-            },
-            Self::Wire(_) | Self::Lines(..) => std::future::pending().await,
+            Self::Wire(_) => {}
+            Self::Mirrored(mirrored) => mirrored.stale(why),
+        }
+    }
+
+    async fn due(&self) {
+        match self {
+            Self::Wire(_) => std::future::pending().await,
+            Self::Mirrored(mirrored) => mirrored.due().await,
         }
     }
 
     fn draw(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Sketch(sketch) => sketch.draw(),
-            Self::Wire(_) | Self::Lines(..) => Ok(()),
+            Self::Wire(_) => Ok(()),
+            Self::Mirrored(mirrored) => mirrored.draw(),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Wire(_) => Ok(()),
+            Self::Mirrored(mirrored) => mirrored.finish(),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! An upgrade as a terminal shows it: from a state to lines, and nothing else.
 
+use std::collections::BTreeSet;
+
 use console::{measure_text_width, pad_str, truncate_str};
 use tracking_facade::{
-    Agent, Estimate, EstimateBasis, History, Percent, Span, Status, TaskProgress, TaskTree, Timestamp,
-    TreeRow, UpgradeProgress, estimate_task, estimate_upgrade,
+    Agent, Estimate, EstimateBasis, History, Percent, Span, Status, TaskId, TaskProgress, TaskTree,
+    Timestamp, TreeRow, UpgradeProgress, estimate_task, estimate_upgrade,
 };
 
 use super::charset::Charset;
@@ -24,6 +26,8 @@ pub(crate) struct Scene<'a> {
     /// What estimates are learned from.
     pub(crate) history: &'a History,
     pub(crate) agent: Agent,
+    /// The tasks that are silent, where that is told by whoever hears their signs of life.
+    pub(crate) stalled: Option<&'a BTreeSet<TaskId>>,
     pub(crate) now: Timestamp,
     /// Lines below the tree.
     pub(crate) notes: &'a [String],
@@ -45,7 +49,11 @@ pub(crate) struct Canvas {
 impl Scene<'_> {
     /// At most `canvas.height` lines of at most `canvas.width` columns.
     pub(crate) fn draw(&self, canvas: &Canvas) -> Vec<String> {
-        let tree = TaskTree::of(self.progress, self.now);
+        let mut tree = TaskTree::of(self.progress, self.now);
+        if let Some(stalled) = self.stalled {
+            let rows = tree.rows.iter_mut();
+            rows.for_each(|row| row.stalled = stalled.contains(&row.task.task_id));
+        }
         let mut lines = vec![
             self.title(canvas),
             self.bar(tree.overall, canvas),

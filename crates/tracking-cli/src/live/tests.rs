@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use tracking_facade::{
-    Agent, CommandError, Details, History, NewTask, PlanId, StreamId, TaskAction, TaskId, TaskType,
-    Timestamp, UpgradeCommand, UpgradeId, UpgradeProgress,
+    Agent, CommandError, Details, History, NewTask, PlanId, ProgressEventMessage, Snapshot, Span, StreamId,
+    Summary, TaskAction, TaskId, TaskType, Timestamp, UpgradeCommand, UpgradeId, UpgradeMirror,
+    UpgradeProgress,
 };
 use tracking_model::{Fold, RecordMeta};
 use uuid::Uuid;
@@ -20,6 +21,8 @@ struct Story {
     progress: UpgradeProgress,
     seq: u64,
     now: Timestamp,
+    /// What somebody sees who is told of it from afar.
+    mirror: Option<UpgradeMirror>,
 }
 
 impl Story {
@@ -29,6 +32,7 @@ impl Story {
             progress: UpgradeProgress::empty(&stream),
             seq: 0,
             now: Timestamp::from_micros(BEGIN),
+            mirror: None,
         };
         story.tell(UpgradeCommand::Create {
             plan_id: PlanId::new("blue-green").unwrap(),
@@ -49,11 +53,30 @@ impl Story {
                 actor: Arc::from("agent"),
             };
             self.progress.apply(&meta, &event);
+            let message = ProgressEventMessage::new(&self.progress.upgrade_id, &meta, &event);
+            if let (Some(mirror), Some(message)) = (&mut self.mirror, message) {
+                mirror.event(self.seq, &message);
+            }
         }
     }
 
+    /// From now on it is told from afar as well.
+    fn mirror(&mut self) {
+        let snapshot = serde_json::to_string(&Snapshot::brief(&self.progress)).unwrap();
+        let summary = Summary::of(&self.progress, self.now);
+        self.mirror = Some(UpgradeMirror::begin(&snapshot, &summary, self.seq).unwrap());
+    }
+
+    /// Whoever is told of it from afar is told every second what changes with time alone.
     fn at(&mut self, seconds: i64) -> &mut Self {
-        self.now = Timestamp::from_micros(BEGIN + seconds * 1_000_000);
+        let until = Timestamp::from_micros(BEGIN + seconds * 1_000_000);
+        while self.now < until {
+            self.now = self.now + Span::from_secs(1);
+            let summary = Summary::of(&self.progress, self.now);
+            if let Some(mirror) = &mut self.mirror {
+                mirror.summary(&summary, self.now);
+            }
+        }
         self
     }
 
@@ -102,6 +125,7 @@ impl Story {
             progress: &self.progress,
             history: &History::default(),
             agent,
+            stalled: None,
             now: self.now,
             notes: &notes,
             stale,
@@ -124,6 +148,7 @@ impl Story {
 /// An upgrade in its second phase, with everything that a task can be.
 fn eventful() -> Story {
     let mut story = Story::begin();
+    story.mirror();
     story.add("plan", "Planning", None);
     for part in 0..4 {
         story.add(&format!("plan.{part}"), &format!("Check {part}"), Some("plan"));
@@ -179,6 +204,31 @@ fn eventful() -> Story {
 #[test]
 fn everything_that_a_task_can_be() {
     insta::assert_snapshot!(eventful().draw(120, 40, Charset::Unicode));
+}
+
+#[test]
+fn from_afar_it_looks_the_same() {
+    let mut story = eventful();
+    let (here, now) = (story.draw(120, 40, Charset::Unicode), story.now);
+    // Who is silent is noticed a second later.
+    let here = here.replace("STALLED for 6m 40s", "STALLED for 6m 39s");
+    let mirror = story.mirror.take().unwrap();
+    let scene = Scene {
+        progress: mirror.progress(),
+        history: &History::default(),
+        agent: Agent::Live,
+        stalled: Some(mirror.stalled()),
+        now,
+        notes: &["2 artifacts, 4.0 KiB".to_owned()],
+        stale: None,
+    };
+    let canvas = Canvas {
+        width: 120,
+        height: 40,
+        charset: Charset::Unicode,
+        palette: Palette::PLAIN,
+    };
+    assert_eq!(scene.draw(&canvas).join("\n"), here);
 }
 
 #[test]

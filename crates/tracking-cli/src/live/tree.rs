@@ -1,18 +1,17 @@
-//! The tree on a terminal: when it is drawn, and with what.
+//! The tree on a terminal: when it is drawn, and with what. The same for an upgrade that is followed here, and for one
+//! that is followed from afar.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use tracking_facade::{
-    Agent, Artifact, Clock, DataDir, History, Liveness, StreamId, SystemClock, UpgradeProgress,
-};
+use tracking_facade::{Agent, Artifact, Clock, History, SystemClock, TaskId, Timestamp, UpgradeProgress};
 
 use super::charset::Charset;
 use super::lines::kept;
 use super::scene::{Canvas, Scene};
 use super::screen::Screen;
 use crate::exit::Failure;
-use crate::failure::cannot;
 use crate::render::{Palette, bytes};
 
 /// Least time between two drawings.
@@ -28,13 +27,22 @@ pub(super) struct Tree {
     screen: Screen,
     charset: Charset,
     palette: Palette,
-    dir: DataDir,
-    stream: StreamId,
     history: History,
     artifacts: Artifacts,
-    stale: Option<String>,
+    /// Since when, and why.
+    stale: Option<(Timestamp, String)>,
     changed: bool,
     drawn: Instant,
+}
+
+/// How an upgrade stands, for the tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing<'a> {
+    pub(super) progress: &'a UpgradeProgress,
+    /// Whether somebody is at work on it, as long as it is live.
+    pub(super) agent: Agent,
+    /// The tasks that are silent; `None` where the state tells.
+    pub(super) stalled: Option<&'a BTreeSet<TaskId>>,
 }
 
 /// What was kept so far.
@@ -46,18 +54,11 @@ struct Artifacts {
 }
 
 impl Tree {
-    pub(super) fn begin(
-        dir: DataDir,
-        stream: StreamId,
-        history: History,
-        palette: Palette,
-    ) -> Result<Self, Failure> {
+    pub(super) fn begin(history: History, palette: Palette) -> Result<Self, Failure> {
         Ok(Self {
             screen: Screen::begin().map_err(|error| Failure::output(&error))?,
             charset: Charset::of_locale(),
             palette,
-            dir,
-            stream,
             history,
             artifacts: Artifacts::default(),
             stale: None,
@@ -77,9 +78,26 @@ impl Tree {
         self.changed = true;
     }
 
+    /// Estimates are made from this from now on.
+    pub(super) fn learn(&mut self, history: History) {
+        self.history = history;
+    }
+
     /// From now on what is shown is not live.
     pub(super) fn stale(&mut self, reason: String) {
-        self.stale = Some(reason);
+        self.stale.get_or_insert_with(|| (SystemClock.now(), reason));
+        self.changed = true;
+    }
+
+    /// What is shown is live again.
+    pub(super) fn live(&mut self) {
+        self.stale = None;
+        self.changed = true;
+    }
+
+    /// Whether what is shown is not live.
+    pub(super) const fn is_stale(&self) -> bool {
+        self.stale.is_some()
     }
 
     /// Ready when it should be drawn again.
@@ -89,32 +107,27 @@ impl Tree {
     }
 
     /// Draws it now.
-    pub(super) fn draw(&mut self, progress: &UpgradeProgress) -> Result<(), Failure> {
-        let now = SystemClock.now();
-        let agent = match &self.stale {
-            // Whoever removed the journal took the agent's marker along.
-            Some(_) => Agent::NotNeeded,
-            None => {
-                let liveness = Liveness::of(&self.dir, &self.stream);
-                Agent::of(
-                    progress,
-                    liveness.map_err(cannot(|| format!("look after {}", self.stream)))?,
-                    now,
-                )
-            }
-        };
-        let now = match agent {
-            Agent::Elsewhere => progress.last_report_at.unwrap_or(now),
-            _ => now,
+    pub(super) fn draw(&mut self, standing: &Standing<'_>) -> Result<(), Failure> {
+        let Standing {
+            progress,
+            agent,
+            stalled,
+        } = *standing;
+        // What is stale stands still.
+        let now = match (&self.stale, agent) {
+            (Some((since, _)), _) => *since,
+            (None, Agent::Elsewhere) => progress.last_report_at.unwrap_or_else(|| SystemClock.now()),
+            (None, _) => SystemClock.now(),
         };
         let notes = self.artifacts.notes(self.palette);
         let scene = Scene {
             progress,
             history: &self.history,
             agent,
+            stalled,
             now,
             notes: &notes,
-            stale: self.stale.as_deref(),
+            stale: self.stale.as_ref().map(|(_, why)| why.as_str()),
         };
         let (width, height) = self.screen.size();
         let canvas = Canvas {

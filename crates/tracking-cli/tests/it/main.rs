@@ -11,5 +11,6 @@ mod retention;
 mod run;
 mod search;
 mod serve;
+mod sinks;
 mod watch;
 mod watch_url;

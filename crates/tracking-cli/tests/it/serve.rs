@@ -114,6 +114,15 @@ fn what_cannot_be_served_is_refused_with_the_reason() {
         "0.0.0.0:0",
     ];
     refused(&metrics, 2, "on the loopback alone");
+    for (option, value, reason) in [
+        ("--allow-origin", "dash.example.com", "it has no scheme"),
+        ("--allow-origin", "https://dash.example.com/app", "it has a path"),
+        ("--allow-host", "https://dash.example.com", "it has a scheme"),
+        ("--allow-host", "two names", "it has a space"),
+    ] {
+        refused(&["serve", option, value], 2, reason);
+        refused(&["--json", "serve", option, value], 2, "dash.example.com");
+    }
     std::fs::write(ekstrack.home().join("token"), "secret").unwrap();
     refused(&["serve", "--token-file", "token"], 2, "a token needs 256 bits");
     refused(

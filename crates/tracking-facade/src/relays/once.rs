@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracking_journal::{EventSink, LeaseError, Relay, RelayError, RelayOptions};
 use tracking_model::StreamId;
 
-use super::{SinkSet, Undrained, relay_options};
+use super::{Deliveries, SinkSet, Undrained, relay_options};
 use crate::Archive;
 
 /// Streams that are fed at a time. Each has a cursor, a journal and a watch of the file system open.
@@ -19,14 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// …and sooner where there is little time: after this part of it.
 const PART: u32 = 4;
 
-/// Lets sinks have what they lack of `streams`, until the deadline, and tells what they did not get. What another process
-/// feeds is left to it.
+/// Lets sinks have what they lack of `streams`, until the deadline, and tells what they got and did not get. What another
+/// process feeds is left to it.
 pub(crate) async fn deliver(
     archive: &Archive,
     sinks: &SinkSet,
     streams: &[StreamId],
     deadline: Instant,
-) -> Vec<Undrained> {
+) -> Deliveries {
     let options = relay_options(Arc::clone(archive.clock()));
     let now = Instant::now();
     let time = deadline.saturating_duration_since(now);
@@ -36,7 +36,7 @@ pub(crate) async fn deliver(
         .filter(|stream| matches!(stream, StreamId::Session(_)))
         .cloned()
         .collect();
-    let mut undrained = Vec::new();
+    let mut deliveries = Deliveries::default();
     // Uploads write records, of which the others are to hear.
     for (sinks, streams, deadline) in [
         // Large files must not take all of the time.
@@ -63,7 +63,13 @@ pub(crate) async fn deliver(
             }
         }
         while let Some(ended) = feeding.join_next().await {
-            super::note_end(ended, &mut undrained);
+            match ended {
+                Ok((delivered, left)) => {
+                    deliveries.delivered += delivered;
+                    deliveries.undrained.extend(left);
+                }
+                Err(error) => super::note_death(&error),
+            }
         }
     }
     for sink in &sinks.others {
@@ -72,8 +78,9 @@ pub(crate) async fn deliver(
             Ok(()) | Err(_) => {}
         }
     }
+    let undrained = &mut deliveries.undrained;
     undrained.sort_by(|a, b| (&a.stream, &a.sink).cmp(&(&b.stream, &b.sink)));
-    undrained
+    deliveries
 }
 
 /// One sink, to be fed once from one stream.
@@ -87,12 +94,15 @@ struct Once {
 }
 
 impl Once {
-    async fn feed(self) -> Option<Undrained> {
-        match self.drain().await {
+    /// How many records it got, and what it did not get.
+    async fn feed(self) -> (u64, Option<Undrained>) {
+        let mut delivered = 0;
+        let left = match self.drain(&mut delivered).await {
             Ok((0, _)) | Err(RelayError::Lease(LeaseError::Held(_))) => None,
             Ok((records, reason)) => Some(self.left(Some(records), reason)),
             Err(error) => Some(self.left(None, Some(crate::error::chain(&error)))),
-        }
+        };
+        (delivered, left)
     }
 
     fn left(&self, records: Option<u64>, reason: Option<String>) -> Undrained {
@@ -105,12 +115,13 @@ impl Once {
     }
 
     /// How many records are left, and why.
-    async fn drain(&self) -> Result<(u64, Option<String>), RelayError> {
+    async fn drain(&self, delivered: &mut u64) -> Result<(u64, Option<String>), RelayError> {
         let (dir, sink) = (self.archive.data_dir(), Arc::clone(&self.sink));
         let mut relay = Relay::open(dir, self.stream.clone(), sink, self.options.clone()).await?;
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let report = relay.drain(left.min(self.patience)).await?;
+            *delivered += report.delivered;
             if report.remaining == 0 || report.delivered == 0 || left <= self.patience {
                 let failure = relay.cursor().last_error.as_ref();
                 return Ok((report.remaining, failure.map(|failure| failure.reason.clone())));

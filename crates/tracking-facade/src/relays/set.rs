@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracking_journal::{EventSink, SinkName};
 use tracking_model::{StreamId, UpgradeId};
 
-use super::{Relays, Undrained, once};
+use super::{Deliveries, Relays, Undrained, once};
 use crate::{Archive, Problem};
 
 /// The sinks that a program feeds, for programs that do without [`Tracking`](crate::Tracking): commands that end soon, and
@@ -72,13 +72,14 @@ impl SinkSet {
         problems
     }
 
-    /// Lets the sinks have what they lack of `streams`, and tells what they did not get within `time`; a sink that takes
-    /// nothing for 15 s, or for a quarter of the time if that is less, is given up before. What another process feeds is left to it.
+    /// Lets the sinks have what they lack of `streams`, and tells what they got, and did not get within `time`; a sink that
+    /// takes nothing for 15 s, or for a quarter of the time if that is less, is given up before. What another process feeds
+    /// is left to it.
     ///
     /// # Cancellation
     /// When the future is dropped, what was not delivered waits for the next call, with what may have been delivered and
     /// not been noted.
-    pub async fn deliver(&self, archive: &Archive, streams: &[StreamId], time: Duration) -> Vec<Undrained> {
+    pub async fn deliver(&self, archive: &Archive, streams: &[StreamId], time: Duration) -> Deliveries {
         let now = Instant::now();
         // A century is as good as for ever.
         let deadline = now

@@ -177,7 +177,7 @@ impl SharedBucket {
                 request_retry(archive.data_dir(), &status.stream, &status.sink)?;
             }
         }
-        Ok(sinks.deliver(archive, &streams, time).await)
+        Ok(sinks.deliver(archive, &streams, time).await.undrained)
     }
 }
 

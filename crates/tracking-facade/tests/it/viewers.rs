@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use tracking_facade::live::{
-    Client, ClientError, ClientEvent, ClientOptions, ServeError, protocol::ServerMessage,
+    Client, ClientError, ClientEvent, ClientOptions, ServeError, ServerOptions, protocol::ServerMessage,
 };
-use tracking_facade::{CompleteOptions, ErrorKind, Tracking, TrackingBuilder, TrackingError, blocking};
+use tracking_facade::{
+    CompleteOptions, ErrorKind, NewTask, TaskId, TaskType, Tracking, TrackingBuilder, TrackingError,
+    UpgradeMirror, blocking,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -110,4 +113,65 @@ fn an_agent_without_async_serves_too() {
     });
     assert_eq!(heard, "not_started");
     assert!(tracking.shutdown().is_clean());
+}
+
+/// A viewer that is told all tasks is told how long they took before, too.
+#[tokio::test]
+async fn viewers_are_told_what_estimates_are_learned_from() {
+    let temp = tempfile::tempdir().unwrap();
+    for upgrade in ["a", "b", "c"] {
+        let earlier = Tracking::builder()
+            .data_dir(temp.path())
+            .upgrade(upgrade, "plan", "prod")
+            .build()
+            .await
+            .unwrap();
+        let progress = earlier.progress();
+        progress.start_upgrade("Nodes").await.unwrap();
+        let task = NewTask::new(TaskId::new("drain").unwrap(), "Drain", TaskType::UpgradeStep);
+        progress.add_task(task).await.unwrap();
+        progress.start_task("drain").await.unwrap();
+        progress.complete_task("drain").await.unwrap();
+        assert!(earlier.shutdown().await.is_clean());
+    }
+    let tracking = builder(temp.path())
+        .websocket("127.0.0.1:0")
+        .build()
+        .await
+        .unwrap();
+    let url = format!(
+        "ws://{}/?upgrade=prod-1.33&snapshot=1",
+        tracking.websocket_addresses()[0]
+    );
+    let mut client = Client::new(&url, ClientOptions::default()).unwrap();
+    let summary = loop {
+        let event = tokio::time::timeout(PATIENCE, client.next())
+            .await
+            .unwrap()
+            .unwrap();
+        if let ClientEvent::Message(ServerMessage::Summary(summary)) = event {
+            break summary;
+        }
+    };
+    let history: serde_json::Value = serde_json::from_str(&summary.data.history.unwrap()).unwrap();
+    assert_eq!(history[0]["task_name"], "Drain", "{history}");
+    assert_eq!(history[0]["durations"].as_array().unwrap().len(), 3, "{history}");
+    let snapshot = summary.data.snapshot.unwrap();
+    assert!(UpgradeMirror::begin(&snapshot, &summary.data.summary, summary.position.seq).is_ok());
+    client.close(PATIENCE).await;
+    assert!(tracking.shutdown().await.is_clean());
+}
+
+#[tokio::test]
+async fn names_that_no_viewer_can_come_by_are_refused_together() {
+    let temp = tempfile::tempdir().unwrap();
+    let options = ServerOptions::default()
+        .with_hosts(["https://dash.example.com"])
+        .with_origins(["dash.example.com"]);
+    let built = builder(temp.path()).websocket_with("127.0.0.1:0", options);
+    let error = built.build().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let told = error.to_string();
+    assert!(told.contains("it has a scheme"), "{told}");
+    assert!(told.contains("it has no scheme"), "{told}");
 }

@@ -90,7 +90,7 @@ fn command() -> impl Strategy<Value = UpgradeCommand> {
 }
 
 /// Commands with the seconds that pass before each.
-fn history() -> impl Strategy<Value = Vec<(i64, UpgradeCommand)>> {
+pub(crate) fn history() -> impl Strategy<Value = Vec<(i64, UpgradeCommand)>> {
     vec((0_i64..400, command()), 1..80)
 }
 

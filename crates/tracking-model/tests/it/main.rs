@@ -4,6 +4,7 @@
 mod import;
 mod machine;
 mod merged;
+mod mirror;
 mod naive;
 mod refusals;
 mod sessions;
