@@ -1,6 +1,6 @@
 //! The index on SQLite and the one in memory answer alike, whatever they were fed and are asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use artifact_core::{
@@ -329,7 +329,15 @@ proptest! {
         let texts = IDS.iter().zip(texts).filter(|(id, _)| **id != "f");
         let texts = Texts(texts.map(|(id, text)| ((*id).to_owned(), text)).collect());
         let mut feeder = Feeder { indexes: [&memory, &sqlite], texts, sessions: BTreeMap::new() };
+        let mut deleted = BTreeSet::new();
         for (step, flushed) in steps {
+            match &step {
+                Step::Changed { session, id, status: ArtifactStatus::Deleted, .. } => {
+                    deleted.insert((*session, *id));
+                }
+                Step::Forgotten(session) => deleted.retain(|(of, _)| of != session),
+                Step::Added { .. } | Step::Changed { .. } => {}
+            }
             let session = match &step {
                 Step::Added { session, .. } | Step::Changed { session, .. } | Step::Forgotten(session) => *session,
             };
@@ -343,6 +351,14 @@ proptest! {
         for id in IDS {
             let id = id.parse().unwrap();
             prop_assert_eq!(memory.artifact(&id).unwrap(), sqlite.artifact(&id).unwrap());
+        }
+        for (session, id) in deleted {
+            // Whatever came first, and whatever came after.
+            let alive = ArtifactQuery::new().in_session(session.parse().unwrap()).with_limit(100);
+            for index in [&memory as &dyn ArtifactIndex, &sqlite] {
+                let alive = index.query(&alive).unwrap().artifacts;
+                prop_assert!(alive.iter().all(|one| one.artifact_id.as_str() != id), "{session} {id}");
+            }
         }
         for query in &queries {
             found_alike(&memory, &sqlite, query)?;

@@ -128,7 +128,7 @@ async fn what_two_machines_write_a_third_reads_in_one_order() {
         assert_eq!(fresh.refresh().await.segments, 6);
         assert_eq!(fresh.ids(&session), reader.ids(&session));
         let state = tracking_journal::load::<tracking_model::Session>(fresh.catalogue.data_dir(), &session);
-        assert_eq!(state.unwrap().state.counts().artifacts, 18);
+        assert_eq!(state.unwrap().state.counts().artifacts(), 18);
     })
     .await;
 }

@@ -42,8 +42,8 @@ impl CollectionDocument {
             upgrade_id: collection.upgrade_id.clone(),
             task_id: collection.task_id.clone(),
             created_at: collection.created_at,
-            artifacts: collection.counts.artifacts,
-            bytes: collection.counts.bytes,
+            artifacts: collection.counts.artifacts(),
+            bytes: collection.counts.bytes(),
         }
     }
 }
