@@ -77,7 +77,10 @@ impl<'a> Search<'a> {
 
     /// Whether what the tables find is what matches, without another look.
     pub(crate) fn is_exact(&self) -> bool {
+        // Unwanted tags alone are nothing that facets are asked for.
+        let heeds_tags = self.facets.is_some() || self.query.no_tags.is_empty();
         self.latest == 0
+            && heeds_tags
             && self.query.name.is_none()
             && self.query.min_size.is_none()
             && self.query.max_size.is_none()
