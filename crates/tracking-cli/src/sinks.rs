@@ -12,8 +12,7 @@ use tracking_facade::{
 };
 
 use crate::commands::runtime::block_on;
-use crate::exit::{Failure, chain};
-use crate::failure::cannot;
+use crate::exit::{Failure, Kind, chain};
 use crate::output::note;
 use crate::render::several;
 use crate::settings::{Settings, close_artifacts};
@@ -48,12 +47,15 @@ impl SinkSettings {
         }
         let auto_upload = s3.as_ref().and_then(|config| config.auto_upload);
         let bucket = s3.map(SharedBucket::new).transpose();
-        let bus = eventbridge
-            .map(|config| config.into_builder()?.build())
-            .transpose();
+        let bus = eventbridge.map(|config| config.into_builder().build());
+        let bus = bus.transpose().map_err(TrackingError::from);
+        let (bucket, bus) = match (bucket, bus) {
+            (Ok(bucket), Ok(bus)) => (bucket, bus),
+            (bucket, bus) => return Err(unusable([bucket.err(), bus.err()])),
+        };
         Ok(Self {
-            bucket: bucket.map_err(cannot(|| "use the bucket of the team".to_owned()))?,
-            bus: bus.map_err(cannot(|| "use the bus of EventBridge".to_owned()))?,
+            bucket,
+            bus,
             auto_upload: auto_upload.unwrap_or(true),
             touched: Arc::default(),
         })
@@ -144,6 +146,24 @@ impl SinkSettings {
             None => sinks,
         }
     }
+}
+
+/// What is wrong with the settings, all of it.
+fn unusable(errors: [Option<TrackingError>; 2]) -> Failure {
+    let of_bucket = "section [s3] of ekstrack.toml, --s3 and EKSTRACK_S3";
+    let of_bus = "section [eventbridge] of ekstrack.toml, --eventbridge and EKSTRACK_EVENTBRIDGE";
+    let (attempted, from) = match &errors {
+        [Some(_), None] => ("the bucket of the team", of_bucket.to_owned()),
+        [None, Some(_)] => ("the bus of EventBridge", of_bus.to_owned()),
+        _ => (
+            "the bucket and the bus of the team",
+            format!("{of_bucket}; {of_bus}"),
+        ),
+    };
+    let causes = errors.into_iter().flatten().map(|error| error.to_string());
+    let causes: Vec<String> = causes.collect();
+    let failure = Failure::new(Kind::Usage, format!("use {attempted}"), causes.join("; "));
+    failure.hint(format!("the settings come from {from}"))
 }
 
 impl Settings {

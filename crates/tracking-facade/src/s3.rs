@@ -50,7 +50,7 @@ impl SharedBucket {
     /// # Errors
     /// [`TrackingError::S3Settings`] with every problem of the settings.
     pub fn new(config: S3Config) -> Result<Self, TrackingError> {
-        Ok(Self::of(config.into_builder()?.build()?))
+        Ok(Self::of(config.into_builder().build()?))
     }
 
     /// The place of a store that was configured otherwise.
