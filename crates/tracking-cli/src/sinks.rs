@@ -14,7 +14,7 @@ use tracking_facade::{
 use crate::commands::runtime::block_on;
 use crate::exit::{Failure, Kind, chain};
 use crate::output::note;
-use crate::render::several;
+use crate::render::{several, time};
 use crate::settings::{Settings, close_artifacts};
 
 /// How long a command that is done may go on to deliver what it changed.
@@ -193,7 +193,7 @@ impl Settings {
             undrained
         });
         match delivered {
-            Ok(undrained) => tell_undrained(&undrained),
+            Ok(undrained) => tell_undrained(&undrained, self.sinks.bucket.as_ref()),
             Err(failure) => note("warning", &failure.causes().join(": ")),
         }
         match self.sinks.parked(&archive, &sinks, Some(&there)) {
@@ -208,6 +208,7 @@ impl Settings {
 pub(crate) struct Feeding {
     sinks: FollowedUpgrade,
     manager: TestArtifactsManager,
+    bucket: Option<SharedBucket>,
 }
 
 impl Settings {
@@ -224,7 +225,11 @@ impl Settings {
                     .sinks
                     .set(&archive, &manager)
                     .follow(&archive, upgrade.clone());
-                Some(Feeding { sinks, manager })
+                Some(Feeding {
+                    sinks,
+                    manager,
+                    bucket: self.sinks.bucket.clone(),
+                })
             }
             Err(error) => {
                 let why = chain(&error).join(": ");
@@ -241,8 +246,13 @@ impl Settings {
 impl Feeding {
     /// Lets the sinks have what is left, for at most 5 s; says what is left then.
     pub(crate) async fn end(feeding: Option<Self>) {
-        if let Some(Self { sinks, manager }) = feeding {
-            tell_undrained(&sinks.stop(PATIENCE).await);
+        if let Some(Self {
+            sinks,
+            manager,
+            bucket,
+        }) = feeding
+        {
+            tell_undrained(&sinks.stop(PATIENCE).await, bucket.as_ref());
             close_artifacts(&manager).await;
         }
     }
@@ -268,14 +278,24 @@ pub(crate) fn tell_parked(parked: &[SinkStatus]) {
 }
 
 /// Says what sinks did not get.
-pub(crate) fn tell_undrained(undrained: &[Undrained]) {
+pub(crate) fn tell_undrained(undrained: &[Undrained], bucket: Option<&SharedBucket>) {
+    // It may be that there was no time because nobody is there.
+    let silent = bucket.and_then(|bucket| Some((bucket.location(), bucket.silent_place()?)));
     for left in undrained {
         let waiting = match left.records {
             Some(1) => format!("1 record of {} waits", left.stream),
             Some(records) => format!("{records} records of {} wait", left.stream),
             None => format!("records of {} wait", left.stream),
         };
-        let why = left.reason.as_deref().unwrap_or("there was no time");
+        let silent = silent.as_ref().filter(|_| left.sink.starts_with("s3-"));
+        let why = match (&left.reason, left.earlier, silent) {
+            (Some(reason), None, _) => reason.clone(),
+            (_, _, Some((location, place))) => format!(
+                "{place} does not answer for {location}: check the endpoint, and the network on the way"
+            ),
+            (Some(reason), Some(at), None) => format!("at {} it was refused: {reason}", time(at)),
+            (None, _, None) => "there was no time for all of it".to_owned(),
+        };
         let what = format!(
             "{waiting} for {}: {why}; `ekstrack sync` or the next command delivers what is left",
             left.sink

@@ -71,7 +71,20 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
             ),
         );
     }
-    tell_undrained(&report.undrained);
+    if let Some(why) = &report.unrecovered {
+        note(
+            "error",
+            &format!("output of commands that were killed is not recovered: {why}"),
+        );
+    }
+    for one in &report.unchecked {
+        let (stream, why) = (&one.stream, &one.reason);
+        note(
+            "error",
+            &format!("it is not known whether all of {stream} is there: {why}"),
+        );
+    }
+    tell_undrained(&report.undrained, settings.sinks.bucket.as_ref());
     let sinks = settings.sinks.set(&archive, &manager);
     let only = args
         .session
@@ -83,6 +96,15 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
     tell_parked(&parked);
     if report.is_clean() && parked.is_empty() {
         return Ok(());
+    }
+    if report.is_delivered() && parked.is_empty() {
+        let unchecked = report.unchecked.first();
+        let unchecked = unchecked.map(|one| format!("{} could not be looked at: {}", one.stream, one.reason));
+        let cause = unchecked
+            .or_else(|| report.unrecovered.clone())
+            .unwrap_or_default();
+        return Err(Failure::new(Kind::Unavailable, attempted(), cause)
+            .hint("all else is there; sync again tries it again"));
     }
     let cause = format!(
         "{} and {} are not there",
@@ -115,6 +137,10 @@ fn document(report: &SyncReport, location: &str) -> serde_json::Value {
             "reason": left.reason,
         })
     });
+    let unchecked = report
+        .unchecked
+        .iter()
+        .map(|one| json!({"stream": one.stream.to_string(), "reason": one.reason}));
     json!({
         "with": location,
         "ok": report.is_clean(),
@@ -122,6 +148,11 @@ fn document(report: &SyncReport, location: &str) -> serde_json::Value {
         "uploaded_bytes": uploads.sent_bytes,
         "already_there": (uploads.artifacts.len() as u64).saturating_sub(uploads.sent),
         "elsewhere": report.elsewhere,
+        "records_put_back": report.records_put_back,
+        "documents_put_back": report.documents_put_back,
+        "recovered": report.recovered,
+        "unrecovered": report.unrecovered,
+        "unchecked": unchecked.collect::<Vec<_>>(),
         "failed": failed.collect::<Vec<_>>(),
         "undelivered": undrained.collect::<Vec<_>>(),
     })
@@ -134,9 +165,21 @@ fn text(report: &SyncReport, location: &str, palette: Palette) -> String {
     } else {
         palette.warn("not all is there")
     };
-    format!(
+    let mut text = format!(
         "{head} with {location}: sent {}, {}\n",
         several(uploads.sent, "artifact"),
         bytes(uploads.sent_bytes)
-    )
+    );
+    if report.recovered > 0 {
+        let count = several(report.recovered, "output");
+        text.push_str(&format!("recovered {count} of commands that were killed\n"));
+    }
+    if report.records_put_back + report.documents_put_back > 0 {
+        text.push_str(&format!(
+            "put back what somebody had deleted: {}, {}\n",
+            several(report.records_put_back, "record"),
+            several(report.documents_put_back, "summary document")
+        ));
+    }
+    text
 }
