@@ -52,8 +52,26 @@ impl Machine {
         command.spawn().unwrap()
     }
 
+    /// The command, as people run it.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.place(&ekstrack());
+        command.args(args);
+        command
+    }
+
     pub(crate) fn output(&self, args: &[&str]) -> Output {
         self.place(&ekstrack()).arg("--json").args(args).output().unwrap()
+    }
+
+    /// The error of a command that is refused with this exit code.
+    pub(crate) fn refused(&self, code: i32, args: &[&str]) -> Value {
+        let output = self.output(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
+        // Notes may come before it.
+        let error = errors.lines().find(|line| line.starts_with('{')).unwrap();
+        let mut error: Value = serde_json::from_str(error).unwrap();
+        error["error"].take()
     }
 
     pub(crate) fn ok(&self, args: &[&str]) -> Value {

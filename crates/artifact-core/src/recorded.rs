@@ -21,8 +21,12 @@ struct Gone {
 impl Gone {
     fn note(&mut self, id: &ArtifactId, status: ArtifactStatus) {
         match status {
-            ArtifactStatus::Archived | ArtifactStatus::Deleted => {
+            ArtifactStatus::Deleted => {
                 self.statuses.insert(self.keys.hash_one(id), status);
+            }
+            // What another machine deleted stays deleted.
+            ArtifactStatus::Archived => {
+                self.statuses.entry(self.keys.hash_one(id)).or_insert(status);
             }
             ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => {}
         }
@@ -104,19 +108,26 @@ impl Inner {
         session_id: &SessionId,
         id: &ArtifactId,
     ) -> Result<Option<(Arc<Artifact>, u64)>, ArtifactError> {
-        let (mut found, mut as_of) = (None, 0);
+        let (mut found, mut as_of, mut is_deleted) = (None::<Arc<Artifact>>, 0, false);
         self.each_record(session_id, |meta, event| {
             as_of = meta.seq;
             match (event, &mut found) {
                 (SessionEvent::ArtifactAdded(artifact), _) if artifact.artifact_id == *id => {
                     found = Some(artifact);
                 }
-                (SessionEvent::Artifact(_, change), Some(artifact)) if change.artifact_id == *id => {
-                    change.apply(Arc::make_mut(artifact), meta.at);
+                (SessionEvent::Artifact(_, change), found) if change.artifact_id == *id => {
+                    is_deleted |= change.status == ArtifactStatus::Deleted;
+                    if let Some(artifact) = found {
+                        change.apply(Arc::make_mut(artifact), meta.at);
+                    }
                 }
                 _ => {}
             }
         })?;
+        if let Some(artifact) = found.as_mut().filter(|_| is_deleted) {
+            // Also where another machine's clock had it deleted before it was added.
+            Arc::make_mut(artifact).status = ArtifactStatus::Deleted;
+        }
         Ok(found.map(|artifact| (artifact, as_of)))
     }
 

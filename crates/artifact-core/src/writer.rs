@@ -14,7 +14,8 @@ use crate::store::Upload;
 /// An artifact in the making: write it, then finish it. Writing blocks.
 ///
 /// Nobody sees it before it is finished. Dropped without that, nothing of it is kept. When the process dies, what it had
-/// written becomes an artifact `interrupted-output.log`, tagged `interrupted`, with the next add to the session.
+/// written becomes an artifact `interrupted-output.log`, tagged `interrupted`, with the next add to the session, when it is
+/// completed, or by [`recover_interrupted`](crate::TestArtifactsManager::recover_interrupted).
 #[derive(Debug)]
 pub struct ArtifactWriter {
     inner: Arc<Inner>,

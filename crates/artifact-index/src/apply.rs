@@ -34,7 +34,7 @@ fn artifacts(at: &Connection) -> Result<i64, Cause> {
 
 /// Takes up what of the batches is not there yet.
 pub(crate) fn apply(at: &Connection, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), Cause> {
-    let mut outcome = Outcome::new(at);
+    let mut outcome = Outcome::new(at)?;
     let mut clusters = Clusters::new();
     for batch in batches {
         let mut session = Session::of(at, &batch.session_id)?;
@@ -135,6 +135,7 @@ pub(crate) fn forget(at: &Connection, session_id: &SessionId) -> Result<(), Caus
         remove(at, id)?;
     }
     at.execute("DELETE FROM tally WHERE session = ?1", [session.id])?;
+    at.execute("DELETE FROM buried WHERE session = ?1", [session.id])?;
     at.execute("DELETE FROM session WHERE id = ?1", [session.id])?;
     Ok(())
 }

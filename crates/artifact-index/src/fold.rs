@@ -38,18 +38,21 @@ pub(crate) struct Outcome<'a, 'c> {
     /// Rows whose artifact was added again.
     pub(crate) gone: Vec<i64>,
     pub(crate) counts: Counts,
+    /// Whether there are artifacts that were deleted before they were added.
+    has_buried: bool,
 }
 
 impl<'a, 'c> Outcome<'a, 'c> {
-    pub(crate) fn new(at: &'c Connection) -> Self {
-        Self {
+    pub(crate) fn new(at: &'c Connection) -> Result<Self, Cause> {
+        Ok(Self {
+            has_buried: at.prepare_cached("SELECT 1 FROM buried LIMIT 1")?.exists([])?,
             at,
             new: Vec::new(),
             new_by_id: HashMap::new(),
             changed: BTreeMap::new(),
             gone: Vec::new(),
             counts: Counts::default(),
-        }
+        })
     }
 
     /// Takes a record that the session has not taken yet.
@@ -70,24 +73,38 @@ impl<'a, 'c> Outcome<'a, 'c> {
         Ok(())
     }
 
+    /// What is deleted stays so, whatever is added.
     fn add(&mut self, session: &Session, artifact: &'a Artifact) -> Result<(), Cause> {
         let id = (session.id, artifact.artifact_id.as_str());
         if let Some(new) = self.new_by_id.get(&id).and_then(|at| self.new.get_mut(*at)) {
-            (new.artifact, new.slot) = (Cow::Borrowed(artifact), artifact.created_at.as_micros());
+            if new.artifact.status != ArtifactStatus::Deleted {
+                (new.artifact, new.slot) = (Cow::Borrowed(artifact), artifact.created_at.as_micros());
+            }
             return Ok(());
         }
         if let Some((row, stored)) = self.find(session, artifact.artifact_id.as_str())? {
+            let status = self
+                .changed
+                .get(&row)
+                .map_or(stored.status, |changed| changed.artifact.status);
+            if status == ArtifactStatus::Deleted {
+                return Ok(());
+            }
             // Where it changed before, that was counted already.
             if self.changed.remove(&row).is_none() {
                 self.counts.add(session.id, &stored, -1);
             }
             self.gone.push(row);
         }
+        let mut added = Cow::Borrowed(artifact);
+        if self.is_buried(id)? {
+            added.to_mut().status = ArtifactStatus::Deleted;
+        }
         self.new_by_id.insert(id, self.new.len());
         self.new.push(New {
             session: session.id,
             slot: artifact.created_at.as_micros(),
-            artifact: Cow::Borrowed(artifact),
+            artifact: added,
         });
         Ok(())
     }
@@ -104,7 +121,11 @@ impl<'a, 'c> Outcome<'a, 'c> {
             return Ok(());
         }
         let Some((row, stored)) = self.find(session, change.artifact_id.as_str())? else {
-            return Ok(());
+            return if change.status == ArtifactStatus::Deleted {
+                self.bury(id)
+            } else {
+                Ok(())
+            };
         };
         let counts = &mut self.counts;
         let changed = self.changed.entry(row).or_insert_with(|| {
@@ -118,6 +139,24 @@ impl<'a, 'c> Outcome<'a, 'c> {
         change.apply(&mut changed.artifact, meta.at);
         changed.words |= change.tags.is_some() || change.status == ArtifactStatus::Deleted;
         Ok(())
+    }
+
+    fn bury(&mut self, (session, artifact_id): (i64, &str)) -> Result<(), Cause> {
+        self.has_buried = true;
+        self.at
+            .prepare_cached("INSERT OR IGNORE INTO buried (session, artifact_id) VALUES (?1, ?2)")?
+            .execute(params![session, artifact_id])?;
+        Ok(())
+    }
+
+    fn is_buried(&self, (session, artifact_id): (i64, &str)) -> Result<bool, Cause> {
+        if !self.has_buried {
+            return Ok(false);
+        }
+        let mut buried = self
+            .at
+            .prepare_cached("SELECT 1 FROM buried WHERE session = ?1 AND artifact_id = ?2")?;
+        Ok(buried.exists(params![session, artifact_id])?)
     }
 
     /// The row of an artifact, and the artifact as it stands there.

@@ -4,9 +4,11 @@
 //! with a minus sign, so every table and every list of full-text search comes out newest first by itself: full-text search
 //! goes forwards faster than backwards, and skips many times faster. `late` is how much later than its time a slot is at
 //! most; artifacts of one session never share a microsecond, so it is 0 but for what was taken over from elsewhere.
+//!
+//! `buried` has artifacts that were deleted before they were added, by the clock of another machine.
 
 /// Changes with the tables and with whatever decides what stands in them: another one is built anew.
-pub(crate) const VERSION: i32 = 4;
+pub(crate) const VERSION: i32 = 5;
 /// `eksx`: tells our file from other databases.
 pub(crate) const APPLICATION: i32 = 0x656b_7378;
 
@@ -29,6 +31,11 @@ CREATE TABLE artifact (
     record TEXT NOT NULL
 );
 CREATE INDEX artifact_by_id ON artifact (artifact_id);
+CREATE TABLE buried (
+    session INTEGER NOT NULL,
+    artifact_id TEXT NOT NULL,
+    PRIMARY KEY (session, artifact_id)
+) WITHOUT ROWID;
 CREATE TABLE tally (
     session INTEGER NOT NULL,
     upgrade_id TEXT NOT NULL,

@@ -37,7 +37,12 @@ impl Failed {
         let code = code.or_else(|| header(error, "x-minio-error-code"));
         let said = error.message().map(str::to_owned);
         let (cause, message) = match status {
-            None => (Cause::without_answer(error), Some(innermost(error))),
+            None => {
+                let mut message = innermost(error);
+                // Where credentials were looked for follows, a line for each place.
+                message.truncate(message.find(". Attempted:").unwrap_or(message.len()));
+                (Cause::without_answer(error), Some(message))
+            }
             // A body that breaks off after a good status is a broken connection.
             Some(200..300) => (
                 Cause::NoConnection,

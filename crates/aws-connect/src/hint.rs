@@ -8,7 +8,8 @@ pub const EXPIRED_CREDENTIALS: &str = "renew the credentials, for example with `
 pub const WRONG_CREDENTIALS: &str =
     "check the access key and its secret, and that they are for this endpoint";
 /// The answer took too long.
-pub const TIMED_OUT: &str = "check the network between here and the endpoint";
+pub const TIMED_OUT: &str =
+    "check that this is the right endpoint, and the network on the way: proxies, firewalls, VPC endpoints";
 /// Nobody listens, or the connection broke.
 pub const NO_CONNECTION: &str = "check that the endpoint is up and that nothing on the way blocks it";
 /// The connection could not be secured.

@@ -42,7 +42,8 @@ impl fmt::Display for BuildError {
 /// input or output.
 #[derive(Debug, Clone)]
 pub struct EventBridgeBuilder {
-    bus: String,
+    /// `None` if the settings that this was made of have none.
+    bus: Option<String>,
     sink_name: Option<String>,
     source: String,
     resources: Vec<Arc<str>>,
@@ -59,8 +60,12 @@ impl EventBridgeBuilder {
     /// region.
     #[must_use]
     pub fn new(bus: impl Into<String>) -> Self {
+        Self::of(Some(bus.into()))
+    }
+
+    pub(crate) fn of(bus: Option<String>) -> Self {
         Self {
-            bus: bus.into(),
+            bus,
             sink_name: None,
             source: DEFAULT_SOURCE.to_owned(),
             resources: Vec::new(),
@@ -146,9 +151,16 @@ impl EventBridgeBuilder {
     /// [`BuildError`] with every problem.
     pub fn build(self) -> Result<EventBridgeSink, BuildError> {
         let mut problems = Vec::new();
-        let bus = Bus::parse(&self.bus)
-            .inspect_err(|rule| problems.push(format!("the bus {:?} {rule}", self.bus)))
-            .ok();
+        let name = self.bus.clone().unwrap_or_default();
+        let bus = match self.bus {
+            Some(_) => Bus::parse(&name)
+                .inspect_err(|rule| problems.push(format!("the bus {name:?} {rule}")))
+                .ok(),
+            None => {
+                problems.push("no bus is given: set `bus`".to_owned());
+                None
+            }
+        };
         let sink_name = match (&self.sink_name, &bus) {
             (Some(name), _) => SinkName::new(name)
                 .inspect_err(|error| problems.push(error.to_string()))
@@ -175,7 +187,7 @@ impl EventBridgeBuilder {
             sink_name,
             region,
             kinds,
-            bus: self.bus,
+            bus: name,
             source: self.source,
             resources: self.resources,
             max_bytes: self.max_bytes,

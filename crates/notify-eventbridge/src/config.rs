@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::builder::{BuildError, EventBridgeBuilder};
+use crate::builder::EventBridgeBuilder;
 
 /// The section `[eventbridge]` of a configuration file. What is absent has the builder's default; credentials have no
 /// place here.
@@ -14,7 +14,7 @@ use crate::builder::{BuildError, EventBridgeBuilder};
 ///     resources = ["arn:aws:eks:eu-central-1:123456789012:cluster/prod"]
 ///     events = ["default", "task.progress"]
 /// "#)?;
-/// let sink = config.into_builder()?.build()?;
+/// let sink = config.into_builder().build()?;
 /// assert_eq!(sink.bus(), "ops");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -41,17 +41,11 @@ pub struct EventBridgeConfig {
 }
 
 impl EventBridgeConfig {
-    /// The builder with these settings, for more to be set before `build`.
-    ///
-    /// # Errors
-    /// [`BuildError`] if no bus is given; `build` finds the rest.
-    pub fn into_builder(self) -> Result<EventBridgeBuilder, BuildError> {
-        let Some(bus) = self.bus else {
-            return Err(BuildError {
-                problems: vec!["no bus is given: set `bus`".to_owned()],
-            });
-        };
-        let mut builder = EventBridgeBuilder::new(bus);
+    /// The builder with these settings, for more to be set before `build`, which tells every problem of them, that no bus
+    /// is given among them.
+    #[must_use]
+    pub fn into_builder(self) -> EventBridgeBuilder {
+        let mut builder = EventBridgeBuilder::of(self.bus);
         if let Some(name) = self.sink_name {
             builder = builder.sink_name(name);
         }
@@ -73,7 +67,7 @@ impl EventBridgeConfig {
         if let Some(endpoint) = self.endpoint {
             builder = builder.endpoint(endpoint);
         }
-        Ok(builder)
+        builder
     }
 }
 
@@ -84,8 +78,18 @@ mod tests {
     #[test]
     fn a_misspelt_setting_is_no_setting() {
         assert!(toml::from_str::<EventBridgeConfig>("buss = 'b'").is_err());
-        let error = EventBridgeConfig::default().into_builder().unwrap_err();
+        let config = EventBridgeConfig {
+            region: Some(" ".to_owned()),
+            source: Some("aws.x".to_owned()),
+            ..EventBridgeConfig::default()
+        };
+        let error = config.into_builder().build().unwrap_err();
         assert!(error.to_string().contains("set `bus`"), "{error}");
+        assert_eq!(
+            error.problems.len(),
+            3,
+            "that no bus is given hides nothing: {error}"
+        );
     }
 
     #[test]
@@ -95,7 +99,7 @@ mod tests {
              endpoint = 'z'",
         )
         .unwrap();
-        let error = config.into_builder().unwrap().build().unwrap_err();
+        let error = config.into_builder().build().unwrap_err();
         assert_eq!(error.problems.len(), 8, "{:#?}", error.problems);
     }
 }

@@ -21,8 +21,9 @@ use tokio::sync::OnceCell;
 use tracking_model::{FileHash, Timestamp};
 
 use crate::buffers::Buffers;
+use crate::cause::S3Cause;
 use crate::client::{Connected, RequestLog, connect};
-use crate::error::{S3Cause, S3Failure};
+use crate::error::S3Failure;
 use crate::limits::{Concurrency, Memory};
 use crate::metadata::ObjectMetadata;
 use crate::settings::{Encryption, Settings, StorageClass};
@@ -97,15 +98,29 @@ impl Bucket {
         &self.connected().await.sdk
     }
 
+    /// As [`Self::sdk`], for requests whose answers begin soon, whatever is asked: they send no body.
+    pub(crate) async fn asking(&self) -> &aws_sdk_s3::Client {
+        &self.connected().await.asking
+    }
+
     pub(crate) fn owner(&self) -> Option<String> {
         self.settings.bucket_owner.clone()
+    }
+
+    /// Where requests go, once it is known.
+    pub(crate) fn place(&self) -> Option<String> {
+        self.connected.get().map(|connected| connected.place.clone())
     }
 
     pub(crate) fn failure<E>(&self, error: SdkError<E, HttpResponse>) -> S3Failure
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        S3Failure::from_sdk(self.name(), error)
+        let mut failure = S3Failure::from_sdk(self.name(), error);
+        if failure.status.is_none() {
+            failure.place = self.place();
+        }
+        failure
     }
 
     /// A failure that is found here, not by the server.
@@ -161,7 +176,7 @@ impl Bucket {
     }
 
     pub(crate) async fn head(&self, key: &str) -> Result<Head, S3Failure> {
-        let sdk = self.sdk().await;
+        let sdk = self.asking().await;
         let _slot = self.concurrency.slot().await;
         let request = sdk
             .head_object()
@@ -179,7 +194,7 @@ impl Bucket {
     }
 
     pub(crate) async fn delete(&self, key: &str) -> Result<(), S3Failure> {
-        let sdk = self.sdk().await;
+        let sdk = self.asking().await;
         let _slot = self.concurrency.slot().await;
         let request = sdk
             .delete_object()

@@ -57,6 +57,10 @@ pub struct S3StoreBuilder {
     patience: Patience,
     spool_dir: Option<PathBuf>,
     credentials: Option<StaticCredentials>,
+    /// Problems of the settings that this was made of.
+    misread: Vec<String>,
+    /// Whether bucket and prefix are what was meant.
+    is_placed: bool,
 }
 
 impl S3StoreBuilder {
@@ -79,7 +83,15 @@ impl S3StoreBuilder {
             patience: Patience::default(),
             spool_dir: None,
             credentials: None,
+            misread: Vec::new(),
+            is_placed: true,
         }
+    }
+
+    /// Takes up what was wrong with the settings that this is made of; without a place there is no more to say of it.
+    pub(crate) fn misread(mut self, problems: Vec<String>, is_placed: bool) -> Self {
+        (self.misread, self.is_placed) = (problems, is_placed);
+        self
     }
 
     /// A store at `s3://bucket/prefix`; without a prefix in it, below [`DEFAULT_PREFIX`].
@@ -233,12 +245,13 @@ impl S3StoreBuilder {
     }
 
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        problems.extend(
-            bucket_problem(&self.bucket).map(|rule| format!("the bucket name {:?} {rule}", self.bucket)),
-        );
-        problems
-            .extend(prefix_problem(&self.prefix).map(|rule| format!("the prefix {:?} {rule}", self.prefix)));
+        let mut problems = self.misread.clone();
+        if self.is_placed {
+            let bucket = bucket_problem(&self.bucket);
+            problems.extend(bucket.map(|rule| format!("the bucket name {:?} {rule}", self.bucket)));
+            let prefix = prefix_problem(&self.prefix);
+            problems.extend(prefix.map(|rule| format!("the prefix {:?} {rule}", self.prefix)));
+        }
         problems.extend(self.region.as_deref().and_then(region_problem));
         problems.extend(self.endpoint.as_deref().and_then(endpoint_problem));
         if let Encryption::Kms { key: Some(key) } = &self.encryption

@@ -1,6 +1,7 @@
 //! The SDK's client: made at the first request, with every setting explicit, watched for what it costs.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_connect::Connection;
@@ -9,7 +10,7 @@ use aws_sdk_s3::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext,
 };
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
-use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
 use aws_sdk_s3::config::{
     ConfigBag, Intercept, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
     StalledStreamProtectionConfig,
@@ -26,21 +27,37 @@ use crate::settings::{ChecksumPolicy, Settings};
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) sdk: Client,
+    /// The same with less patience, for requests that send no bytes.
+    pub(crate) asking: Client,
+    /// Where requests go, for messages.
+    pub(crate) place: String,
     /// Whether requests go to a server that is not AWS.
     pub(crate) custom_endpoint: bool,
 }
 
 /// How many requests were sent, by operation (`PutObject`, `ListObjectsV2`, …); each attempt counts.
 #[derive(Debug, Default)]
-pub(crate) struct RequestLog(Mutex<BTreeMap<String, u64>>);
+pub(crate) struct RequestLog {
+    sent: Mutex<BTreeMap<String, u64>>,
+    answers: AtomicU64,
+}
 
 impl RequestLog {
     pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many of them were answered.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
     }
 
     fn count(&self, operation: &str) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         match counts.get_mut(operation) {
             Some(count) => *count += 1,
             None => {
@@ -57,20 +74,20 @@ pub(crate) async fn connect(
     concurrency: &Arc<Concurrency>,
 ) -> Connected {
     let patience = &settings.patience;
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(patience.connect_timeout)
-        .read_timeout(patience.read_timeout)
-        .operation_attempt_timeout(patience.attempt_timeout)
-        .build();
     let connection = Connection {
         region: settings.region.as_deref(),
         credentials: settings.credentials.as_ref(),
-        timeouts,
+        timeouts: timeouts(settings).build(),
         idle_connections: Some(settings.limits.max_concurrency),
     };
     let shared = connection.load().await;
     let endpoint = settings.endpoint.clone().or_else(|| endpoint_of_chain(&shared));
     let custom_endpoint = endpoint.is_some();
+    let place = match (&endpoint, shared.region()) {
+        (Some(endpoint), _) => endpoint.clone(),
+        (None, Some(region)) => format!("AWS, region {region}"),
+        (None, None) => "AWS".to_owned(),
+    };
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .force_path_style(settings.path_style.unwrap_or(custom_endpoint))
         // Retries are the standard mode's, whatever becomes the SDK's default.
@@ -105,10 +122,25 @@ pub(crate) async fn connect(
     }
     // Whole objects are verified against SHA-256 here; a second checksum of the same bytes adds nothing.
     config = config.response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    let asking = timeouts(settings)
+        .read_timeout(patience.ask_timeout)
+        .operation_timeout(patience.ask_deadline)
+        .build();
     Connected {
+        asking: Client::from_conf(config.clone().timeout_config(asking).build()),
         sdk: Client::from_conf(config.build()),
         custom_endpoint,
+        place,
     }
+}
+
+/// What holds for every request.
+fn timeouts(settings: &Settings) -> TimeoutConfigBuilder {
+    let patience = &settings.patience;
+    TimeoutConfig::builder()
+        .connect_timeout(patience.connect_timeout)
+        .read_timeout(patience.read_timeout)
+        .operation_attempt_timeout(patience.attempt_timeout)
 }
 
 /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or what the profile says.
@@ -172,6 +204,7 @@ impl Intercept for Watch {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        self.log.answered();
         match context.response().status().as_u16() {
             429 | 503 => self.concurrency.throttled(),
             200..300 => self.concurrency.succeeded(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::builder::{BuildError, S3StoreBuilder};
+use crate::builder::S3StoreBuilder;
 use crate::key::S3Location;
 use crate::settings::{ChecksumPolicy, ConditionalWrites, DEFAULT_PREFIX, Encryption, StorageClass};
 
@@ -21,7 +21,7 @@ use crate::settings::{ChecksumPolicy, ConditionalWrites, DEFAULT_PREFIX, Encrypt
 ///     [tags]
 ///     team = "platform"
 /// "#)?;
-/// let store = config.into_builder()?.build()?;
+/// let store = config.into_builder().build()?;
 /// assert_eq!(store.location().to_string(), "s3://team-bucket/upgrades");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -70,15 +70,16 @@ pub struct S3Config {
 }
 
 impl S3Config {
-    /// The builder with these settings, for more to be set before `build`.
-    ///
-    /// # Errors
-    /// [`BuildError`] with every value that means nothing; `build` finds the rest.
-    pub fn into_builder(self) -> Result<S3StoreBuilder, BuildError> {
+    /// The builder with these settings, for more to be set before `build`, which tells every problem of them: values that
+    /// mean nothing, and what else is wrong.
+    #[must_use]
+    pub fn into_builder(self) -> S3StoreBuilder {
         let mut problems = Vec::new();
         let location = self.location(&mut problems);
-        let mut builder = S3StoreBuilder::new(location.bucket)
-            .prefix(location.prefix)
+        let is_placed = location.is_some();
+        let (bucket, prefix) = location.map_or_else(Default::default, |at| (at.bucket, at.prefix));
+        let mut builder = S3StoreBuilder::new(bucket)
+            .prefix(prefix)
             .encryption(self.encryption(&mut problems))
             .storage_class(choice(
                 "storage_class",
@@ -101,9 +102,7 @@ impl S3Config {
                 "probe, honoured, ignored",
                 &mut problems,
             ));
-        if !problems.is_empty() {
-            return Err(BuildError { problems });
-        }
+        builder = builder.misread(problems, is_placed);
         if let Some(region) = self.region {
             builder = builder.region(region);
         }
@@ -132,10 +131,11 @@ impl S3Config {
             .map_or(limits.memory_bytes, |mib| mib.saturating_mul(MIB));
         let mut patience = crate::Patience::default();
         patience.attempts = self.attempts.unwrap_or(patience.attempts);
-        Ok(builder.limits(limits).patience(patience))
+        builder.limits(limits).patience(patience)
     }
 
-    fn location(&self, problems: &mut Vec<String>) -> S3Location {
+    /// `None` if it cannot be told, which is a problem then.
+    fn location(&self, problems: &mut Vec<String>) -> Option<S3Location> {
         let default_prefix = || self.prefix.clone().unwrap_or_else(|| DEFAULT_PREFIX.to_owned());
         match (&self.url, &self.bucket) {
             (Some(url), None) => match url.parse::<S3Location>() {
@@ -145,25 +145,22 @@ impl S3Config {
                     } else if self.prefix.is_some() {
                         problems.push("the prefix is given twice: in `url` and in `prefix`".to_owned());
                     }
-                    return location;
+                    return Some(location);
                 }
-                Err(error) => problems.push(error.to_string()),
+                Err(error) => problems.push(format!("{url:?} names no bucket: {}", error.rule)),
             },
             (None, Some(bucket)) => {
-                return S3Location {
+                return Some(S3Location {
                     bucket: bucket.clone(),
                     prefix: default_prefix(),
-                };
+                });
             }
             (Some(_), Some(_)) => {
                 problems.push("the bucket is given twice: in `url` and in `bucket`".to_owned())
             }
             (None, None) => problems.push("no bucket is given: set `url` or `bucket`".to_owned()),
         }
-        S3Location {
-            bucket: String::new(),
-            prefix: String::new(),
-        }
+        None
     }
 
     fn encryption(&self, problems: &mut Vec<String>) -> Encryption {
@@ -235,8 +232,29 @@ mod tests {
              conditional_writes = 'hopefully'",
         )
         .unwrap();
-        let error = config.into_builder().unwrap_err();
+        let error = config.into_builder().build().unwrap_err();
         assert_eq!(error.problems.len(), 6, "{:#?}", error.problems);
+    }
+
+    #[test]
+    fn values_that_mean_nothing_hide_no_other_problem() {
+        let config: S3Config = toml::from_str(
+            "url = 's3://Bad_Bucket/a'\nsse = 'rot13'\nstorage_class = 'ATTIC'\nregion = 'eu west'\nendpoint = 'host:1'\n\
+             bucket_owner = 'me'\npart_size_mib = 1\nattempts = 0",
+        )
+        .unwrap();
+        let error = config.into_builder().build().unwrap_err();
+        assert_eq!(error.problems.len(), 8, "{:#?}", error.problems);
+        let nowhere = S3Config {
+            region: Some(" ".into()),
+            ..S3Config::default()
+        };
+        let error = nowhere.into_builder().build().unwrap_err();
+        assert_eq!(
+            error.problems.len(),
+            2,
+            "what is not given is no wrong name: {error}"
+        );
     }
 
     #[test]
@@ -250,7 +268,7 @@ mod tests {
             url: Some("s3://bucket".into()),
             ..S3Config::default()
         };
-        let store = config.into_builder().unwrap().build().unwrap();
+        let store = config.into_builder().build().unwrap();
         assert_eq!(
             store.location().to_string(),
             format!("s3://bucket/{DEFAULT_PREFIX}")

@@ -8,8 +8,9 @@ use artifact_core::{StoreError, StoreErrorKind};
 use tracking_model::FileHash;
 
 use crate::bucket::{Bucket, Head, sha256};
+use crate::cause::S3Cause;
 use crate::content::{self, blocking};
-use crate::error::{S3Cause, S3Failure};
+use crate::error::S3Failure;
 use crate::fetch::{Fetched, Span};
 use crate::key::ObjectKey;
 use crate::limits::Share;

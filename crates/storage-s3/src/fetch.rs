@@ -2,7 +2,8 @@
 
 use crate::bucket::{Bucket, Head, timestamp, unsigned};
 use crate::buffers::Buffer;
-use crate::error::{S3Cause, S3Failure};
+use crate::cause::S3Cause;
+use crate::error::S3Failure;
 use crate::metadata::ObjectMetadata;
 
 /// What is read of an object.
@@ -64,7 +65,7 @@ impl Bucket {
         etag: &mut Option<String>,
         fetched: &mut Fetched,
     ) -> Result<(), Broken> {
-        let sdk = self.sdk().await;
+        let sdk = self.asking().await;
         let _slot = self.concurrency.slot().await;
         let got = fetched.bytes.len() as u64;
         let (from, range) = match span {

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 use tracking_model::FileHash;
 
 use crate::bucket::Bucket;
+use crate::cause::S3Cause;
 use crate::content::{Content, blocking, body_error, hash, wrong_hash};
-use crate::error::{S3Cause, S3Failure};
+use crate::error::S3Failure;
 use crate::key::ObjectKey;
 use crate::multipart::Part;
 use crate::resume::{Begun, Notes};

@@ -4,6 +4,7 @@ mod bucket;
 mod buffers;
 mod builder;
 mod catalogue;
+mod cause;
 mod client;
 mod config;
 mod content;
@@ -34,12 +35,13 @@ mod window;
 
 pub use builder::{BuildError, S3StoreBuilder};
 pub use catalogue::{
-    Catalogue, CatalogueOptions, Compacted, RefreshProgress, RefreshProgressCallback, RefreshReport,
-    RefreshScope, SegmentOptions, SegmentSink, UnreadableSegment,
+    Catalogue, CatalogueOptions, Compacted, Delivered, MissingStart, PutBack, RefreshProgress,
+    RefreshProgressCallback, RefreshReport, RefreshScope, SegmentOptions, SegmentSink, UnreadableSegment,
 };
+pub use cause::S3Cause;
 pub use config::S3Config;
 pub use download::{DownloadOptions, Downloaded, Durability, Existing};
-pub use error::{S3Cause, S3Failure};
+pub use error::S3Failure;
 pub use key::{MAX_KEY_BYTES, ObjectKey, ObjectKeyError, S3Location};
 pub use metadata::{MAX_METADATA_BYTES, ObjectMetadata};
 pub use object::{DeleteReport, ListPage, ListRequest, ObjectInfo, ReadObject, S3Objects, hash_of};

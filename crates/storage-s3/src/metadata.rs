@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use artifact_core::StoreError;
 use tracking_model::{Artifact, ArtifactId, ArtifactType, FileHash, TaskId, UpgradeId, percent_decode};
 
-use crate::error::{S3Cause, S3Failure};
+use crate::cause::S3Cause;
+use crate::error::S3Failure;
 
 /// What S3 keeps of the names and values together, in bytes.
 pub const MAX_METADATA_BYTES: usize = 2048;

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use tracking_model::{FileHash, Timestamp};
 
 use crate::bucket::{Bucket, PayloadHash, timestamp, unsigned};
-use crate::error::{S3Cause, S3Failure};
+use crate::cause::S3Cause;
+use crate::error::S3Failure;
 use crate::lenient::{listed_parts, tells_completion, unread_success};
 
 /// A part that the server has.

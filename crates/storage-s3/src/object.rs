@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tracking_model::{FileHash, Timestamp, percent_encode};
 
 use crate::bucket::{Bucket, Head, Put, sdk_class, sha256, timestamp, unsigned};
-use crate::error::{S3Cause, S3Failure};
+use crate::cause::S3Cause;
+use crate::error::S3Failure;
 use crate::fetch::Span;
 use crate::key::{MAX_KEY_BYTES, ObjectKey, S3Location};
 use crate::metadata::ObjectMetadata;
@@ -274,7 +275,7 @@ impl S3Objects {
     /// Whatever S3 refuses.
     pub async fn page(&self, request: &ListRequest) -> Result<ListPage, StoreError> {
         let root = &self.bucket.settings.root;
-        let sdk = self.bucket.sdk().await;
+        let sdk = self.bucket.asking().await;
         let _slot = self.bucket.concurrency.slot().await;
         let answer = sdk
             .list_objects_v2()
@@ -364,7 +365,7 @@ impl S3Objects {
             let full = self.bucket.settings.root.full(key.as_str());
             objects.extend(ObjectIdentifier::builder().key(full).build());
         }
-        let sdk = self.bucket.sdk().await;
+        let sdk = self.bucket.asking().await;
         let _slot = self.bucket.concurrency.slot().await;
         let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build();
         let request = match delete {
@@ -380,13 +381,10 @@ impl S3Objects {
         let output = match answer.map_err(|error| self.bucket.failure(error)) {
             Ok(output) => output,
             Err(failure) => {
-                let (cause, text) = (failure.cause, failure.to_string());
-                report.failed.extend(keys.iter().map(|key| {
-                    (
-                        key.clone(),
-                        self.bucket.own_failure(cause, "delete", key, text.clone()),
-                    )
-                }));
+                let failed = keys
+                    .iter()
+                    .map(|key| (key.clone(), failure.repeated().into_store_error("delete", key)));
+                report.failed.extend(failed);
                 return;
             }
         };

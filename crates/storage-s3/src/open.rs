@@ -6,9 +6,10 @@ use artifact_core::{ArtifactKey, ChunkSender, Chunks, Object, ObjectMeta, StoreE
 use sha2::{Digest, Sha256};
 use tracking_model::FileHash;
 
+use crate::cause::S3Cause;
 use crate::content::blocking;
 use crate::download::{FIRST_LOOK_BYTES, Ranges};
-use crate::error::{S3Cause, S3Failure};
+use crate::error::S3Failure;
 use crate::fetch::Span;
 use crate::key::ObjectKey;
 use crate::store::S3Store;

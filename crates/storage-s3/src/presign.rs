@@ -7,7 +7,7 @@ use artifact_core::StoreError;
 use aws_sdk_s3::presigning::PresigningConfig;
 use tracking_model::percent_encode;
 
-use crate::error::S3Cause;
+use crate::cause::S3Cause;
 use crate::key::ObjectKey;
 use crate::object::S3Objects;
 

@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use crate::bucket::{Bucket, Put, sha256};
-use crate::error::{S3Cause, S3Failure};
+use crate::cause::S3Cause;
+use crate::error::S3Failure;
 use crate::settings::ConditionalWrites;
 use crate::settings::StorageClass;
 

@@ -9,8 +9,9 @@ use md5::{Digest, Md5};
 use tracking_model::{FileHash, Span, Timestamp};
 
 use crate::bucket::Bucket;
+use crate::cause::S3Cause;
 use crate::content::blocking;
-use crate::error::{S3Cause, S3Failure};
+use crate::error::S3Failure;
 use crate::multipart::Part;
 use crate::records::{UploadRecord, UploadRecords};
 use crate::store::S3Store;

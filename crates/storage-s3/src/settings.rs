@@ -140,8 +140,12 @@ pub struct Patience {
     pub max_backoff: Duration,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
-    /// How long the first byte of an answer may take, once the request was sent.
+    /// How long the first byte of an answer may take, sending the request included.
     pub read_timeout: Duration,
+    /// As [`Self::read_timeout`], of a request that sends no bytes: a listing, a look, the beginning of a read.
+    pub ask_timeout: Duration,
+    /// How long such a request may take in all its attempts, until the answer begins.
+    pub ask_deadline: Duration,
     /// How long one attempt may take in all.
     pub attempt_timeout: Duration,
     /// How long a transfer may stand still before it counts as broken.
@@ -156,6 +160,8 @@ impl Default for Patience {
             max_backoff: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),
+            ask_timeout: Duration::from_secs(10),
+            ask_deadline: Duration::from_secs(25),
             attempt_timeout: Duration::from_secs(300),
             stall_timeout: Duration::from_secs(20),
         }

@@ -65,6 +65,14 @@ impl S3Store {
         self.objects.page(&request).await.map(drop)
     }
 
+    /// Where requests go, if some were sent and none was answered yet: nobody may be there.
+    #[must_use]
+    pub fn silent_place(&self) -> Option<String> {
+        let log = &self.bucket().log;
+        let asked = log.counts().values().any(|count| *count > 0);
+        (asked && log.answers() == 0).then(|| self.bucket().place())?
+    }
+
     /// Waits until no read goes on behind a body that was handed out. They end when their bodies are dropped.
     pub async fn close(&self) {
         self.readers.close();

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tracking_model::FileHash;
 
 use crate::bucket::{Head, Put};
+use crate::cause::S3Cause;
 use crate::content::{Content, Prepared};
-use crate::error::S3Cause;
 use crate::key::ObjectKey;
 use crate::limits::Share;
 use crate::metadata::ObjectMetadata;

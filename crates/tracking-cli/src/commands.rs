@@ -5,7 +5,7 @@ mod artifact_add;
 mod demo;
 mod gc;
 mod journal;
-mod remote;
+pub(crate) mod remote;
 pub(crate) mod run;
 pub(crate) mod runtime;
 mod search;

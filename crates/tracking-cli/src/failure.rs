@@ -4,7 +4,7 @@ use std::io;
 
 use tracking_facade::{
     ArtifactError, CommandError, DataDirError, ErrorKind, JournalError, ProgressError, SessionCommandError,
-    SourceError, Status, Subject, TrackingError, TransitionError,
+    SourceError, Status, StoreErrorKind, Subject, TrackingError, TransitionError,
 };
 
 use crate::exit::{Failure, Kind};
@@ -19,7 +19,7 @@ pub(crate) fn cannot<E: Into<TrackingError>>(
             error => error,
         };
         let failure = Failure::of(error.kind().into(), attempted(), &error);
-        match hint(&error) {
+        match bucket_hint(&error).or_else(|| hint(&error)) {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
@@ -36,6 +36,22 @@ impl From<ErrorKind> for Kind {
             _ => Self::Failed,
         }
     }
+}
+
+/// What to do where the bucket refuses.
+fn bucket_hint(error: &TrackingError) -> Option<String> {
+    let hint = error.s3_hint()?;
+    let again = match error {
+        TrackingError::Artifacts(ArtifactError::Store(error)) => match error.kind() {
+            StoreErrorKind::NotFound => "; `ekstrack sync` on the machine that has it puts it there again",
+            StoreErrorKind::Corrupt => {
+                "; once that object is deleted, `ekstrack sync` on the machine that has it puts it there again"
+            }
+            _ => "",
+        },
+        _ => "",
+    };
+    Some(hint + again)
 }
 
 /// What to do about it, where there is something that the message does not say.
@@ -95,6 +111,9 @@ fn artifact_hint(error: &ArtifactError) -> Option<String> {
             "add the file that is there now, if there is one".to_owned()
         }
         ArtifactError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+            "give the name of a file that does not exist, or a directory".to_owned()
+        }
+        ArtifactError::Store(error) if error.kind() == StoreErrorKind::AlreadyExists => {
             "give the name of a file that does not exist, or a directory".to_owned()
         }
         ArtifactError::Io { source, .. } => return io_hint(source),

@@ -17,9 +17,11 @@ use tracking_facade::{
 use tracking_model::check_name;
 
 use crate::args::GlobalArgs;
+use crate::commands::remote::Unread;
 use crate::commands::runtime::block_on;
 use crate::commands::transfer::ImportDocument;
 use crate::exit::{Failure, Kind, chain};
+use crate::failure::cannot;
 use crate::output::{Output, note};
 use crate::sinks::SinkSettings;
 
@@ -40,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) asks_bucket: bool,
     /// The bucket, once it was read.
     pub(crate) remote: Option<Arc<RemoteArchive>>,
+    /// What of it could not be read.
+    pub(crate) unread: Arc<[Unread]>,
     /// Held while a command looks for artifacts in it.
     pub(crate) _index_lock: Option<Arc<IndexLock>>,
 }
@@ -91,8 +95,51 @@ impl Settings {
             sinks,
             asks_bucket: global.remote,
             remote: None,
+            unread: Arc::default(),
             _index_lock: None,
         })
+    }
+}
+
+/// What is looked at.
+impl Settings {
+    /// The bucket, or the data directory.
+    pub(crate) fn place(&self) -> String {
+        match &self.remote {
+            Some(remote) => remote.bucket().location().to_string(),
+            None => self.data_dir.display().to_string(),
+        }
+    }
+
+    /// As [`cannot`], for what looks something up by its id: where the bucket is asked, it is there that it was not found.
+    pub(crate) fn cannot<E: Into<TrackingError>>(
+        &self,
+        attempted: impl FnOnce() -> String,
+    ) -> impl FnOnce(E) -> Failure {
+        move |error| {
+            let error = error.into();
+            let missing = match (&self.remote, &error) {
+                (None, _) => None,
+                (_, TrackingError::Progress(ProgressError::UnknownUpgrade { upgrade_id, .. })) => Some((
+                    format!("upgrade {upgrade_id}"),
+                    "`ekstrack --remote upgrade list`",
+                )),
+                (_, TrackingError::Artifacts(ArtifactError::UnknownSession(id))) => {
+                    Some((format!("session {id}"), "`ekstrack --remote session list`"))
+                }
+                (_, TrackingError::Artifacts(ArtifactError::UnknownArtifact(id))) => {
+                    Some((format!("artifact {id}"), "`ekstrack --remote search`"))
+                }
+                _ => None,
+            };
+            let Some((what, listed)) = missing else {
+                return cannot(attempted)(error);
+            };
+            let cause = format!("there is no {what} in {}", self.place());
+            Failure::new(Kind::NotFound, attempted(), cause).hint(format!(
+                "{listed} shows those there are; what a machine has not delivered yet, `ekstrack sync` there does"
+            ))
+        }
     }
 }
 

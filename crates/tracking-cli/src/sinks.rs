@@ -12,10 +12,9 @@ use tracking_facade::{
 };
 
 use crate::commands::runtime::block_on;
-use crate::exit::{Failure, chain};
-use crate::failure::cannot;
+use crate::exit::{Failure, Kind, chain};
 use crate::output::note;
-use crate::render::{one_line, several};
+use crate::render::{one_line, several, time};
 use crate::settings::{Settings, close_artifacts};
 
 /// How long a command that is done may go on to deliver what it changed.
@@ -48,12 +47,15 @@ impl SinkSettings {
         }
         let auto_upload = s3.as_ref().and_then(|config| config.auto_upload);
         let bucket = s3.map(SharedBucket::new).transpose();
-        let bus = eventbridge
-            .map(|config| config.into_builder()?.build())
-            .transpose();
+        let bus = eventbridge.map(|config| config.into_builder().build());
+        let bus = bus.transpose().map_err(TrackingError::from);
+        let (bucket, bus) = match (bucket, bus) {
+            (Ok(bucket), Ok(bus)) => (bucket, bus),
+            (bucket, bus) => return Err(unusable([bucket.err(), bus.err()])),
+        };
         Ok(Self {
-            bucket: bucket.map_err(cannot(|| "use the bucket of the team".to_owned()))?,
-            bus: bus.map_err(cannot(|| "use the bus of EventBridge".to_owned()))?,
+            bucket,
+            bus,
             auto_upload: auto_upload.unwrap_or(true),
             touched: Arc::default(),
         })
@@ -147,6 +149,24 @@ impl SinkSettings {
     }
 }
 
+/// What is wrong with the settings, all of it.
+fn unusable(errors: [Option<TrackingError>; 2]) -> Failure {
+    let of_bucket = "section [s3] of ekstrack.toml, --s3 and EKSTRACK_S3";
+    let of_bus = "section [eventbridge] of ekstrack.toml, --eventbridge and EKSTRACK_EVENTBRIDGE";
+    let (attempted, from) = match &errors {
+        [Some(_), None] => ("the bucket of the team", of_bucket.to_owned()),
+        [None, Some(_)] => ("the bus of EventBridge", of_bus.to_owned()),
+        _ => (
+            "the bucket and the bus of the team",
+            format!("{of_bucket}; {of_bus}"),
+        ),
+    };
+    let causes = errors.into_iter().flatten().map(|error| error.to_string());
+    let causes: Vec<String> = causes.collect();
+    let failure = Failure::new(Kind::Usage, format!("use {attempted}"), causes.join("; "));
+    failure.hint(format!("the settings come from {from}"))
+}
+
 impl Settings {
     /// Lets the sinks have what the command changed, for at most 5 s; says what is left. What the command was asked to do
     /// is done, so nothing of this is a failure of it.
@@ -174,7 +194,7 @@ impl Settings {
             undrained
         });
         match delivered {
-            Ok(undrained) => tell_undrained(&undrained),
+            Ok(undrained) => tell_undrained(&undrained, self.sinks.bucket.as_ref()),
             Err(failure) => note("warning", &failure.causes().join(": ")),
         }
         match self.sinks.parked(&archive, &sinks, Some(&there)) {
@@ -189,6 +209,7 @@ impl Settings {
 pub(crate) struct Feeding {
     sinks: FollowedUpgrade,
     manager: TestArtifactsManager,
+    bucket: Option<SharedBucket>,
 }
 
 impl Settings {
@@ -205,7 +226,11 @@ impl Settings {
                     .sinks
                     .set(&archive, &manager)
                     .follow(&archive, upgrade.clone());
-                Some(Feeding { sinks, manager })
+                Some(Feeding {
+                    sinks,
+                    manager,
+                    bucket: self.sinks.bucket.clone(),
+                })
             }
             Err(error) => {
                 let why = chain(&error).join(": ");
@@ -222,8 +247,13 @@ impl Settings {
 impl Feeding {
     /// Lets the sinks have what is left, for at most 5 s; says what is left then.
     pub(crate) async fn end(feeding: Option<Self>) {
-        if let Some(Self { sinks, manager }) = feeding {
-            tell_undrained(&sinks.stop(PATIENCE).await);
+        if let Some(Self {
+            sinks,
+            manager,
+            bucket,
+        }) = feeding
+        {
+            tell_undrained(&sinks.stop(PATIENCE).await, bucket.as_ref());
             close_artifacts(&manager).await;
         }
     }
@@ -249,14 +279,25 @@ pub(crate) fn tell_parked(parked: &[SinkStatus]) {
 }
 
 /// Says what sinks did not get.
-pub(crate) fn tell_undrained(undrained: &[Undrained]) {
+pub(crate) fn tell_undrained(undrained: &[Undrained], bucket: Option<&SharedBucket>) {
+    // It may be that there was no time because nobody is there.
+    let silent = bucket.and_then(|bucket| Some((bucket.location(), bucket.silent_place()?)));
     for left in undrained {
         let waiting = match left.records {
             Some(1) => format!("1 record of {} waits", left.stream),
             Some(records) => format!("{records} records of {} wait", left.stream),
             None => format!("records of {} wait", left.stream),
         };
-        let why = one_line(left.reason.as_deref().unwrap_or("there was no time"));
+        let silent = silent.as_ref().filter(|_| left.sink.starts_with("s3-"));
+        let why = match (&left.reason, left.earlier, silent) {
+            (Some(reason), None, _) => reason.clone(),
+            (_, _, Some((location, place))) => format!(
+                "{place} does not answer for {location}: check the endpoint, and the network on the way"
+            ),
+            (Some(reason), Some(at), None) => format!("at {} it was refused: {reason}", time(at)),
+            (None, _, None) => "there was no time for all of it".to_owned(),
+        };
+        let why = one_line(&why);
         let what = format!(
             "{waiting} for {}: {why}; `ekstrack sync` or the next command delivers what is left",
             left.sink

@@ -25,6 +25,8 @@ use crate::TrackingError;
 pub struct Archive {
     dir: DataDir,
     clock: Arc<dyn Clock>,
+    /// What it is a copy of, for messages; its own directory if it is none.
+    place: Arc<Path>,
 }
 
 /// An upgrade as it stands.
@@ -63,8 +65,19 @@ impl Archive {
         Ok(Self::new(DataDir::existing(path)?, Arc::new(SystemClock)))
     }
 
-    pub(crate) const fn new(dir: DataDir, clock: Arc<dyn Clock>) -> Self {
-        Self { dir, clock }
+    pub(crate) fn new(dir: DataDir, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            place: dir.path().into(),
+            dir,
+            clock,
+        }
+    }
+
+    /// Names what it is a copy of.
+    #[cfg(feature = "s3")]
+    pub(crate) fn copied_from(mut self, place: &str) -> Self {
+        self.place = Path::new(place).into();
+        self
     }
 
     /// The directory.
@@ -282,7 +295,7 @@ impl Archive {
     fn unknown(&self, id: &UpgradeId) -> TrackingError {
         TrackingError::Progress(ProgressError::UnknownUpgrade {
             upgrade_id: id.clone(),
-            data_dir: self.dir.path().to_owned(),
+            data_dir: self.place.to_path_buf(),
         })
     }
 }

@@ -82,6 +82,13 @@ pub enum TrackingError {
 }
 
 impl TrackingError {
+    /// What to do about it, where S3 refused and the message does not say.
+    #[cfg(feature = "s3")]
+    #[must_use]
+    pub fn s3_hint(&self) -> Option<String> {
+        s3_failure(self).map(storage_s3::S3Failure::hint)
+    }
+
     /// What kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -158,6 +165,29 @@ const fn journal_kind(error: &JournalError) -> ErrorKind {
         | JournalError::Overloaded { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::Failed,
     }
+}
+
+/// [`chain`], and what to do where S3 refused: for reports, which have no other place for it.
+#[cfg(feature = "s3")]
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = chain(error);
+    match s3_failure(error) {
+        Some(failure) => format!("{text}; {}", failure.hint()),
+        None => text,
+    }
+}
+
+/// The refusal of S3 that is behind an error.
+#[cfg(feature = "s3")]
+fn s3_failure<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e storage_s3::S3Failure> {
+    let mut link = Some(error);
+    while let Some(error) = link {
+        if let Some(failure) = error.downcast_ref() {
+            return Some(failure);
+        }
+        link = error.source();
+    }
+    None
 }
 
 fn list(problems: &[Problem]) -> String {

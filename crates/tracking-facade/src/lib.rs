@@ -59,8 +59,8 @@ pub use artifact_core::{
     IndexErrorKind, IndexProgress, LeftBecause, ManagerOptions, NamePattern, NewFile, OrphanFile, OrphanMode,
     PageCursor, PageCursorError, PatternError, PlannedSession, RetentionPlan, RetentionPolicy, RetentionRule,
     SearchResults, SessionMeta, Sessions, Snippet, Sort, SourceError, SpareReason, SparedMeanwhile,
-    SparedSession, Statistics, StatisticsResults, Symlinks, TestArtifactsManager, TextQuery, TextQueryError,
-    Unreadable, VerifyProgress, VerifyReport, VerifyScope,
+    SparedSession, Statistics, StatisticsResults, StoreErrorKind, Symlinks, TestArtifactsManager, TextQuery,
+    TextQueryError, Unreadable, VerifyProgress, VerifyReport, VerifyScope,
 };
 pub use progress_core::{
     Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, History, ImportReport,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracking_journal::{
     Clock, DataDir, EventSink, JournalError, LeaseError, Relay, RelayError, RelayOptions, load,
 };
-use tracking_model::{Session, StreamId, UpgradeId};
+use tracking_model::{Session, StreamId, Timestamp, UpgradeId};
 
 pub use set::{FollowedUpgrade, SinkSet};
 
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait before a relay that could not be opened is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Says only that a task is alive, which is nothing to tell a team.
-const SKIPPED: &str = "task.heartbeat";
+pub(crate) const SKIPPED: &str = "task.heartbeat";
 
 /// A sink that did not get everything before the shutdown. Nothing is lost: whoever opens the upgrade next with the
 /// same sink goes on from there.
@@ -37,6 +37,34 @@ pub struct Undrained {
     pub records: Option<u64>,
     /// Why not, where that is known.
     pub reason: Option<String>,
+    /// When it was refused so, if that was before this delivery began: since then there was no answer.
+    pub earlier: Option<Timestamp>,
+}
+
+impl Undrained {
+    /// What `relay` is left with, `records` if that is known, of a delivery that began at `begun`.
+    fn by(relay: &Relay, records: u64, begun: Timestamp) -> Self {
+        let cursor = relay.cursor();
+        let failure = cursor.last_error.as_ref();
+        Self {
+            stream: cursor.stream.clone(),
+            sink: cursor.sink.to_string(),
+            records: Some(records),
+            reason: failure.map(|failure| failure.reason.clone()),
+            earlier: failure.map(|failure| failure.at).filter(|at| *at < begun),
+        }
+    }
+
+    /// A sink that cannot be fed at all.
+    fn of(stream: &StreamId, sink: &str, error: &RelayError) -> Self {
+        Self {
+            stream: stream.clone(),
+            sink: sink.to_owned(),
+            records: None,
+            reason: Some(crate::error::chain(error)),
+            earlier: None,
+        }
+    }
 }
 
 /// What became of delivering once.
@@ -245,31 +273,20 @@ fn belongs(dir: &DataDir, stream: &StreamId, upgrade_id: &UpgradeId) -> Option<b
 /// Feeds one sink from one stream until it is told to stop, then for as long as the deadline allows.
 async fn feed(common: Common, stream: StreamId, sink: Arc<dyn EventSink>) -> Option<Undrained> {
     let name = sink.name().to_owned();
-    let left = |records, reason| Undrained {
-        stream: stream.clone(),
-        sink: name.clone(),
-        records,
-        reason,
-    };
+    let begun = common.options.clock.now();
     let mut relay = match open(&common, &stream, sink).await {
         Ok(Some(relay)) => relay,
         // Another process feeds it, and sees to the rest.
         Ok(None) => return None,
-        Err(error) => return Some(left(None, Some(error.to_string()))),
+        Err(error) => return Some(Undrained::of(&stream, &name, &error)),
     };
     if let Err(error) = relay.run(&common.stop.token).await {
         tracing::warn!(%error, %stream, sink = name, "a cursor was not saved; some records will be delivered again");
     }
     match relay.drain(common.stop.left()).await {
         Ok(report) if report.remaining == 0 => None,
-        Ok(report) => {
-            let failure = relay.cursor().last_error.as_ref();
-            Some(left(
-                Some(report.remaining),
-                failure.map(|failure| failure.reason.clone()),
-            ))
-        }
-        Err(error) => Some(left(None, Some(error.to_string()))),
+        Ok(report) => Some(Undrained::by(&relay, report.remaining, begun)),
+        Err(error) => Some(Undrained::of(&stream, &name, &error)),
     }
 }
 

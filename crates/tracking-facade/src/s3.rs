@@ -4,6 +4,7 @@
 //! while it works; [`SharedBucket::sync`] catches up by hand; [`RemoteArchive`] is for machines that only read.
 
 mod documents;
+mod put_back;
 mod remote;
 mod retention;
 mod sync;
@@ -21,12 +22,13 @@ use storage_s3::{ObjectKey, PresignOptions, PresignedUrl, S3Store, SegmentOption
 use tracking_journal::{DataDir, EventSink};
 use tracking_model::{Artifact, ArtifactStatus, stored_file_name};
 
+pub use put_back::Unchecked;
 pub use remote::{IndexLock, RemoteArchive};
 pub use retention::{Expiry, RemoteCleanupFailure, RemoteCleanupOptions, RemoteCleanupReport};
 pub use storage_s3::{
-    BuildError as S3SettingsError, DownloadOptions, Meter, Progress as TransferProgress, ProgressCallback,
-    RefreshProgress, RefreshProgressCallback, RefreshReport, S3Cause, S3Config, S3Location, S3StoreBuilder,
-    StorageClass,
+    BuildError as S3SettingsError, DownloadOptions, Meter, MissingStart, Progress as TransferProgress,
+    ProgressCallback, RefreshProgress, RefreshProgressCallback, RefreshReport, S3Cause, S3Config, S3Location,
+    S3StoreBuilder, StorageClass,
 };
 pub use sync::{SyncReport, UploadFailure, UploadProgress, UploadReport};
 pub use texts::FetchedTexts;
@@ -50,7 +52,7 @@ impl SharedBucket {
     /// # Errors
     /// [`TrackingError::S3Settings`] with every problem of the settings.
     pub fn new(config: S3Config) -> Result<Self, TrackingError> {
-        Ok(Self::of(config.into_builder()?.build()?))
+        Ok(Self::of(config.into_builder().build()?))
     }
 
     /// The place of a store that was configured otherwise.
@@ -69,6 +71,12 @@ impl SharedBucket {
     #[must_use]
     pub fn location(&self) -> S3Location {
         self.store.location()
+    }
+
+    /// Where requests for it go, if some were sent and none was answered yet: an endpoint, or AWS and its region.
+    #[must_use]
+    pub fn silent_place(&self) -> Option<String> {
+        self.store.silent_place()
     }
 
     /// Makes new sessions name this place, as the reference's do.

@@ -56,8 +56,8 @@ fn complete(state: &Session, outcome: Option<SessionOutcome>) -> Checked {
         session_id: state.session_id.clone(),
         upgrade_id,
         outcome: outcome.or(state.outcome),
-        total_artifacts: counts.artifacts,
-        total_size_bytes: counts.bytes,
+        total_artifacts: counts.artifacts(),
+        total_size_bytes: counts.bytes(),
     })])
 }
 

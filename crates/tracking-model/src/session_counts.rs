@@ -1,78 +1,152 @@
 //! How many artifacts a session or collection holds, kept up to date with every event.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, ArtifactChange, ArtifactStatus, ArtifactType};
+use crate::{Artifact, ArtifactChange, ArtifactId, ArtifactStatus, ArtifactType};
 
 /// How many artifacts there are, and of which kinds.
+///
+/// Numbers are kept with a sign: where records of several machines are merged, what takes away may come before what it
+/// takes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactCounts {
-    /// How many there are, without those that were deleted.
-    pub artifacts: u64,
-    /// How many bytes these have.
-    pub bytes: u64,
-    by_type: [u64; ArtifactType::ALL.len()],
-    by_status: [u64; ArtifactStatus::ALL.len()],
-    bytes_by_status: [u64; ArtifactStatus::ALL.len()],
+    artifacts: i64,
+    bytes: i64,
+    by_type: [i64; ArtifactType::ALL.len()],
+    by_status: [i64; ArtifactStatus::ALL.len()],
+    bytes_by_status: [i64; ArtifactStatus::ALL.len()],
 }
 
 impl ArtifactCounts {
+    /// How many there are, without those that were deleted.
+    #[must_use]
+    pub const fn artifacts(&self) -> u64 {
+        count(self.artifacts)
+    }
+
+    /// How many bytes these have.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        count(self.bytes)
+    }
+
     /// How many of this type there are, without those that were deleted.
     #[must_use]
     pub const fn of_type(&self, artifact_type: ArtifactType) -> u64 {
-        self.by_type[artifact_type as usize]
+        count(self.by_type[artifact_type as usize])
     }
 
     /// How many have this status.
     #[must_use]
     pub const fn of_status(&self, status: ArtifactStatus) -> u64 {
-        self.by_status[status as usize]
+        count(self.by_status[status as usize])
     }
 
     /// How many bytes those have that have this status. Of deleted ones: how many they had.
     #[must_use]
     pub const fn bytes_of_status(&self, status: ArtifactStatus) -> u64 {
-        self.bytes_by_status[status as usize]
+        count(self.bytes_by_status[status as usize])
     }
 
     /// Adds what `other` counts.
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.artifacts += other.artifacts;
-        self.bytes += other.bytes;
-        for (mine, theirs) in self.by_type.iter_mut().zip(other.by_type) {
-            *mine += theirs;
+        let add = |mine: &mut i64, theirs: i64| *mine = mine.saturating_add(theirs);
+        add(&mut self.artifacts, other.artifacts);
+        add(&mut self.bytes, other.bytes);
+        let mine = self.by_type.iter_mut().chain(&mut self.by_status);
+        let mine = mine.chain(&mut self.bytes_by_status);
+        let theirs = other.by_type.iter().chain(&other.by_status);
+        let theirs = theirs.chain(&other.bytes_by_status);
+        mine.zip(theirs).for_each(|(mine, theirs)| add(mine, *theirs));
+    }
+
+    /// Counts an artifact once more, or once less.
+    fn shift(&mut self, what: Counted, status: ArtifactStatus, by: i64) {
+        let bytes = by.saturating_mul(i64::try_from(what.bytes).unwrap_or(i64::MAX));
+        self.by_status[status as usize] += by;
+        let of_status = &mut self.bytes_by_status[status as usize];
+        *of_status = of_status.saturating_add(bytes);
+        if status != ArtifactStatus::Deleted {
+            self.artifacts += by;
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.by_type[what.artifact_type as usize] += by;
         }
-        for (mine, theirs) in self.by_status.iter_mut().zip(other.by_status) {
-            *mine += theirs;
-        }
-        for (mine, theirs) in self.bytes_by_status.iter_mut().zip(other.bytes_by_status) {
-            *mine += theirs;
+    }
+}
+
+const fn count(signed: i64) -> u64 {
+    if signed > 0 { signed.unsigned_abs() } else { 0 }
+}
+
+/// What is counted of an artifact.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    artifact_type: ArtifactType,
+    bytes: u64,
+}
+
+/// The artifacts of a session that were deleted, by a number for each id: what else is said of these changes no count.
+///
+/// A tombstone of another machine may come before other records of its artifact, also before the one with which it was
+/// added, and takes it from the status that its writer knew. The first other record that comes after it tells which
+/// status that really was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Tombstones(BTreeMap<u64, Option<ArtifactStatus>>);
+
+impl Tombstones {
+    pub(crate) fn add(&mut self, counts: &mut ArtifactCounts, artifact: &Artifact) {
+        let what = Counted {
+            artifact_type: artifact.artifact_type,
+            bytes: artifact.file_size.unwrap_or(0),
+        };
+        match self.0.get_mut(&number(&artifact.artifact_id)) {
+            // It had not been counted when it was deleted.
+            Some(taken) => {
+                if let Some(status) = taken.take() {
+                    counts.shift(what, status, 1);
+                }
+            }
+            None => {
+                counts.shift(what, artifact.status, 1);
+                if artifact.status == ArtifactStatus::Deleted {
+                    self.0.insert(number(&artifact.artifact_id), None);
+                }
+            }
         }
     }
 
-    pub(crate) fn add(&mut self, artifact: &Artifact) {
-        self.by_status[artifact.status as usize] += 1;
-        self.bytes_by_status[artifact.status as usize] += artifact.file_size.unwrap_or(0);
-        if artifact.status != ArtifactStatus::Deleted {
-            self.artifacts += 1;
-            self.bytes += artifact.file_size.unwrap_or(0);
-            self.by_type[artifact.artifact_type as usize] += 1;
+    pub(crate) fn change(&mut self, counts: &mut ArtifactCounts, change: &ArtifactChange) {
+        let what = Counted {
+            artifact_type: change.artifact_type,
+            bytes: change.file_size.unwrap_or(0),
+        };
+        let deletes = change.status == ArtifactStatus::Deleted;
+        match self.0.get_mut(&number(&change.artifact_id)) {
+            Some(_) if deletes => {}
+            Some(taken) => {
+                if let Some(status) = taken.take() {
+                    counts.shift(what, status, 1);
+                    counts.shift(what, change.from, -1);
+                }
+            }
+            None => {
+                counts.shift(what, change.from, -1);
+                counts.shift(what, change.status, 1);
+                if deletes {
+                    self.0.insert(number(&change.artifact_id), Some(change.from));
+                }
+            }
         }
     }
+}
 
-    pub(crate) fn change(&mut self, change: &ArtifactChange) {
-        let bytes = change.file_size.unwrap_or(0);
-        let from = &mut self.by_status[change.from as usize];
-        *from = from.saturating_sub(1);
-        self.by_status[change.status as usize] += 1;
-        let from = &mut self.bytes_by_status[change.from as usize];
-        *from = from.saturating_sub(bytes);
-        self.bytes_by_status[change.status as usize] += bytes;
-        if change.status == ArtifactStatus::Deleted && change.from != ArtifactStatus::Deleted {
-            self.artifacts = self.artifacts.saturating_sub(1);
-            self.bytes = self.bytes.saturating_sub(bytes);
-            let of_type = &mut self.by_type[change.artifact_type as usize];
-            *of_type = of_type.saturating_sub(1);
-        }
-    }
+/// FNV-1a, the same in every version, for it is in checkpoints. Two ids of one number would be a count that is off by
+/// one.
+fn number(id: &ArtifactId) -> u64 {
+    id.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -212,10 +212,13 @@ impl ArtifactChange {
         }
     }
 
-    /// Carries the change, written at `at`, out on `artifact`. One that is deleted stays as it is, whatever another
-    /// writer did that did not know yet.
+    /// Carries the change, written at `at`, out on `artifact`. One that is deleted stays so, whatever another writer did
+    /// that did not know yet; only where its bytes went is noted, so that they can be removed.
     pub fn apply(&self, artifact: &mut Artifact, at: Timestamp) {
         if artifact.status == ArtifactStatus::Deleted && self.status != ArtifactStatus::Deleted {
+            if artifact.s3_key.is_none() {
+                self.note_copy(artifact);
+            }
             return;
         }
         artifact.status = self.status;
@@ -224,10 +227,14 @@ impl ArtifactChange {
         }
         if self.status == ArtifactStatus::Uploaded && self.from != ArtifactStatus::Uploaded {
             artifact.uploaded_at = Some(at);
-            artifact.s3_bucket.clone_from(&self.s3_bucket);
-            artifact.s3_key.clone_from(&self.s3_key);
-            artifact.s3_url.clone_from(&self.s3_url);
+            self.note_copy(artifact);
         }
+    }
+
+    fn note_copy(&self, artifact: &mut Artifact) {
+        artifact.s3_bucket.clone_from(&self.s3_bucket);
+        artifact.s3_key.clone_from(&self.s3_key);
+        artifact.s3_url.clone_from(&self.s3_url);
     }
 }
 

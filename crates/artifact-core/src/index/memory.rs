@@ -22,6 +22,8 @@ struct State {
     sessions: BTreeMap<SessionId, Indexed>,
     /// Ids of sessions taken over may repeat, so an id leads to one record for each session that has it.
     artifacts: BTreeMap<ArtifactId, BTreeMap<SessionId, Entry>>,
+    /// Artifacts that were deleted before they were added, by the clock of another machine.
+    buried: BTreeSet<(SessionId, ArtifactId)>,
 }
 
 #[derive(Debug)]
@@ -93,13 +95,18 @@ impl State {
                     session.cluster_name = Arc::clone(&imported.created.cluster_name);
                 }
                 SessionEvent::ArtifactAdded(artifact) => {
-                    let records = self.artifacts.entry(artifact.artifact_id.clone()).or_default();
-                    records.insert(batch.session_id.clone(), Entry::new(Arc::clone(artifact), texts));
+                    let buried = (batch.session_id.clone(), artifact.artifact_id.clone());
+                    let is_buried = self.buried.contains(&buried);
+                    let records = self.artifacts.entry(buried.1).or_default();
+                    add_entry(records, &batch.session_id, artifact, is_buried, texts);
                 }
                 SessionEvent::Artifact(_, change) => {
                     let records = self.artifacts.get_mut(&change.artifact_id);
                     if let Some(entry) = records.and_then(|records| records.get_mut(&batch.session_id)) {
                         change_entry(entry, change, &record.meta, texts);
+                    } else if change.status == ArtifactStatus::Deleted {
+                        let buried = (batch.session_id.clone(), change.artifact_id.clone());
+                        self.buried.insert(buried);
                     }
                 }
                 _ => {}
@@ -148,6 +155,25 @@ impl State {
             more,
         }
     }
+}
+
+/// What is deleted stays so, whatever is added.
+fn add_entry(
+    records: &mut BTreeMap<SessionId, Entry>,
+    session_id: &SessionId,
+    artifact: &Arc<Artifact>,
+    is_buried: bool,
+    texts: &dyn ArtifactTexts,
+) {
+    let known = records.get(session_id);
+    if known.is_some_and(|entry| entry.artifact.status == ArtifactStatus::Deleted) {
+        return;
+    }
+    let mut artifact = Arc::clone(artifact);
+    if is_buried {
+        Arc::make_mut(&mut artifact).status = ArtifactStatus::Deleted;
+    }
+    records.insert(session_id.clone(), Entry::new(artifact, texts));
 }
 
 fn change_entry(
@@ -224,6 +250,7 @@ impl ArtifactIndex for MemoryIndex {
     fn forget(&self, session_id: &SessionId) -> Result<(), IndexError> {
         let mut state = self.write();
         state.sessions.remove(session_id);
+        state.buried.retain(|(of, _)| of != session_id);
         state.artifacts.retain(|_, records| {
             records.remove(session_id);
             !records.is_empty()

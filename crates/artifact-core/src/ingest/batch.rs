@@ -152,7 +152,7 @@ impl Batch<'_> {
             })
             .and_then(|checked| Ok(checked?))
             .and_then(|()| inner.recover_once(session_id))
-            .and_then(|()| Ok(inner.catalogue.vault().shelf(session_id, collection_id)?));
+            .and_then(|_| Ok(inner.catalogue.vault().shelf(session_id, collection_id)?));
         let Ok(shelf) = shelf else {
             for (index, file) in files {
                 outcomes.push((index, inner.add_file(session_id, collection_id, file, &|_| {})));

@@ -14,9 +14,50 @@ use super::{AddProgress, NewFile};
 use crate::manager::Inner;
 use crate::source::SourceFile;
 use crate::store::{FillError, PutMode, PutOutcome, Sealed, Upload, UploadKind};
-use crate::{ArtifactError, SourceError, StoreErrorKind};
+use crate::{ArtifactError, SourceError, StoreErrorKind, TestArtifactsManager};
+
+impl TestArtifactsManager {
+    /// Makes artifacts of what live writers that died had written, in one open session or in all: see
+    /// [`ArtifactWriter`](crate::ArtifactWriter). Adding to a session and completing it do so by themselves.
+    ///
+    /// # Errors
+    /// [`ArtifactError::UnknownSession`] for the one that is named; if something cannot be read or written.
+    ///
+    /// # Cancellation
+    /// It goes on when the future is dropped.
+    pub async fn recover_interrupted(
+        &self,
+        session: Option<&SessionId>,
+    ) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
+        let session = session.cloned();
+        self.run(move |inner| {
+            if let Some(id) = session {
+                return inner.recover_if_open(&id);
+            }
+            let mut all = Vec::new();
+            for id in inner.catalogue.ids()? {
+                match inner.recover_if_open(&id) {
+                    Ok(recovered) => all.extend(recovered),
+                    // Its first record is not there yet, or it cannot be read, which whoever reads it says.
+                    Err(ArtifactError::UnknownSession(_) | ArtifactError::Journal(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(all)
+        })
+        .await
+    }
+}
 
 impl Inner {
+    fn recover_if_open(self: &Arc<Self>, id: &SessionId) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
+        if self.catalogue.look(id, Session::is_open)? {
+            self.recover_once(id)
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
     pub(super) fn add_file(
         self: &Arc<Self>,
         session_id: &SessionId,
@@ -75,9 +116,13 @@ impl Inner {
     }
 
     /// Records what live writers that died had written, the first time that something is written to a session.
-    pub(crate) fn recover_once(self: &Arc<Self>, session_id: &SessionId) -> Result<(), ArtifactError> {
+    pub(crate) fn recover_once(
+        self: &Arc<Self>,
+        session_id: &SessionId,
+    ) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
+        let mut all = Vec::new();
         if !self.catalogue.is_first_write(session_id) {
-            return Ok(());
+            return Ok(all);
         }
         for (collection_id, upload) in self.catalogue.vault().orphans(session_id)? {
             let artifact = NewArtifact::new()
@@ -86,8 +131,9 @@ impl Inner {
                 .with_tags(["interrupted"]);
             let recovered = self.finish(session_id, &collection_id, artifact, upload)?;
             tracing::warn!(session = %session_id, artifact = %recovered.artifact_id, "recovered interrupted output");
+            all.push(recovered);
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Makes the bytes durable under their name, then records them.

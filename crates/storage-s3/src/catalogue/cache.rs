@@ -1,6 +1,6 @@
 //! The local copy: journals of an ordinary data directory, and what is known of each. Everything here blocks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use artifact_core::{StoreError, StoreErrorKind};
@@ -49,6 +49,8 @@ pub(crate) struct Missing {
     pub(crate) segments: BTreeSet<String>,
     /// What is known to be unreadable.
     pub(crate) refused: BTreeSet<Refused>,
+    /// Journals whose first record was never read, with the least sequence that was.
+    pub(crate) headless: BTreeMap<Uuid, u64>,
 }
 
 impl Cache {
@@ -65,12 +67,13 @@ impl Cache {
         let Some(state) = state.filter(|state| !outlived(state, listed)) else {
             return Ok(Missing {
                 segments: listed.segments.clone(),
-                refused: BTreeSet::new(),
+                ..Missing::default()
             });
         };
         Ok(Missing {
             segments: listed.segments.difference(&state.segments).cloned().collect(),
             refused: state.refused,
+            headless: state.firsts.into_iter().filter(|(_, first)| *first > 1).collect(),
         })
     }
 
@@ -85,6 +88,7 @@ impl Cache {
             Some(state) => (state, true),
             None => (State::new(stream, listed.at), false),
         };
+        let firsts = firsts(&read.records);
         let before: u64 = state.runs.iter().map(|run| run.count).sum();
         if known {
             add(&mut replica, &mut state, read.records).map_err(failed)?;
@@ -93,6 +97,10 @@ impl Cache {
             replace(&mut replica, &mut state, merged).map_err(failed)?;
         }
         let after: u64 = state.runs.iter().map(|run| run.count).sum();
+        for (epoch, first) in firsts {
+            let known = state.firsts.entry(epoch).or_insert(first);
+            *known = first.min(*known);
+        }
         // What an older listing does not have, a younger one may have had.
         if state.listed_at <= listed.at {
             state.listed_at = listed.at;
@@ -160,6 +168,16 @@ impl Cache {
     }
 }
 
+/// The least sequence of each journal.
+fn firsts(records: &[Record]) -> BTreeMap<Uuid, u64> {
+    let mut firsts = BTreeMap::new();
+    for record in records {
+        let first = firsts.entry(record.epoch).or_insert(record.seq);
+        *first = record.seq.min(*first);
+    }
+    firsts
+}
+
 /// Whether the copy has records of a journal of which nothing is left in the bucket: they are to go too.
 fn outlived(state: &State, listed: &Listed) -> bool {
     state.listed_at <= listed.at && state.tails.keys().any(|epoch| !listed.has_epoch(*epoch))
@@ -183,6 +201,7 @@ fn add(replica: &mut Replica, state: &mut State, new: Vec<Record>) -> Result<(),
     if !merge::restore(&mut records, &state.runs) {
         state.segments.clear();
         state.refused.clear();
+        state.firsts.clear();
         return replace(replica, state, merge::merge(new));
     }
     let before: Vec<Uuid> = records.iter().map(|record| record.id).collect();

@@ -16,6 +16,7 @@ mod compact;
 mod key;
 mod merge;
 mod options;
+mod put_back;
 mod refresh;
 mod report;
 mod segment;
@@ -38,7 +39,10 @@ use crate::object::S3Objects;
 
 pub use compact::Compacted;
 pub use options::{CatalogueOptions, SegmentOptions};
-pub use report::{RefreshProgress, RefreshProgressCallback, RefreshReport, RefreshScope, UnreadableSegment};
+pub use put_back::{Delivered, PutBack};
+pub use report::{
+    MissingStart, RefreshProgress, RefreshProgressCallback, RefreshReport, RefreshScope, UnreadableSegment,
+};
 pub use sink::SegmentSink;
 
 use cache::Cache;

@@ -1,21 +1,25 @@
 //! Bringing the copy up to date: one listing, and each segment that is not in the copy yet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use artifact_core::{StoreError, StoreErrorKind};
 use futures_util::stream::{self, StreamExt};
 use tracking_model::{StreamId, Timestamp};
+use uuid::Uuid;
 
 use super::Catalogue;
 use super::cache::{Listed, Missing, Read};
 use super::key::{self, SegmentName};
 use super::report::{
-    RefreshProgress, RefreshProgressCallback, RefreshReport, RefreshScope, UnreadableSegment,
+    MissingStart, RefreshProgress, RefreshProgressCallback, RefreshReport, RefreshScope, UnreadableSegment,
 };
 use super::segment;
 use super::state::Refused;
+use crate::cause::S3Cause;
 use crate::content::blocking;
+use crate::error::S3Failure;
 use crate::key::ObjectKey;
 use crate::object::{ListRequest, ReadObject};
 
@@ -65,6 +69,8 @@ struct Run<'a> {
     catalogue: &'a Catalogue,
     progress: Option<RefreshProgressCallback>,
     tally: Mutex<(RefreshProgress, RefreshReport)>,
+    /// Whether nobody answered a read any more: then no other is tried, each of which would take as long.
+    lost: AtomicBool,
 }
 
 impl Catalogue {
@@ -86,6 +92,7 @@ impl Catalogue {
             catalogue: self,
             progress,
             tally: Mutex::default(),
+            lost: AtomicBool::new(false),
         };
         let at = self.options.clock.now();
         let listings = run.list(&scope.prefix(), at).await?;
@@ -98,6 +105,9 @@ impl Catalogue {
             let run = &run;
             async move {
                 if let Err(error) = run.refresh_stream(&stream, listing).await {
+                    if nobody_answers(&error) {
+                        run.lost.store(true, Ordering::Relaxed);
+                    }
                     run.tally(|_, report| report.failed.push((stream, error)));
                 }
             }
@@ -111,6 +121,7 @@ impl Catalogue {
         report
             .unreadable
             .sort_by(|a, b| (&a.key, a.line).cmp(&(&b.key, b.line)));
+        report.missing_starts.sort();
         report.failed.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(report)
     }
@@ -132,7 +143,7 @@ impl Run<'_> {
             self.tally(|_, report| report.lists += 1);
             for object in page.objects {
                 let Some(name) = SegmentName::parse(&object.key) else {
-                    self.unreadable(&object.key, None, "this is no name of a segment");
+                    self.unreadable(&object.key, None, None, "this is no name of a segment");
                     continue;
                 };
                 let listing = listings.entry(name.stream.clone()).or_insert_with(|| Listing {
@@ -153,9 +164,16 @@ impl Run<'_> {
         }
     }
 
-    fn unreadable(&self, key: &ObjectKey, line: Option<u64>, reason: impl Into<String>) {
+    fn unreadable(
+        &self,
+        key: &ObjectKey,
+        stream: Option<&StreamId>,
+        line: Option<u64>,
+        reason: impl Into<String>,
+    ) {
         let unreadable = UnreadableSegment {
             key: key.to_string(),
+            stream: stream.cloned(),
             line,
             reason: reason.into(),
         };
@@ -187,10 +205,11 @@ impl Run<'_> {
 
     async fn refresh_stream(&self, stream: &StreamId, mut listing: Listing) -> Result<(), StoreError> {
         for _ in 0..ROUNDS {
-            let Missing { segments, refused } = self.missing(stream, &listing).await?;
-            let (wanted, too_large) = self.wanted(&listing, &segments);
+            let missing = self.missing(stream, &listing).await?;
+            let (wanted, too_large) = self.wanted(&listing, &missing.segments);
             if wanted.is_empty() {
-                self.report_refused(&listing, refused, &too_large);
+                self.report_headless(stream, &missing.headless);
+                self.report_refused(&listing, missing.refused, &too_large);
                 return Ok(());
             }
             self.tally(|progress, _| {
@@ -199,6 +218,11 @@ impl Run<'_> {
             });
             let mut gone = false;
             for chunk in self.chunks(&wanted) {
+                if self.lost.load(Ordering::Relaxed) {
+                    let message = "a moment ago the bucket did not answer any more";
+                    let error = StoreError::new(StoreErrorKind::Unavailable, "refresh", stream);
+                    return Err(error.with_source(message));
+                }
                 gone |= self.take(stream, &listing, chunk).await?;
             }
             if gone {
@@ -306,10 +330,19 @@ impl Run<'_> {
         read
     }
 
+    fn report_headless(&self, stream: &StreamId, headless: &BTreeMap<Uuid, u64>) {
+        let missing = headless.iter().map(|(epoch, first_seq)| MissingStart {
+            stream: stream.clone(),
+            epoch: *epoch,
+            first_seq: *first_seq,
+        });
+        self.tally(|_, report| report.missing_starts.extend(missing));
+    }
+
     fn report_refused(&self, listing: &Listing, refused: BTreeSet<Refused>, too_large: &[Found]) {
         for refused in refused {
             if let Some(found) = listing.found.get(&refused.segment) {
-                self.unreadable(&found.key, refused.line, refused.reason);
+                self.unreadable(&found.key, Some(&found.name.stream), refused.line, refused.reason);
             }
         }
         for found in too_large {
@@ -318,9 +351,15 @@ impl Run<'_> {
                 "it has {} bytes, and segments of more than {limit} are not read",
                 found.size
             );
-            self.unreadable(&found.key, None, reason);
+            self.unreadable(&found.key, Some(&found.name.stream), None, reason);
         }
     }
+}
+
+/// Whether a request got no answer at all, which is no matter of the object that it was for.
+fn nobody_answers(error: &StoreError) -> bool {
+    let silent = S3Failure::of(error).filter(|failure| failure.place.is_some());
+    silent.is_some_and(|failure| matches!(failure.cause, S3Cause::TimedOut | S3Cause::NoConnection))
 }
 
 /// The memory that a segment takes while it is read, in KiB: its bytes, its records, and what is around them.

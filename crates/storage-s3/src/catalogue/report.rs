@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use artifact_core::StoreError;
 use tracking_model::StreamId;
+use uuid::Uuid;
 
 use super::key;
 
@@ -62,6 +63,8 @@ pub struct RefreshReport {
     pub gets: u64,
     /// What could not be taken, from this and earlier refreshes, as long as it is in the bucket. The rest is there.
     pub unreadable: Vec<UnreadableSegment>,
+    /// Journals whose beginning is not there. A stream of which no other has the beginning is not known to be anything.
+    pub missing_starts: Vec<MissingStart>,
     /// Streams that could not be brought up to date, and why. The others are.
     pub failed: Vec<(StreamId, StoreError)>,
 }
@@ -73,6 +76,8 @@ pub struct RefreshReport {
 pub struct UnreadableSegment {
     /// The object's key, relative to the prefix.
     pub key: String,
+    /// The stream, if the key is one of a segment.
+    pub stream: Option<StreamId>,
     /// The line, from 1; `None` for all of it.
     pub line: Option<u64>,
     /// What is wrong.
@@ -86,6 +91,41 @@ impl fmt::Display for UnreadableSegment {
             write!(f, ", line {line}")?;
         }
         write!(f, ": {}", self.reason)
+    }
+}
+
+/// A journal of which the first records are not in the bucket: somebody deleted them, or they cannot be read. What its
+/// other records tell is known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct MissingStart {
+    /// The stream.
+    pub stream: StreamId,
+    /// The life of the journal.
+    pub epoch: Uuid,
+    /// The first record of it that is there.
+    pub first_seq: u64,
+}
+
+impl MissingStart {
+    /// What the keys of that journal's segments begin with, relative to the prefix. Where nobody has the journal any more,
+    /// what is left of it can be deleted, and nothing is missing then.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        key::epoch_folder(&self.stream, self.epoch)
+    }
+}
+
+impl fmt::Display for MissingStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            stream, first_seq, ..
+        } = self;
+        write!(
+            f,
+            "the beginning of {stream} is not in the bucket, where its first record is number {first_seq}: somebody deleted \
+             the segment before"
+        )
     }
 }
 

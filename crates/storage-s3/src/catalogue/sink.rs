@@ -7,14 +7,16 @@ use artifact_core::StoreError;
 use async_trait::async_trait;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracking_journal::{Delivery, EventSink, Record, SinkPace};
+use tracking_journal::{DataDir, Delivery, EventSink, Record, SinkPace};
 use tracking_model::StreamId;
 use uuid::Uuid;
 
 use super::compact::{Compacted, compact};
 use super::key::segment_key;
 use super::options::SegmentOptions;
+use super::put_back::{Delivered, PutBack, put_back};
 use super::segment::pack;
+use crate::error::S3Failure;
 use crate::metadata::ObjectMetadata;
 use crate::object::S3Objects;
 
@@ -82,6 +84,20 @@ impl SegmentSink {
     pub async fn compact(&self, stream: &StreamId, epoch: Uuid) -> Result<Compacted, StoreError> {
         let Shared { objects, options, .. } = &*self.shared;
         compact(objects, options.compact_bytes, stream, epoch).await
+    }
+
+    /// Looks whether the records of the journal in `dir` that were delivered are in the bucket, and puts those that somebody
+    /// deleted there again, under names of its own: one LIST for each 1,000 segments, and nothing else where all is there.
+    /// That a segment was altered and kept its size it does not notice; readers do.
+    ///
+    /// # Errors
+    /// Whatever S3 refuses; [`Unexpected`](artifact_core::StoreErrorKind::Unexpected) if the journal cannot be read.
+    ///
+    /// # Cancellation
+    /// Segments that were put stay; the next call puts the rest.
+    pub async fn put_back(&self, dir: &DataDir, delivered: &Delivered) -> Result<PutBack, StoreError> {
+        let Shared { objects, options, .. } = &*self.shared;
+        put_back(objects, options, dir, delivered).await
     }
 
     /// Waits until nothing is being put together. The sink can be used on.
@@ -187,5 +203,9 @@ impl EventSink for SegmentSink {
 
 fn with_source(error: &StoreError) -> String {
     let source = std::error::Error::source(error);
-    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+    let text = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    match S3Failure::of(error) {
+        Some(failure) => format!("{text}; {}", failure.hint()),
+        None => text,
+    }
 }

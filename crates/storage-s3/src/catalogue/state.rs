@@ -3,7 +3,7 @@
 //! A small file for each stream, `catalogue/<stem>.json` in the cache, replaced as a whole after the copy is durable.
 //! Without it, or when it is not of the copy that is there, the stream is read from the bucket anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tracking_journal::{DataDir, Head};
 use tracking_model::{StreamId, Timestamp};
+use uuid::Uuid;
 
 use super::merge::{Run, Tails};
 
-const VERSION: u32 = 1;
+/// 2: `firsts`.
+const VERSION: u32 = 2;
 
 /// A line of a segment that could not be taken, as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,6 +65,8 @@ pub(crate) struct State {
     pub(crate) listed_at: Timestamp,
     /// `{epoch}/{name}` of each segment that is in the copy, or that has nothing for it.
     pub(crate) segments: BTreeSet<String>,
+    /// The least sequence that was read of each journal, copies of records of other journals included.
+    pub(crate) firsts: BTreeMap<Uuid, u64>,
     pub(crate) tails: Tails,
     pub(crate) runs: Vec<Run>,
     pub(crate) refused: BTreeSet<Refused>,
@@ -77,6 +81,7 @@ impl State {
             file: None,
             listed_at,
             segments: BTreeSet::new(),
+            firsts: BTreeMap::new(),
             tails: Tails::new(),
             runs: Vec::new(),
             refused: BTreeSet::new(),

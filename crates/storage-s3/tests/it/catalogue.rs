@@ -2,10 +2,11 @@
 
 mod faults;
 mod machines;
+mod put_back;
 
 use std::sync::Arc;
 
-use storage_s3::test_servers::{FsServer, MotoServer};
+use storage_s3::test_servers::{FsServer, MotoServer, ScriptedServer};
 use storage_s3::{
     Catalogue, CatalogueOptions, ObjectKey, ObjectMetadata, RefreshReport, RefreshScope, S3Objects,
     S3StoreBuilder, SegmentOptions, SegmentSink,
@@ -128,7 +129,7 @@ async fn what_two_machines_write_a_third_reads_in_one_order() {
         assert_eq!(fresh.refresh().await.segments, 6);
         assert_eq!(fresh.ids(&session), reader.ids(&session));
         let state = tracking_journal::load::<tracking_model::Session>(fresh.catalogue.data_dir(), &session);
-        assert_eq!(state.unwrap().state.counts().artifacts, 18);
+        assert_eq!(state.unwrap().state.counts().artifacts(), 18);
     })
     .await;
 }
@@ -264,6 +265,43 @@ async fn segments_have_names_of_their_own_and_lines_as_in_the_journal() {
     );
     assert_eq!(sink.name(), same.name());
     assert_ne!(sink.name(), other.name());
+}
+
+/// What is read again and again is not put into a class that costs for each reading, whatever artifacts are.
+#[tokio::test]
+async fn the_storage_class_of_artifacts_is_not_that_of_segments() {
+    let bucket = crate::support::FakeBucket::new(true);
+    let server = ScriptedServer::start(move |request, _| bucket.answer(request));
+    let class = storage_s3::StorageClass::StandardIa;
+    let store = server
+        .builder()
+        .storage_class(class)
+        .conditional_writes(storage_s3::ConditionalWrites::Honoured)
+        .build()
+        .unwrap();
+    let sink = SegmentSink::new(store.objects().clone(), SegmentOptions::default());
+    let machine = Machine::new(&stream("session:s"));
+    put(&sink, &machine.add(1)).await;
+    put(&sink, &machine.complete()).await;
+    sink.finish().await;
+    let options = storage_s3::UploadOptions::default();
+    let body = b"x".to_vec().into();
+    store
+        .upload(&crate::support::key("s/c/x"), body, &options)
+        .await
+        .unwrap();
+    let (mut segments, mut artifacts) = (0, 0);
+    for request in server.requests().iter().filter(|request| request.method == "PUT") {
+        let class = request.header("x-amz-storage-class");
+        if request.path().contains("_journal") {
+            segments += 1;
+            assert_eq!(class, None, "{}", request.path());
+        } else {
+            artifacts += 1;
+            assert_eq!(class, Some("STANDARD_IA"), "{}", request.path());
+        }
+    }
+    assert_eq!((segments, artifacts), (3, 1), "two, and the one that they became");
 }
 
 #[tokio::test]

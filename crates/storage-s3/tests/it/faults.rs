@@ -100,6 +100,28 @@ async fn fault_21_s3_is_out_and_comes_back() {
     );
 }
 
+/// Row 21: a server that accepts and never answers is given up within half a minute by whoever only asks, however
+/// patient uploads are, and it is said where nobody answered.
+#[tokio::test(start_paused = true)]
+async fn fault_21_who_asks_a_server_that_stalls_waits_for_half_a_minute() {
+    let server = ScriptedServer::start(|_, _| Reply::Stall);
+    let patience = storage_s3::Patience::default();
+    let store = server.builder().patience(patience).build().unwrap();
+    let begun = tokio::time::Instant::now();
+    let error = store.check().await.unwrap_err();
+    let waited = begun.elapsed();
+    assert_eq!(cause(&error), Some(S3Cause::TimedOut), "{error:?}");
+    let text = std::error::Error::source(&error).unwrap().to_string();
+    let place = format!("bucket test-bucket at {}: ", server.endpoint());
+    assert!(text.starts_with(&place), "{text}");
+    assert!(waited <= std::time::Duration::from_secs(26), "{waited:?}");
+    assert_eq!(store.silent_place(), Some(server.endpoint()));
+    println!(
+        "FAULT row=21 name=s3-stalls-for-who-asks waited_s={}",
+        waited.as_secs()
+    );
+}
+
 /// Row 21: a server that accepts and never answers.
 #[tokio::test]
 async fn fault_21_s3_stalls() {

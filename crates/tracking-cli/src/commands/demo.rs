@@ -92,7 +92,7 @@ async fn simulate(id: &str, speed: f64, settings: &Settings) -> Result<Simulated
     for problem in &report.problems {
         note("warning", &problem.to_string());
     }
-    tell_undrained(&report.undrained);
+    tell_undrained(&report.undrained, settings.sinks.bucket.as_ref());
     simulated.map_err(cannot(attempted))
 }
 

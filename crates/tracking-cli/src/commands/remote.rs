@@ -1,10 +1,10 @@
 //! `--remote`: commands that read, over a copy of the records in the bucket of the team.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracking_facade::JournalOptions;
 use tracking_facade::s3::{RefreshProgressCallback, RefreshReport, RemoteArchive};
+use tracking_facade::{ArtifactError, JournalOptions, SessionId, StreamId, TrackingError, UpgradeId};
 
 use super::artifact::bucket;
 use super::runtime::block_on;
@@ -54,10 +54,15 @@ pub(super) fn attach(command: &Command, settings: Settings) -> Result<Settings, 
     });
     let refreshed = block_on(remote.refresh(None, Some(progress)));
     work.end();
-    tell_unreadable(&refreshed?.map_err(cannot(|| format!("read {location}")))?);
+    let attempted = || format!("read {location}");
+    let refreshed = refreshed?.map_err(with_cache(attempted, remote.archive().data_dir().path()))?;
+    let unread = unread(refreshed);
+    tell_unreadable(&unread);
+    refuse_unread(command, &remote, &unread)?;
     let index = if uses_index(command) {
         let lock = block_on(remote.lock_index())?;
-        Some(lock.map_err(cannot(|| "use the cache of the bucket".to_owned()))?)
+        let path = remote.archive().data_dir().path();
+        Some(lock.map_err(with_cache(|| "use the cache of the bucket".to_owned(), path))?)
     } else {
         None
     };
@@ -65,6 +70,7 @@ pub(super) fn attach(command: &Command, settings: Settings) -> Result<Settings, 
         data_dir: remote.archive().data_dir().path().to_owned(),
         _index_lock: index.map(Arc::new),
         remote: Some(Arc::new(remote)),
+        unread: unread.into(),
         ..settings
     })
 }
@@ -76,7 +82,126 @@ pub(super) fn open(settings: &Settings) -> Result<RemoteArchive, Failure> {
     let journal = JournalOptions::default()
         .with_actor(Arc::clone(&settings.actor))
         .with_lock_timeout(settings.lock_timeout);
-    RemoteArchive::open(bucket, cache_dir()?, journal).map_err(cannot(attempted))
+    let cache = cache_dir()?;
+    RemoteArchive::open(bucket, &cache, journal).map_err(with_cache(attempted, &cache))
+}
+
+/// As [`cannot`], where it may be the cache that cannot be used: no data directory has anything to do with it.
+fn with_cache(attempted: impl FnOnce() -> String, cache: &Path) -> impl FnOnce(TrackingError) -> Failure {
+    let hint = format!(
+        "the cache of the bucket is {}: EKSTRACK_CACHE_DIR names another directory for it",
+        cache.display()
+    );
+    move |error| {
+        let of_bucket = error.s3_hint().is_some();
+        let failure = cannot(attempted)(error);
+        if of_bucket { failure } else { failure.hint(hint) }
+    }
+}
+
+/// Something of a stream in the bucket that could not be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Unread {
+    pub(crate) stream: StreamId,
+    pub(crate) error: String,
+    hint: Option<String>,
+    kind: Kind,
+    extent: Extent,
+}
+
+/// How much of a stream could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// What came since the last time.
+    News,
+    /// Its beginning, without which nothing may be known of it.
+    Beginning,
+    /// Some records.
+    Part,
+}
+
+/// What of the bucket could not be read, by stream.
+pub(super) fn unread(report: RefreshReport) -> Vec<Unread> {
+    let mut unread = Vec::new();
+    for (stream, error) in report.failed {
+        let error = TrackingError::from(ArtifactError::from(error));
+        unread.push(Unread {
+            stream,
+            error: format!("it is not brought up to date: {}", chain(&error).join(": ")),
+            hint: error.s3_hint(),
+            kind: error.kind().into(),
+            extent: Extent::News,
+        });
+    }
+    for missing in report.missing_starts {
+        let folder = missing.folder();
+        unread.push(Unread {
+            error: missing.to_string(),
+            stream: missing.stream,
+            hint: Some(format!(
+                "`ekstrack sync` on the machine that wrote it puts it there again; if that is gone for good, delete the \
+                 rest, {folder}"
+            )),
+            kind: Kind::Refused,
+            extent: Extent::Beginning,
+        });
+    }
+    for segment in report.unreadable {
+        let error = segment.to_string();
+        match segment.stream {
+            Some(stream) => unread.push(Unread {
+                stream,
+                error,
+                hint: None,
+                kind: Kind::Refused,
+                extent: Extent::Part,
+            }),
+            None => note("warning", &error),
+        }
+    }
+    unread.sort_by(|a, b| a.stream.cmp(&b.stream));
+    unread
+}
+
+/// Refuses to show a stream of which it is not known how it stands.
+fn refuse_unread(command: &Command, remote: &RemoteArchive, unread: &[Unread]) -> Result<(), Failure> {
+    let Some(stream) = stream_of(command) else {
+        return Ok(());
+    };
+    for one in unread.iter().filter(|one| one.stream == stream) {
+        let is_known = match one.extent {
+            Extent::News => false,
+            Extent::Part => true,
+            Extent::Beginning => match &stream {
+                StreamId::Upgrade(id) => remote.archive().upgrade(id).is_ok(),
+                StreamId::Session(id) => block_on(remote.artifacts().session(id))?.is_ok(),
+            },
+        };
+        if !is_known {
+            let attempted = format!("read {stream} in {}", remote.bucket().location());
+            let failure = Failure::new(one.kind, attempted, one.error.clone());
+            return Err(match &one.hint {
+                Some(hint) => failure.hint(hint.clone()),
+                None => failure,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The stream that a command is about.
+fn stream_of(command: &Command) -> Option<StreamId> {
+    let upgrade = |id: &UpgradeId| Some(StreamId::Upgrade(id.clone()));
+    let session = |id: &SessionId| Some(StreamId::Session(id.clone()));
+    match command {
+        Command::Upgrade(UpgradeCommand::Show { id }) => upgrade(id),
+        Command::Export(args) => upgrade(&args.upgrade),
+        Command::Watch(args) => args.upgrade.as_ref().and_then(upgrade),
+        Command::Session(SessionCommand::Show { session: id, .. }) => session(id),
+        Command::Search(args) => args.criteria.session.as_ref().and_then(session),
+        Command::Stats(args) => args.criteria.session.as_ref().and_then(session),
+        _ => None,
+    }
 }
 
 /// Whether it asks for artifacts.
@@ -118,12 +243,21 @@ pub(super) fn fetch_texts(settings: &Settings) -> Result<(), Failure> {
         shown.say(&format!("{done} of {total}"));
     }));
     work.end();
-    let fetched = fetched?.map_err(cannot(|| "fetch the texts to search".to_owned()))?;
+    let attempted = || "fetch the texts to search".to_owned();
+    let path = remote.archive().data_dir().path();
+    let fetched = fetched?.map_err(with_cache(attempted, path))?;
     if let Some(reason) = &fetched.reason {
         let count = several(fetched.failed, "text");
         note(
             "warning",
             &format!("{count} could not be fetched and are not searched: {reason}"),
+        );
+    }
+    if fetched.archived > 0 {
+        let count = several(fetched.archived, "text");
+        note(
+            "note",
+            &format!("{count} must be restored in S3 before they can be read, and are not searched"),
         );
     }
     if fetched.left > 0 {
@@ -136,14 +270,14 @@ pub(super) fn fetch_texts(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Names what is in the bucket and is no record.
-pub(super) fn tell_unreadable(report: &RefreshReport) {
-    for unreadable in &report.unreadable {
-        note("warning", &unreadable.to_string());
-    }
-    for (stream, error) in &report.failed {
-        let why = chain(error).join(": ");
-        note("warning", &format!("{stream} is not brought up to date: {why}"));
+/// Names what could not be read.
+pub(super) fn tell_unreadable(unread: &[Unread]) {
+    for one in unread {
+        let hint = one
+            .hint
+            .as_ref()
+            .map_or_else(String::new, |hint| format!("; {hint}"));
+        note("warning", &format!("{}: {}{hint}", one.stream, one.error));
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn search(args: SearchArgs, settings: &Settings) -> Result<(), Failur
         manager.search_artifacts(query).await
     });
     work.end();
-    let found = found?.map_err(cannot(attempted))?;
+    let found = found?.map_err(settings.cannot(attempted))?;
     let document = SearchDocument {
         artifacts: found.artifacts,
         more: found.more,
@@ -90,7 +90,7 @@ pub(crate) fn search(args: SearchArgs, settings: &Settings) -> Result<(), Failur
             .iter()
             .map(|snippet| snippet.as_ref().map(SnippetDocument::new))
             .collect(),
-        unreadable: UnreadableSession::all(&found.unreadable),
+        unreadable: UnreadableSession::all(&found.unreadable, settings),
     };
     settings.output.result(&document, |palette| {
         let table = artifact_table(document.artifacts.iter().map(AsRef::as_ref));
@@ -266,8 +266,9 @@ pub(crate) fn stats(args: StatsArgs, settings: &Settings) -> Result<(), Failure>
         manager.artifact_statistics(query).await
     });
     work.end();
-    let counted = counted?.map_err(cannot(attempted))?;
-    let document = StatsDocument::new(&counted.statistics, UnreadableSession::all(&counted.unreadable));
+    let counted = counted?.map_err(settings.cannot(attempted))?;
+    let unreadable = UnreadableSession::all(&counted.unreadable, settings);
+    let document = StatsDocument::new(&counted.statistics, unreadable);
     settings
         .output
         .result(&document, |palette| stats_text(&document, palette))

@@ -42,8 +42,8 @@ impl CollectionDocument {
             upgrade_id: collection.upgrade_id.clone(),
             task_id: collection.task_id.clone(),
             created_at: collection.created_at,
-            artifacts: collection.counts.artifacts,
-            bytes: collection.counts.bytes,
+            artifacts: collection.counts.artifacts(),
+            bytes: collection.counts.bytes(),
         }
     }
 }
@@ -63,12 +63,20 @@ pub(super) struct UnreadableSession {
 }
 
 impl UnreadableSession {
-    pub(super) fn all(unreadable: &[tracking_facade::Unreadable]) -> Vec<Self> {
+    /// Those that the manager named, and those of which something in the bucket could not be read.
+    pub(super) fn all(unreadable: &[tracking_facade::Unreadable], settings: &Settings) -> Vec<Self> {
         let one = |found: &tracking_facade::Unreadable| Self {
             session_id: found.session_id.clone(),
             error: chain(&found.error).join(": "),
         };
-        unreadable.iter().map(one).collect()
+        let unread = settings.unread.iter().filter_map(|unread| match &unread.stream {
+            StreamId::Session(id) => Some(Self {
+                session_id: id.clone(),
+                error: unread.error.clone(),
+            }),
+            StreamId::Upgrade(_) => None,
+        });
+        unreadable.iter().map(one).chain(unread).collect()
     }
 
     pub(super) fn line(&self, palette: Palette) -> String {
@@ -160,7 +168,7 @@ fn create(settings: &Settings, id: SessionId, new: NewSession) -> Result<(), Fai
 }
 
 fn list(settings: &Settings, upgrade: Option<&UpgradeId>) -> Result<(), Failure> {
-    let attempted = || format!("list the sessions in {}", settings.data_dir.display());
+    let attempted = || format!("list the sessions in {}", settings.place());
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     let found = block_on(manager.sessions())?.map_err(cannot(attempted))?;
     let wanted =
@@ -172,7 +180,7 @@ fn list(settings: &Settings, upgrade: Option<&UpgradeId>) -> Result<(), Failure>
             .filter(wanted)
             .map(Session::summary)
             .collect(),
-        unreadable: UnreadableSession::all(&found.unreadable),
+        unreadable: UnreadableSession::all(&found.unreadable, settings),
     };
     settings.output.result(&document, |palette| {
         let mut table = Table::new([

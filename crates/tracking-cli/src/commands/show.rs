@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracking_facade::{
-    Agent, Clock, Estimate, EstimateBasis, Head, ProgressError, ProgressEvent, Span, Status, Summary,
-    SystemClock, TaskId, TaskReport, Timestamp, UpgradeHeader, UpgradeId, UpgradeProgress, UpgradeView,
+    Agent, Clock, Estimate, EstimateBasis, Head, ProgressError, ProgressEvent, Span, Status, StreamId,
+    Summary, SystemClock, TaskId, TaskReport, Timestamp, UpgradeHeader, UpgradeId, UpgradeProgress,
+    UpgradeView,
 };
 
 use crate::args::TaskName;
@@ -89,7 +90,7 @@ impl TaskDocument {
 #[derive(Debug, Serialize)]
 struct ListDocument {
     upgrades: Vec<UpgradeHeader>,
-    /// Upgrades whose journal cannot be read.
+    /// Upgrades whose journal cannot be read; in a bucket also those of which a part cannot.
     unreadable: Vec<Unreadable>,
 }
 
@@ -100,7 +101,7 @@ struct Unreadable {
 }
 
 pub(crate) fn list(settings: &Settings, status: Option<Status>) -> Result<(), Failure> {
-    let attempted = || format!("list the upgrades in {}", settings.data_dir.display());
+    let attempted = || format!("list the upgrades in {}", settings.place());
     let archive = settings.archive().map_err(cannot(attempted))?;
     let mut document = ListDocument {
         upgrades: Vec::new(),
@@ -118,6 +119,14 @@ pub(crate) fn list(settings: &Settings, status: Option<Status>) -> Result<(), Fa
             }),
         }
     }
+    let unread = settings.unread.iter().filter_map(|unread| match &unread.stream {
+        StreamId::Upgrade(id) => Some(Unreadable {
+            upgrade_id: id.clone(),
+            error: unread.error.clone(),
+        }),
+        StreamId::Session(_) => None,
+    });
+    document.unreadable.extend(unread);
     settings
         .output
         .result(&document, |palette| list_text(&document, palette))
@@ -167,7 +176,7 @@ fn list_text(document: &ListDocument, palette: Palette) -> String {
 pub(crate) fn upgrade(settings: &Settings, id: &UpgradeId) -> Result<(), Failure> {
     let attempted = || format!("show upgrade {id}");
     let archive = settings.archive().map_err(cannot(attempted))?;
-    let view = archive.upgrade(id).map_err(cannot(attempted))?;
+    let view = archive.upgrade(id).map_err(settings.cannot(attempted))?;
     let estimate = archive.estimate(&view).map_err(cannot(attempted))?;
     let document = UpgradeDocument::full(&view, &estimate);
     settings

@@ -100,10 +100,32 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
             ),
         );
     }
-    tell_undrained(&report.undrained);
+    if let Some(why) = &report.unrecovered {
+        note(
+            "error",
+            &format!("output of commands that were killed is not recovered: {why}"),
+        );
+    }
+    for one in &report.unchecked {
+        let (stream, why) = (&one.stream, &one.reason);
+        note(
+            "error",
+            &format!("it is not known whether all of {stream} is there: {why}"),
+        );
+    }
+    tell_undrained(&report.undrained, settings.sinks.bucket.as_ref());
     tell_parked(&parked);
     if synced.is_clean() {
         return Ok(());
+    }
+    if report.is_delivered() && parked.is_empty() {
+        let unchecked = report.unchecked.first();
+        let unchecked = unchecked.map(|one| format!("{} could not be looked at: {}", one.stream, one.reason));
+        let cause = unchecked
+            .or_else(|| report.unrecovered.clone())
+            .unwrap_or_default();
+        return Err(Failure::new(Kind::Unavailable, attempted(), cause)
+            .hint("all else is there; sync again tries it again"));
     }
     let hint = if report.is_clean() {
         "put right what is said above, then `ekstrack sinks retry`, and sync again"
@@ -162,6 +184,10 @@ impl Synced<'_> {
                 "reason": left.reason,
             })
         });
+        let unchecked = report
+            .unchecked
+            .iter()
+            .map(|one| json!({"stream": one.stream.to_string(), "reason": one.reason}));
         json!({
             "with": self.location,
             "ok": self.is_clean(),
@@ -169,6 +195,11 @@ impl Synced<'_> {
             "uploaded_bytes": uploads.sent_bytes,
             "already_there": (uploads.artifacts.len() as u64).saturating_sub(uploads.sent),
             "elsewhere": report.elsewhere,
+            "records_put_back": report.records_put_back,
+            "documents_put_back": report.documents_put_back,
+            "recovered": report.recovered,
+            "unrecovered": report.unrecovered,
+            "unchecked": unchecked.collect::<Vec<_>>(),
             "failed": failed.collect::<Vec<_>>(),
             "announced": self.announced,
             "undelivered": undrained.collect::<Vec<_>>(),
@@ -191,6 +222,19 @@ impl Synced<'_> {
             .announced
             .map(|count| format!("announced {}", several(count, "event")));
         let done: Vec<String> = sent.into_iter().chain(announced).collect();
-        format!("{head} with {}: {}\n", self.location, done.join("; "))
+        let mut text = format!("{head} with {}: {}\n", self.location, done.join("; "));
+        if self.report.recovered > 0 {
+            let count = several(self.report.recovered, "output");
+            text.push_str(&format!("recovered {count} of commands that were killed\n"));
+        }
+        let (records, documents) = (self.report.records_put_back, self.report.documents_put_back);
+        if records + documents > 0 {
+            text.push_str(&format!(
+                "put back what somebody had deleted: {}, {}\n",
+                several(records, "record"),
+                several(documents, "summary document")
+            ));
+        }
+        text
     }
 }

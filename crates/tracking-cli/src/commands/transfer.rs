@@ -26,7 +26,7 @@ pub(crate) fn export(args: &ExportArgs, settings: &Settings) -> Result<(), Failu
     let work = Work::begin("exporting", settings.output);
     let exported = archive.export(&args.upgrade, io::stdout().lock());
     work.end();
-    exported.map_err(cannot(attempted))
+    exported.map_err(settings.cannot(attempted))
 }
 
 /// What `import` did.

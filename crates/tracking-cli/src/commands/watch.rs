@@ -1,5 +1,6 @@
 //! `ekstrack watch`: follows an upgrade by its journal, whoever writes it.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::live::{Follow, RemoteFollow, Until, shown};
 use crate::output::note;
 use crate::settings::Settings;
 
-use super::remote::tell_unreadable;
+use super::remote::{tell_unreadable, unread};
 use super::runtime::block_on;
 use super::serve::token;
 
@@ -38,6 +39,11 @@ pub(crate) fn watch(args: WatchArgs, settings: &Settings) -> Result<u8, Failure>
         .enable_all()
         .build()
         .map_err(|error| Failure::of(Kind::Failed, format!("watch upgrade {upgrade}"), &error))?;
+    if settings.remote.is_some() {
+        // One that is not in the bucket is told as such.
+        let there = archive.upgrade(&upgrade);
+        there.map_err(settings.cannot(|| format!("watch upgrade {upgrade}")))?;
+    }
     let stream = StreamId::Upgrade(upgrade.clone());
     let follow = Follow {
         upgrade,
@@ -96,23 +102,25 @@ fn watch_url(url: &str, args: &WatchArgs, settings: &Settings) -> Result<u8, Fai
 
 /// Takes up what comes to the bucket, again and again. What does not work now may work the next time.
 async fn keep_reading(remote: &RemoteArchive, stream: &StreamId) -> Infallible {
-    let mut failing = false;
+    let (mut failing, mut told) = (false, HashSet::new());
     loop {
         tokio::time::sleep(BETWEEN).await;
-        match remote.refresh(Some(stream), None).await {
+        let failure = match remote.refresh(Some(stream), None).await {
             Ok(report) => {
-                tell_unreadable(&report);
-                if std::mem::take(&mut failing) {
-                    note("note", "the bucket can be read again");
-                }
+                let failed = report.failed.first().map(|(_, error)| chain(error).join(": "));
+                let mut unread = unread(report);
+                unread.retain(|one| failed.is_none() && told.insert(one.error.clone()));
+                tell_unreadable(&unread);
+                failed
             }
-            Err(error) if !failing => {
-                failing = true;
-                let why = chain(&error).join(": ");
-                note("warning", &format!("what is shown gets no newer: {why}"));
-            }
-            Err(_) => {}
+            Err(error) => Some(chain(&error).join(": ")),
+        };
+        match &failure {
+            Some(why) if !failing => note("warning", &format!("what is shown gets no newer: {why}")),
+            None if failing => note("note", "the bucket can be read again"),
+            _ => {}
         }
+        failing = failure.is_some();
     }
 }
 
@@ -130,7 +138,7 @@ fn latest(archive: &Archive, settings: &Settings) -> Result<UpgradeId, Failure> 
     match unreadable.next() {
         Some((id, error)) => Err(cannot(|| format!("watch upgrade {id}"))(error)),
         None => {
-            let cause = format!("there is no upgrade in {}", settings.data_dir.display());
+            let cause = format!("there is no upgrade in {}", settings.place());
             Err(Failure::new(Kind::NotFound, attempted(), cause).hint("`ekstrack upgrade start` starts one"))
         }
     }

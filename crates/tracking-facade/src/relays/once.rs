@@ -98,33 +98,26 @@ impl Once {
     async fn feed(self) -> (u64, Option<Undrained>) {
         let mut delivered = 0;
         let left = match self.drain(&mut delivered).await {
-            Ok((0, _)) | Err(RelayError::Lease(LeaseError::Held(_))) => None,
-            Ok((records, reason)) => Some(self.left(Some(records), reason)),
-            Err(error) => Some(self.left(None, Some(crate::error::chain(&error)))),
+            Ok(left) => left,
+            Err(RelayError::Lease(LeaseError::Held(_))) => None,
+            Err(error) => Some(Undrained::of(&self.stream, self.sink.name(), &error)),
         };
         (delivered, left)
     }
 
-    fn left(&self, records: Option<u64>, reason: Option<String>) -> Undrained {
-        Undrained {
-            stream: self.stream.clone(),
-            sink: self.sink.name().to_owned(),
-            records,
-            reason,
-        }
-    }
-
-    /// How many records are left, and why.
-    async fn drain(&self, delivered: &mut u64) -> Result<(u64, Option<String>), RelayError> {
+    async fn drain(&self, delivered: &mut u64) -> Result<Option<Undrained>, RelayError> {
+        let begun = self.options.clock.now();
         let (dir, sink) = (self.archive.data_dir(), Arc::clone(&self.sink));
         let mut relay = Relay::open(dir, self.stream.clone(), sink, self.options.clone()).await?;
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let report = relay.drain(left.min(self.patience)).await?;
             *delivered += report.delivered;
-            if report.remaining == 0 || report.delivered == 0 || left <= self.patience {
-                let failure = relay.cursor().last_error.as_ref();
-                return Ok((report.remaining, failure.map(|failure| failure.reason.clone())));
+            if report.remaining == 0 {
+                return Ok(None);
+            }
+            if report.delivered == 0 || left <= self.patience {
+                return Ok(Some(Undrained::by(&relay, report.remaining, begun)));
             }
         }
     }

@@ -11,7 +11,7 @@ use tracking_journal::{Clock, DataDir, Delivery, EventSink, Record, SinkPace, Sy
 use tracking_model::{StreamId, Summary, UpgradeProgress};
 
 use super::SharedBucket;
-use crate::error::chain;
+use crate::error::{chain, reason};
 
 /// How long changes are gathered before a document is put again.
 const LINGER: Duration = Duration::from_secs(10);
@@ -39,28 +39,42 @@ impl DocumentSink {
         }
     }
 
+    /// What the keys of upgrades begin with.
+    pub(super) const UPGRADES: &str = "_progress/";
+
+    /// Where the document of a stream is.
+    pub(super) fn key(stream: &StreamId) -> ObjectKey {
+        let key = match stream {
+            StreamId::Upgrade(id) => format!("{}{}.json", Self::UPGRADES, id.encoded()),
+            StreamId::Session(id) => format!("{}/session.json", id.encoded()),
+        };
+        ObjectKey::new(key).expect("encoded ids are plain file names")
+    }
+
     async fn put(&self, stream: &StreamId, ended: bool) -> Delivery {
+        match self.put_again(stream, ended).await {
+            Ok(true) => Delivery::Delivered,
+            Ok(false) => Delivery::Ignored,
+            Err(reason) => Delivery::retry(reason),
+        }
+    }
+
+    /// Puts the document of a stream, unless that is not worth it; tells whether it did.
+    pub(super) async fn put_again(&self, stream: &StreamId, ended: bool) -> Result<bool, String> {
         let (dir, of) = (self.dir.clone(), stream.clone());
         let read = tokio::task::spawn_blocking(move || document(&dir, &of, ended)).await;
-        let bytes = match read {
-            Ok(Ok(Some(bytes))) => bytes,
-            Ok(Ok(None)) => return Delivery::Ignored,
-            Ok(Err(reason)) => return Delivery::retry(reason),
-            Err(error) => return Delivery::retry(error.to_string()),
-        };
-        match self.replace(stream, bytes).await {
-            Ok(()) => Delivery::Delivered,
-            Err(error) => Delivery::retry(chain(&error)),
+        match read.map_err(|error| error.to_string())?? {
+            None => Ok(false),
+            Some(bytes) => {
+                let put = self.replace(stream, bytes).await;
+                put.map(|()| true).map_err(|error| reason(&error))
+            }
         }
     }
 
     async fn replace(&self, stream: &StreamId, bytes: Vec<u8>) -> Result<(), StoreError> {
-        let key = match stream {
-            StreamId::Upgrade(id) => format!("_progress/{}.json", id.encoded()),
-            StreamId::Session(id) => format!("{}/session.json", id.encoded()),
-        };
-        let key = ObjectKey::new(key).expect("encoded ids are plain file names");
         let metadata = ObjectMetadata::default();
+        let key = Self::key(stream);
         self.objects.replace(&key, bytes, &metadata).await.map(drop)
     }
 }

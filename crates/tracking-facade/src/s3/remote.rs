@@ -56,7 +56,7 @@ impl RemoteArchive {
         let options = bucket.named_in(options);
         Ok(Self {
             artifacts: open_artifacts(dir.clone(), options),
-            archive: Archive::new(dir, Arc::new(SystemClock)),
+            archive: Archive::new(dir, Arc::new(SystemClock)).copied_from(&bucket.location().to_string()),
             catalogue,
             bucket,
         })

@@ -4,14 +4,14 @@
 //! A record in a bucket may be anybody's. So an object is removed only if an artifact that is deleted names it, it lies in
 //! that artifact's own session and collection, and no artifact that is kept names it too.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use artifact_core::{
     ArtifactError, ArtifactKey, ArtifactQuery, PlannedSession, RetentionPlan, RetentionPolicy, SessionMeta,
 };
 use futures_util::StreamExt;
-use storage_s3::{ObjectKey, RefreshScope, StaleOptions, StorageClass};
+use storage_s3::{ObjectKey, RefreshReport, RefreshScope, StaleOptions, StorageClass};
 use tracking_model::{
     Artifact, ArtifactChange, ArtifactChangeKind, ArtifactStatus, SessionEvent, SessionId, Span, StreamId,
 };
@@ -19,7 +19,7 @@ use tracking_model::{
 use super::uploads::AT_ONCE;
 use super::{RemoteArchive, all_matching};
 use crate::TrackingError;
-use crate::error::chain;
+use crate::error::reason;
 
 /// Artifacts whose records are written together.
 const PAGE: usize = 256;
@@ -122,7 +122,8 @@ impl RemoteArchive {
         options: RemoteCleanupOptions,
         told: impl Fn(&RemoteCleanupReport) + Send + Sync,
     ) -> Result<RemoteCleanupReport, TrackingError> {
-        self.refresh(None, None).await?;
+        let refreshed = self.refresh(None, None).await?;
+        let unsure = unsure(&refreshed);
         let _index = self.lock_index().await?;
         let plan = self.artifacts().plan_retention(policy.clone()).await?;
         let mut run = Run {
@@ -139,8 +140,18 @@ impl RemoteArchive {
                 failures: Vec::new(),
             },
         };
+        for (session_id, why) in &unsure {
+            run.report.failures.push(RemoteCleanupFailure {
+                session_id: Some(session_id.clone()),
+                key: None,
+                reason: format!("it is left alone: {why}"),
+            });
+        }
         if !run.options.dry_run {
             for planned in run.report.plan.delete.clone() {
+                if unsure.contains_key(&planned.session.session_id) {
+                    continue;
+                }
                 if let Err(error) = run.expire(&planned).await {
                     run.fail(Some(&planned.session.session_id), None, &error);
                 }
@@ -148,6 +159,9 @@ impl RemoteArchive {
             }
         }
         for session in self.artifacts().sessions().await?.sessions {
+            if unsure.contains_key(&session.session_id) {
+                continue;
+            }
             if let Err(error) = run.sweep(&session.session_id, &SessionMeta::of(&session)).await {
                 run.fail(Some(&session.session_id), None, &error);
             }
@@ -156,6 +170,21 @@ impl RemoteArchive {
         run.abort_stale_uploads().await;
         Ok(run.report)
     }
+}
+
+/// Sessions of which not all is known: one that was pinned meanwhile, or that needs an object, must lose nothing.
+fn unsure(refreshed: &RefreshReport) -> BTreeMap<SessionId, String> {
+    let failed = refreshed
+        .failed
+        .iter()
+        .map(|(stream, error)| (stream, reason(error)));
+    let missing = refreshed.missing_starts.iter();
+    let missing = missing.map(|missing| (&missing.stream, missing.to_string()));
+    let sessions = failed.chain(missing).filter_map(|(stream, why)| match stream {
+        StreamId::Session(id) => Some((id.clone(), why)),
+        StreamId::Upgrade(_) => None,
+    });
+    sessions.collect()
 }
 
 /// A run.
@@ -167,11 +196,16 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn fail(&mut self, session: Option<&SessionId>, key: Option<&ObjectKey>, error: &dyn std::error::Error) {
+    fn fail(
+        &mut self,
+        session: Option<&SessionId>,
+        key: Option<&ObjectKey>,
+        error: &(dyn std::error::Error + 'static),
+    ) {
         self.report.failures.push(RemoteCleanupFailure {
             session_id: session.cloned(),
             key: key.map(ToString::to_string),
-            reason: chain(error),
+            reason: reason(error),
         });
     }
 
@@ -331,7 +365,7 @@ impl Run<'_> {
                     self.report.failures.push(RemoteCleanupFailure {
                         session_id: None,
                         key: Some(key.clone()),
-                        reason: chain(error),
+                        reason: reason(error),
                     });
                 }
             }

@@ -1,19 +1,19 @@
 //! Catching up by hand: everything that is here and not in the bucket.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use artifact_core::{ArtifactError, ArtifactQuery, TestArtifactsManager};
+use artifact_core::{ArtifactQuery, TestArtifactsManager};
 use futures_util::StreamExt;
-use storage_s3::{Arrival, Meter, ObjectKey, ProgressCallback};
+use storage_s3::{Arrival, Meter, ProgressCallback};
 use tracking_journal::{DataDir, request_retry};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionId, StreamId};
 
+use super::put_back::{Search, Unchecked};
 use super::uploads::{AT_ONCE, Outcome, is_to_be_uploaded};
 use super::{SharedBucket, TransferProgress, all_matching};
-use crate::error::chain;
+use crate::error::reason;
 use crate::{Archive, TrackingError, Undrained};
 
 /// How far uploading is.
@@ -62,21 +62,38 @@ pub struct SyncReport {
     pub uploads: UploadReport,
     /// Artifacts whose records name another bucket or prefix: they are not here.
     pub elsewhere: u64,
+    /// Records that were delivered, and that somebody deleted from the bucket: they are there again.
+    pub records_put_back: u64,
+    /// `session.json` and summaries of upgrades of which the same is so.
+    pub documents_put_back: u64,
+    /// Outputs of writers that died, which are artifacts now.
+    pub recovered: u64,
+    /// Why some of these could not be made artifacts.
+    pub unrecovered: Option<String>,
+    /// Streams of which it is not known whether all is there that was delivered.
+    pub unchecked: Vec<Unchecked>,
     /// Sinks of the bucket that did not get everything.
     pub undrained: Vec<Undrained>,
 }
 
 impl SyncReport {
+    /// Whether everything that is not in the bucket yet was delivered.
+    #[must_use]
+    pub fn is_delivered(&self) -> bool {
+        self.uploads.failed.is_empty() && self.undrained.is_empty()
+    }
+
     /// Whether everything is in the bucket.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.uploads.failed.is_empty() && self.undrained.is_empty()
+        self.is_delivered() && self.unchecked.is_empty() && self.unrecovered.is_none()
     }
 }
 
 impl SharedBucket {
     /// Puts into the bucket what of a data directory is not there: bytes of artifacts, whatever became of earlier attempts,
-    /// and records. `session` limits it to one session. Delivering records is given up after `time`, or when the bucket
+    /// records and summaries, also those that were there and that somebody deleted. What writers that died had written
+    /// becomes artifacts before. `session` limits it to one session. Delivering records is given up after `time`, or when the bucket
     /// takes nothing for 15 s. A stream that another process feeds is left to that one, but for its artifacts.
     ///
     /// # Errors
@@ -94,16 +111,21 @@ impl SharedBucket {
         progress: impl Fn(UploadProgress) + Send + Sync + 'static,
     ) -> Result<SyncReport, TrackingError> {
         self.check().await?;
+        let mut report = SyncReport::default();
+        match artifacts.recover_interrupted(session).await {
+            Ok(recovered) => report.recovered = recovered.len() as u64,
+            Err(error) => report.unrecovered = Some(reason(&error)),
+        }
         let waiting = waiting(artifacts, session).await?;
-        let mut uploads = self
+        report.uploads = self
             .upload_all(archive.data_dir(), artifacts, &waiting, progress)
             .await;
-        let elsewhere = self.put_back(archive, artifacts, session, &mut uploads).await?;
-        Ok(SyncReport {
-            uploads,
-            elsewhere,
-            undrained: self.drain(archive, artifacts, session, time).await?,
-        })
+        let mut search = Search::new(self, archive, artifacts, session);
+        search.artifacts(&mut report).await?;
+        search.records(&mut report).await?;
+        search.documents(&mut report).await?;
+        report.undrained = self.drain(archive, artifacts, session, time).await?;
+        Ok(report)
     }
 
     /// Puts artifacts into the bucket, and notes where they are. What is there already is not sent again.
@@ -181,58 +203,6 @@ impl SharedBucket {
     }
 }
 
-impl SharedBucket {
-    /// Looks whether the artifacts that were uploaded are there, and puts those that somebody deleted there again; tells how
-    /// many are in another place.
-    async fn put_back(
-        &self,
-        archive: &Archive,
-        artifacts: &TestArtifactsManager,
-        session: Option<&SessionId>,
-        report: &mut UploadReport,
-    ) -> Result<u64, TrackingError> {
-        let uploaded = of_status(artifacts, session, vec![ArtifactStatus::Uploaded]).await?;
-        let mut listed: HashMap<SessionId, HashMap<ObjectKey, u64>> = HashMap::new();
-        let mut elsewhere = 0;
-        for artifact in uploaded {
-            let Ok(key) = self.key_of(&artifact) else {
-                elsewhere += 1;
-                continue;
-            };
-            let there = match listed.entry(artifact.session_id.clone()) {
-                Entry::Occupied(there) => there.into_mut(),
-                Entry::Vacant(new) => new.insert(self.sizes(&artifact.session_id).await?),
-            };
-            match (there.get(&key), artifact.file_size) {
-                (Some(size), Some(recorded)) if *size != recorded => report.fail(
-                    &artifact,
-                    format!("somebody altered {key}: delete that object, and sync again"),
-                ),
-                (Some(_), _) => {}
-                (None, _) => match self.put_at(artifacts, archive.data_dir(), &artifact, &key).await {
-                    Ok(()) => {
-                        report.sent += 1;
-                        report.sent_bytes += artifact.file_size.unwrap_or(0);
-                        report.artifacts.push(artifact);
-                    }
-                    Err(error) => report.fail(&artifact, chain(&error)),
-                },
-            }
-        }
-        Ok(elsewhere)
-    }
-
-    async fn sizes(&self, session: &SessionId) -> Result<HashMap<ObjectKey, u64>, TrackingError> {
-        let objects = self
-            .store()
-            .objects()
-            .all(&format!("{}/", session.encoded()))
-            .await;
-        let objects = objects.map_err(ArtifactError::from)?.into_iter();
-        Ok(objects.map(|object| (object.key, object.size)).collect())
-    }
-}
-
 /// The artifacts that are to be uploaded.
 async fn waiting(
     artifacts: &TestArtifactsManager,
@@ -244,7 +214,7 @@ async fn waiting(
     Ok(waiting)
 }
 
-async fn of_status(
+pub(super) async fn of_status(
     artifacts: &TestArtifactsManager,
     session: Option<&SessionId>,
     statuses: Vec<ArtifactStatus>,
@@ -257,7 +227,7 @@ async fn of_status(
 
 impl UploadReport {
     fn note(&mut self, artifact: &Artifact, outcome: Outcome) {
-        let reason = match outcome {
+        let why = match outcome {
             Outcome::Uploaded(artifact, arrival) => {
                 if arrival != Arrival::AlreadyThere {
                     self.sent += 1;
@@ -271,13 +241,13 @@ impl UploadReport {
                 return;
             }
             Outcome::Nothing(_) => "its bytes are not here".to_owned(),
-            Outcome::Failed(reason) => reason,
-            Outcome::Later(error) => chain(&error),
+            Outcome::Failed(why) => why,
+            Outcome::Later(error) => reason(&error),
         };
-        self.fail(artifact, reason);
+        self.fail(artifact, why);
     }
 
-    fn fail(&mut self, artifact: &Artifact, reason: String) {
+    pub(super) fn fail(&mut self, artifact: &Artifact, reason: String) {
         self.failed.push(UploadFailure {
             artifact_id: artifact.artifact_id.clone(),
             name: Arc::clone(&artifact.name),

@@ -4,32 +4,38 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use artifact_core::{
     ArtifactError, ArtifactQuery, ArtifactTexts, DEFAULT_TEXT_BYTES, StoreError, may_have_text, text_of,
 };
 use futures_util::StreamExt;
+use storage_s3::{S3Cause, S3Failure};
 use tracking_journal::DataDir;
-use tracking_model::{Artifact, ArtifactId, ArtifactStatus};
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus, Span, Timestamp};
 
 use super::{RemoteArchive, all_matching};
 use crate::TrackingError;
 
 /// How many are fetched at once; the store limits the requests that these make.
 const AT_ONCE: usize = 64;
+/// How long an object that must be restored first is not asked for again.
+const REST: Span = Span::from_secs(24 * 60 * 60);
 
 /// Texts in the cache: a file for each artifact, empty if it has none.
 #[derive(Debug, Clone)]
 pub(super) struct CachedTexts {
     dir: PathBuf,
+    /// An empty file for each artifact whose object must be restored before it can be read.
+    resting: PathBuf,
 }
 
 impl CachedTexts {
     pub(super) fn new(cache: &DataDir) -> Self {
         Self {
             dir: cache.path().join("texts"),
+            resting: cache.path().join("texts-archived"),
         }
     }
 
@@ -39,15 +45,31 @@ impl CachedTexts {
 
     /// The names of the files that there are.
     fn there(&self) -> io::Result<HashSet<String>> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)?;
+        for dir in [&self.dir, &self.resting] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
         let mut names = HashSet::new();
         for entry in fs::read_dir(&self.dir)? {
             names.extend(entry?.file_name().into_string().ok());
         }
         Ok(names)
+    }
+
+    /// The names of those that were found to need a restore a short while ago.
+    fn resting(&self, now: Timestamp) -> io::Result<HashSet<String>> {
+        let mut names = HashSet::new();
+        for entry in fs::read_dir(&self.resting)? {
+            let entry = entry?;
+            let since = Timestamp::from_micros(entry.metadata()?.mtime().saturating_mul(1_000_000));
+            if now.since(since) < REST {
+                names.extend(entry.file_name().into_string().ok());
+            }
+        }
+        Ok(names)
+    }
+
+    fn rest(&self, id: &ArtifactId) -> io::Result<()> {
+        fs::write(self.resting.join(id.encoded()), "")
     }
 
     /// A file is there whole or not at all.
@@ -84,6 +106,8 @@ pub struct FetchedTexts {
     pub failed: u64,
     /// Why the first of them could not be.
     pub reason: Option<String>,
+    /// Artifacts in storage classes from which S3 gives nothing before it was restored. They are asked for again after a day.
+    pub archived: u64,
 }
 
 impl RemoteArchive {
@@ -105,7 +129,12 @@ impl RemoteArchive {
         let unusable = |error| cache_failed(&texts.dir, error);
         let there = texts.there().map_err(unusable)?;
         let mut missing = self.without_text(&there).await?;
+        let now = self.archive().clock().now();
+        let resting = texts.resting(now).map_err(unusable)?;
+        let before = missing.len();
+        missing.retain(|one| !resting.contains(&one.artifact_id.encoded().to_string()));
         let mut report = FetchedTexts {
+            archived: (before - missing.len()) as u64,
             left: missing.len().saturating_sub(most) as u64,
             ..FetchedTexts::default()
         };
@@ -115,7 +144,7 @@ impl RemoteArchive {
             .iter()
             .map(|artifact| async move { (artifact, self.text_from(artifact).await) });
         let mut fetching = futures_util::stream::iter(fetching).buffer_unordered(AT_ONCE);
-        let mut sessions = BTreeSet::new();
+        let (mut sessions, mut asked) = (BTreeSet::new(), 0);
         while let Some((artifact, text)) = fetching.next().await {
             match text {
                 Ok(text) => {
@@ -124,12 +153,17 @@ impl RemoteArchive {
                     report.fetched += 1;
                     sessions.insert(artifact.session_id.clone());
                 }
+                Err(ArtifactError::Store(error)) if must_be_restored(&error) => {
+                    texts.rest(&artifact.artifact_id).map_err(unusable)?;
+                    report.archived += 1;
+                }
                 Err(error) => {
                     report.failed += 1;
-                    report.reason.get_or_insert_with(|| crate::error::chain(&error));
+                    report.reason.get_or_insert_with(|| crate::error::reason(&error));
                 }
             }
-            told(report.fetched + report.failed, total);
+            asked += 1;
+            told(asked, total);
         }
         for session in &sessions {
             self.artifacts().reindex_session(session).await?;
@@ -154,11 +188,20 @@ impl RemoteArchive {
         there: &HashSet<String>,
     ) -> Result<Vec<std::sync::Arc<Artifact>>, TrackingError> {
         let mut query = ArtifactQuery::new();
-        query.statuses = vec![ArtifactStatus::Uploaded];
+        // Those that are archived may be so because their bytes were freed on the machine that had them.
+        query.statuses = vec![ArtifactStatus::Uploaded, ArtifactStatus::Archived];
         let mut missing = all_matching(self.artifacts(), query).await?;
-        missing.retain(|one| may_have_text(one) && !there.contains(&one.artifact_id.encoded().to_string()));
+        missing.retain(|one| {
+            one.s3_key.is_some()
+                && may_have_text(one)
+                && !there.contains(&one.artifact_id.encoded().to_string())
+        });
         Ok(missing)
     }
+}
+
+fn must_be_restored(error: &StoreError) -> bool {
+    S3Failure::of(error).is_some_and(|failure| failure.cause == S3Cause::Archived)
 }
 
 fn cache_failed(path: &Path, error: io::Error) -> TrackingError {

@@ -15,7 +15,7 @@ use tracking_journal::{DataDir, Delivery, EventSink, Record, SinkPace};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent};
 
 use super::{SharedBucket, is_final};
-use crate::error::chain;
+use crate::error::reason;
 
 /// How many artifacts are uploaded at once; the store limits the requests that these make.
 pub(super) const AT_ONCE: usize = 16;
@@ -69,7 +69,7 @@ impl UploadSink {
             Outcome::Uploaded(..) => Delivery::Delivered,
             Outcome::Nothing(_) => Delivery::Ignored,
             Outcome::Failed(reason) => Delivery::park(reason),
-            Outcome::Later(error) => Delivery::retry(chain(&error)),
+            Outcome::Later(error) => Delivery::retry(reason(&error)),
         }
     }
 }
@@ -195,7 +195,7 @@ impl Outcome {
 
 /// Notes that an artifact cannot be uploaded, unless it was deleted meanwhile, so that its bytes are rightly gone.
 async fn note_failure(artifacts: &TestArtifactsManager, id: &ArtifactId, error: &ArtifactError) -> Outcome {
-    let reason = chain(error);
+    let reason = reason(error);
     match artifacts.record_upload_failure(id, shortened(&reason)).await {
         Ok(noted) if noted.s3_key.is_some() => Outcome::Nothing(Some(noted)),
         Ok(_) => Outcome::Failed(reason),

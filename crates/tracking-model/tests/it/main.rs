@@ -4,6 +4,7 @@
 mod import;
 mod machine;
 mod merged;
+mod merged_sessions;
 mod mirror;
 mod naive;
 mod refusals;

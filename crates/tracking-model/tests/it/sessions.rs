@@ -131,7 +131,7 @@ fn retention_deletes_only_in_sessions_that_are_closed_and_not_pinned() {
         ("a.log", Some(10), Some(FileHash::new([1; 32])))
     );
     let counts = driver.session.counts();
-    assert_eq!((counts.artifacts, counts.bytes), (0, 0));
+    assert_eq!((counts.artifacts(), counts.bytes()), (0, 0));
     assert_eq!(counts.bytes_of_status(ArtifactStatus::Deleted), 15);
     assert_eq!(counts.bytes_of_status(ArtifactStatus::Created), 0);
 
@@ -166,7 +166,7 @@ fn a_pinned_session_loses_an_artifact_only_to_who_insists() {
         Err(SessionCommandError::SessionPinned(_))
     ));
     driver.run(delete(&artifact, IfPinned::Delete)).unwrap();
-    assert_eq!(driver.session.counts().artifacts, 0);
+    assert_eq!(driver.session.counts().artifacts(), 0);
 }
 
 #[test]

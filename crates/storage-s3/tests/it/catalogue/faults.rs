@@ -300,6 +300,73 @@ async fn a_stream_that_cannot_be_read_is_told_and_the_others_are_read() {
     );
 }
 
+/// A stream of which somebody deleted the first segment is told, by who reads it for the first time and ever after.
+#[tokio::test]
+async fn a_beginning_that_somebody_deleted_is_told() {
+    let (fs, moto) = (FsServer::start(), MotoServer::start());
+    for builder in [fs.builder(), moto.builder()] {
+        let objects = objects(builder);
+        let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
+        let whole = Machine::new(&stream("session:whole"));
+        let headless = Machine::new(&stream("session:headless"));
+        for machine in [&whole, &headless] {
+            put(&sink, &machine.add(1)).await;
+            put(&sink, &machine.add(2)).await;
+        }
+        let early = Reader::new(&objects);
+        early.refresh().await;
+        let listed = objects.all("_journal/session%3Aheadless/").await.unwrap();
+        objects.delete(&listed[0].key).await.unwrap();
+        let reader = Reader::new(&objects);
+        for _ in 0..2 {
+            let report = reader.refresh().await;
+            let missing = report.missing_starts.as_slice();
+            assert_eq!(missing.len(), 1, "{missing:?}");
+            assert_eq!((&missing[0].stream, missing[0].first_seq), (&headless.stream, 4));
+            assert_eq!(missing[0].epoch, headless.records()[0].epoch);
+            assert_eq!(reader.ids(&headless.stream).len(), 2, "what is there is there");
+        }
+        assert!(
+            early.refresh().await.missing_starts.is_empty(),
+            "whoever read it has it"
+        );
+    }
+}
+
+/// An endpoint that stops to answer in the middle of a refresh is waited for once, and not by each of many streams.
+#[tokio::test]
+async fn fault_21_an_endpoint_that_falls_silent_is_waited_for_once() {
+    const STREAMS: usize = 64;
+    let bucket = FakeBucket::new(true);
+    let silent = Arc::new(AtomicBool::new(false));
+    let falls = Arc::clone(&silent);
+    let server = ScriptedServer::start(move |request, _| {
+        let reads = request.method == "GET" && !request.asks("list-type");
+        if reads && falls.load(Ordering::SeqCst) {
+            return Reply::Stall;
+        }
+        bucket.answer(request)
+    });
+    let mut patience = crate::support::patient();
+    patience.ask_deadline = Duration::from_secs(2);
+    let objects = objects(server.builder().patience(patience));
+    let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
+    for number in 0..STREAMS {
+        put(&sink, &Machine::new(&stream(&format!("session:{number}"))).add(1)).await;
+    }
+    silent.store(true, Ordering::SeqCst);
+    let reader = Reader::new(&objects);
+    let report = reader.catalogue.refresh(RefreshScope::All, None).await.unwrap();
+    assert_eq!(report.failed.len(), STREAMS);
+    // Those that were read at the same time found it out together.
+    let at_once = CatalogueOptions::default().streams_at_once as u64;
+    assert_eq!(report.gets, at_once, "one for each stream at a time");
+    println!(
+        "FAULT row=21 name=falls-silent streams={STREAMS} waited_for={}",
+        report.gets
+    );
+}
+
 /// Two programs that share a cache, and segments that are larger than is read.
 #[tokio::test]
 async fn programs_share_a_cache_and_what_is_too_large_is_told() {

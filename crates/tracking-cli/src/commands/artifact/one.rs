@@ -20,7 +20,7 @@ use crate::work::Work;
 pub(super) fn show(settings: &Settings, id: &ArtifactId) -> Result<(), Failure> {
     let attempted = || format!("show artifact {id}");
     let manager = settings.artifacts().map_err(cannot(attempted))?;
-    let artifact = block_on(manager.artifact(id))?.map_err(cannot(attempted))?;
+    let artifact = block_on(manager.artifact(id))?.map_err(settings.cannot(attempted))?;
     settings
         .output
         .result(&*artifact, |palette| artifact_text(&artifact, palette))
@@ -93,7 +93,7 @@ pub(super) fn download(settings: &Settings, id: &ArtifactId, dest: &Path) -> Res
     let attempted = || format!("download artifact {id} to {}", dest.display());
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     if let Some(bucket) = &settings.sinks.bucket {
-        let artifact = block_on(manager.artifact(id))?.map_err(cannot(attempted))?;
+        let artifact = block_on(manager.artifact(id))?.map_err(settings.cannot(attempted))?;
         if settings.remote.is_some() || is_elsewhere(&manager, &artifact) {
             return super::shared::download(settings, bucket, &artifact, dest);
         }

@@ -108,7 +108,7 @@ pub(super) fn url(settings: &Settings, id: &ArtifactId, expires: Span) -> Result
             .await?;
         Ok::<_, tracking_facade::TrackingError>(url)
     });
-    let url = made?.map_err(cannot(attempted))?;
+    let url = made?.map_err(settings.cannot(attempted))?;
     let document = json!({
         "artifact_id": id, "url": url.as_str(), "expires_in_seconds": url.valid_for.as_secs(),
     });

@@ -38,7 +38,7 @@ pub(super) fn history(settings: &Settings, id: &SessionId) -> Result<(), Failure
     let written = printer.failed.take().map_or(flushed, Err);
     drop(printer);
     written.map_err(|error| Failure::output(&error))?;
-    read.map_err(cannot(attempted))
+    read.map_err(settings.cannot(attempted))
 }
 
 fn lock(printer: &Mutex<Printer>) -> MutexGuard<'_, Printer> {

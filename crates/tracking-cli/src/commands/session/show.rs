@@ -86,7 +86,7 @@ impl Serialize for Pages<'_> {
 pub(super) fn show(settings: &Settings, id: &SessionId) -> Result<(), Failure> {
     let attempted = || format!("show session {id}");
     let manager = settings.artifacts().map_err(cannot(attempted))?;
-    let session = block_on(manager.session(id))?.map_err(cannot(attempted))?;
+    let session = block_on(manager.session(id))?.map_err(settings.cannot(attempted))?;
     let mut out = BufWriter::new(io::stdout());
     if settings.output.is_json() {
         print_json(&mut out, &manager, &session)?;

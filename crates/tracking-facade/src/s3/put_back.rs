@@ -1,0 +1,183 @@
+//! What somebody deleted from the bucket, put there again: bytes of artifacts, records, and summaries.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use artifact_core::{ArtifactError, TestArtifactsManager};
+use futures_util::StreamExt;
+use storage_s3::{Delivered, ObjectKey, SegmentOptions, SegmentSink};
+use tracking_journal::{EventSink, SinkStatus};
+use tracking_model::{ArtifactStatus, SessionId, StreamId};
+
+use super::SharedBucket;
+use super::documents::DocumentSink;
+use super::sync::{SyncReport, of_status};
+use super::uploads::AT_ONCE;
+use crate::error::reason;
+use crate::relays::SKIPPED;
+use crate::{Archive, TrackingError};
+
+/// A stream of which it could not be found out whether all is there that was delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unchecked {
+    /// The stream.
+    pub stream: StreamId,
+    /// Why not.
+    pub reason: String,
+}
+
+/// The folders of sessions, as they were listed.
+type Folders = HashMap<SessionId, HashMap<ObjectKey, u64>>;
+
+/// Looks for what is gone.
+pub(super) struct Search<'a> {
+    bucket: &'a SharedBucket,
+    archive: &'a Archive,
+    artifacts: &'a TestArtifactsManager,
+    session: Option<&'a SessionId>,
+    folders: Folders,
+}
+
+impl<'a> Search<'a> {
+    /// In everything of a data directory, or in one session.
+    pub(super) fn new(
+        bucket: &'a SharedBucket,
+        archive: &'a Archive,
+        artifacts: &'a TestArtifactsManager,
+        session: Option<&'a SessionId>,
+    ) -> Self {
+        Self {
+            bucket,
+            archive,
+            artifacts,
+            session,
+            folders: Folders::new(),
+        }
+    }
+
+    /// Looks whether the artifacts that were uploaded are there, and puts those that somebody deleted there again; counts
+    /// those that are in another place.
+    pub(super) async fn artifacts(&mut self, report: &mut SyncReport) -> Result<(), TrackingError> {
+        let uploaded = of_status(self.artifacts, self.session, vec![ArtifactStatus::Uploaded]).await?;
+        for artifact in uploaded {
+            let Ok(key) = self.bucket.key_of(&artifact) else {
+                report.elsewhere += 1;
+                continue;
+            };
+            let size = self.folder(&artifact.session_id).await?.get(&key).copied();
+            match (size, artifact.file_size) {
+                (Some(size), Some(recorded)) if size != recorded => report.uploads.fail(
+                    &artifact,
+                    format!("somebody altered {key}: delete that object, and sync again"),
+                ),
+                (Some(_), _) => {}
+                (None, _) => {
+                    let dir = self.archive.data_dir();
+                    let put = self.bucket.put_at(self.artifacts, dir, &artifact, &key).await;
+                    match put {
+                        Ok(()) => {
+                            report.uploads.sent += 1;
+                            report.uploads.sent_bytes += artifact.file_size.unwrap_or(0);
+                            report.uploads.artifacts.push(artifact);
+                        }
+                        Err(error) => report.uploads.fail(&artifact, reason(&error)),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn folder(&mut self, session: &SessionId) -> Result<&HashMap<ObjectKey, u64>, TrackingError> {
+        if !self.folders.contains_key(session) {
+            let objects = self.bucket.store().objects();
+            let all = objects.all(&format!("{}/", session.encoded())).await;
+            let all = all.map_err(ArtifactError::from)?.into_iter();
+            let sizes = all.map(|object| (object.key, object.size)).collect();
+            self.folders.insert(session.clone(), sizes);
+        }
+        Ok(&self.folders[session])
+    }
+
+    /// What a sink was given of each stream that is looked at.
+    fn delivered_to(&self, sink: &str) -> Result<Vec<SinkStatus>, TrackingError> {
+        let only = self.session.map(|session| StreamId::Session(session.clone()));
+        let mut statuses = self.archive.sinks()?;
+        statuses.retain(|status| {
+            status.sink.as_str() == sink
+                && status.cursor.seq > 0
+                && only.as_ref().is_none_or(|only| *only == status.stream)
+        });
+        Ok(statuses)
+    }
+
+    /// Looks whether the records that were delivered are there, a LIST for each stream.
+    pub(super) async fn records(&self, report: &mut SyncReport) -> Result<(), TrackingError> {
+        let objects = self.bucket.store().objects().clone();
+        let sink = SegmentSink::new(objects, SegmentOptions::default());
+        let skipped_kinds: Arc<[Arc<str>]> = Arc::new([SKIPPED.into()]);
+        // What was delivered is read before what is there is listed, so that all of it must be.
+        let looking = self.delivered_to(sink.name())?.into_iter().map(|status| {
+            let delivered = Delivered {
+                stream: status.stream,
+                epoch: status.cursor.epoch,
+                seq: status.cursor.seq,
+                skipped_kinds: Arc::clone(&skipped_kinds),
+            };
+            let sink = &sink;
+            async move {
+                let put_back = sink.put_back(self.archive.data_dir(), &delivered).await;
+                (delivered.stream, put_back)
+            }
+        });
+        let mut looking = futures_util::stream::iter(looking).buffer_unordered(AT_ONCE);
+        while let Some((stream, put_back)) = looking.next().await {
+            match put_back {
+                Ok(put_back) => report.records_put_back += put_back.records,
+                Err(error) => report.unchecked.push(Unchecked {
+                    stream,
+                    reason: reason(&error),
+                }),
+            }
+        }
+        report.unchecked.sort_by(|a, b| a.stream.cmp(&b.stream));
+        Ok(())
+    }
+
+    /// Looks whether the documents that were delivered are there: a LIST for those of upgrades, one for each session.
+    pub(super) async fn documents(&mut self, report: &mut SyncReport) -> Result<(), TrackingError> {
+        let sink = DocumentSink::new(self.bucket, self.archive.data_dir().clone());
+        let statuses = self.delivered_to(sink.name())?;
+        let upgrades = if self.session.is_none() {
+            let listed = self.bucket.store().objects().all(DocumentSink::UPGRADES).await;
+            let listed = listed.map_err(ArtifactError::from)?.into_iter();
+            listed.map(|object| object.key).collect()
+        } else {
+            HashSet::new()
+        };
+        for status in statuses.iter().filter(|status| status.cursor.delivered > 0) {
+            let key = DocumentSink::key(&status.stream);
+            let (is_there, ended) = match &status.stream {
+                StreamId::Upgrade(_) => (upgrades.contains(&key), false),
+                StreamId::Session(id) => {
+                    let is_there = self.folder(id).await?.contains_key(&key);
+                    let ended = !is_there && !self.artifacts.session(id).await?.is_open();
+                    (is_there, ended)
+                }
+            };
+            if is_there {
+                continue;
+            }
+            match sink.put_again(&status.stream, ended).await {
+                Ok(true) => report.documents_put_back += 1,
+                Ok(false) => {}
+                Err(reason) => report.unchecked.push(Unchecked {
+                    stream: status.stream.clone(),
+                    reason,
+                }),
+            }
+        }
+        Ok(())
+    }
+}
