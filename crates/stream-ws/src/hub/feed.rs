@@ -54,6 +54,21 @@ impl Registration {
     }
 }
 
+/// Adds `frames` for some viewers, and tells for each whether it still wants them. The queues are looked up first, so that
+/// the system calls follow each other closely: whoever reads at the other ends is then woken once for many of them.
+fn push_to_each(viewers: &[Registration], frames: &[Frame]) -> Vec<bool> {
+    let prepared: Vec<_> = viewers.iter().map(|who| who.queue.prepare()).collect();
+    let pushed: Vec<Option<bool>> = viewers
+        .iter()
+        .zip(prepared)
+        .map(|(who, prepared)| prepared.map(|prepared| prepared.push(&who.ticket, frames)))
+        .collect();
+    // Only now, with none prepared any more: somebody may wait for one of them and hold what is waited for here.
+    let all = viewers.iter().zip(pushed);
+    all.map(|(who, pushed)| pushed.unwrap_or_else(|| who.push(frames)))
+        .collect()
+}
+
 /// What viewers ask of a feed.
 #[derive(Debug, Clone)]
 pub(crate) enum Ask {
@@ -269,17 +284,20 @@ impl<F: Followed> Feed<F> {
         if frames.is_empty() {
             return;
         }
-        let mut index = 0;
-        while let Some(who) = self.viewers.get(index) {
-            if who.push(frames) {
-                index += 1;
-                // Each may have been a system call.
-                if index.is_multiple_of(VIEWERS_AT_A_TIME) {
-                    tokio::task::yield_now().await;
-                }
-            } else {
-                self.viewers.swap_remove(index);
+        let mut gone = Vec::new();
+        for (part, viewers) in self.viewers.chunks(VIEWERS_AT_A_TIME).enumerate() {
+            // Each may have been a system call.
+            if part > 0 {
+                tokio::task::yield_now().await;
             }
+            for (place, wants) in push_to_each(viewers, frames).into_iter().enumerate() {
+                if !wants {
+                    gone.push(part * VIEWERS_AT_A_TIME + place);
+                }
+            }
+        }
+        for index in gone.into_iter().rev() {
+            self.viewers.swap_remove(index);
         }
     }
 

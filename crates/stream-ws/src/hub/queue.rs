@@ -34,6 +34,9 @@ pub(crate) type Ticket = Arc<()>;
 pub(crate) trait Shortcut: Debug + Send + Sync {
     /// Writes a message as far as the socket takes it at once. Waits for nothing.
     fn try_write(&self, frame: &Frame) -> Written;
+
+    /// Whether nothing of an earlier message stands in the way.
+    fn is_free(&self) -> bool;
 }
 
 /// How much of a message was written past the task.
@@ -73,6 +76,19 @@ struct Inner {
     half_written: bool,
 }
 
+/// A queue that nobody else is at.
+pub(crate) struct Prepared<'q> {
+    queue: &'q ViewerQueue,
+    inner: MutexGuard<'q, Inner>,
+}
+
+impl Prepared<'_> {
+    /// As [`ViewerQueue::push`].
+    pub(crate) fn push(self, ticket: &Weak<()>, frames: &[Frame]) -> bool {
+        self.queue.push_and_wake(self.inner, Some(ticket), frames)
+    }
+}
+
 /// What a viewer finds when it looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Found {
@@ -99,17 +115,34 @@ impl ViewerQueue {
 
     /// Adds those of `frames` that the viewer wants. `false` if it no longer wants the stream that `ticket` is for.
     pub(crate) fn push(&self, ticket: &Weak<()>, frames: &[Frame]) -> bool {
-        self.push_and_wake(Some(ticket), frames)
+        self.push_and_wake(self.lock(), Some(ticket), frames)
+    }
+
+    /// Begins to add something, unless somebody else is at the queue at this moment: what follows finds all that it looks
+    /// at close by. Whoever has several of these waits for no other queue.
+    pub(crate) fn prepare(&self) -> Option<Prepared<'_>> {
+        let inner = self.inner.try_lock().ok()?;
+        // What lies furthest away is what is written to.
+        inner
+            .shortcut
+            .as_ref()
+            .is_some_and(|shortcut| shortcut.is_free())
+            .then_some(())?;
+        Some(Prepared { queue: self, inner })
     }
 
     /// Adds a message that answers the viewer itself.
     pub(crate) fn answer(&self, frame: Frame) {
-        self.push_and_wake(None, &[frame]);
+        self.push_and_wake(self.lock(), None, &[frame]);
     }
 
-    fn push_and_wake(&self, ticket: Option<&Weak<()>>, frames: &[Frame]) -> bool {
+    fn push_and_wake(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        ticket: Option<&Weak<()>>,
+        frames: &[Frame],
+    ) -> bool {
         let waker = {
-            let mut inner = self.lock();
             if ticket.is_some_and(|ticket| ticket.strong_count() == 0) {
                 return false;
             }
@@ -125,6 +158,7 @@ impl ViewerQueue {
                 inner.waker.take()
             }
         };
+        drop(inner);
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -78,6 +78,11 @@ impl Shortcut for Past {
         turn.rest = bytes.slice(written..);
         Written::Part
     }
+
+    fn is_free(&self) -> bool {
+        let turn = self.shared.turn();
+        !turn.task_is_at_it && turn.rest.is_empty()
+    }
 }
 
 impl Shared {
