@@ -13,6 +13,7 @@ mod ws {
     pub(crate) mod bare;
     pub(crate) mod crowd;
     pub(crate) mod delivery;
+    pub(crate) mod elsewhere;
     pub(crate) mod fan_out;
     pub(crate) mod frames;
     pub(crate) mod memory;
@@ -23,7 +24,7 @@ mod ws {
 }
 
 use scenarios::measure;
-use ws::{crowd, delivery, fan_out, memory, resume, update};
+use ws::{crowd, delivery, elsewhere, fan_out, memory, resume, update};
 
 fn main() {
     let arguments = measure::arguments();
@@ -31,6 +32,12 @@ fn main() {
         && child == "--child"
     {
         crowd::child(rest);
+        return;
+    }
+    if let [agent, dir] = arguments.as_slice()
+        && agent == "--agent"
+    {
+        elsewhere::child(std::path::Path::new(dir));
         return;
     }
     let all: [(&str, fn()); 6] = [

@@ -4,9 +4,10 @@ use scenarios::measure::cpu_time;
 
 use super::bare::Bare;
 use super::crowd::Crowd;
+use super::elsewhere::Elsewhere;
 use super::frames::frame;
 use super::python::Python;
-use super::served::{Agent, Served, paced, print, report, spread};
+use super::served::{Agent, Served, paced, print, spread};
 
 const VIEWERS: usize = 1_000;
 const ROUNDS: usize = 5;
@@ -18,6 +19,7 @@ pub(crate) fn fan_out() {
     // One thread, as the loop beside it has: a second one only adds what it costs to wake it.
     let served = Served::start_with(Agent::start(), 1);
     let text = served.sample();
+    let mut agent = Elsewhere::start(&served);
     let bytes = frame(&text);
     let mut crowd = Crowd::gather(served.address, VIEWERS, 0, false);
     let mut bare = Bare::start(VIEWERS);
@@ -34,9 +36,7 @@ pub(crate) fn fan_out() {
     for _ in 0..ROUNDS {
         let messages = f64::from(times) * VIEWERS as f64;
         let begin = cpu_time();
-        paced(rate, times, |_| {
-            drop(served.agent.journal.submit(report()).wait().unwrap())
-        });
+        paced(rate, times, |_| agent.write(1));
         crowd.wait_for_silence();
         let ours = (cpu_time() - begin).as_secs_f64() / messages;
         let begin = cpu_time();
@@ -52,7 +52,7 @@ pub(crate) fn fan_out() {
         let messages = BURST as f64 * VIEWERS as f64;
         let resets = served.hub.stats().resets;
         let begin = cpu_time();
-        served.agent.burst(BURST);
+        agent.write(BURST);
         crowd.wait_for_bytes((BURST * VIEWERS * bytes.len()) as u64 * 9 / 10);
         crowd.wait_for_silence();
         let ours = (cpu_time() - begin).as_secs_f64() / messages;

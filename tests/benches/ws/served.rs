@@ -45,16 +45,21 @@ impl Agent {
 
     /// Writes `events` reports as fast as can be.
     pub(crate) fn burst(&self, events: usize) {
-        let mut pending = VecDeque::new();
-        for _ in 0..events {
-            pending.push_back(self.journal.submit(report()));
-            if pending.len() == 256 {
-                pending.pop_front().expect("it is full").wait().unwrap();
-            }
+        burst(&self.journal, events);
+    }
+}
+
+/// Writes `events` reports as fast as can be.
+pub(crate) fn burst(journal: &Journal<UpgradeProgress>, events: usize) {
+    let mut pending = VecDeque::new();
+    for _ in 0..events {
+        pending.push_back(journal.submit(report()));
+        if pending.len() == 256 {
+            pending.pop_front().expect("it is full").wait().unwrap();
         }
-        for pending in pending {
-            pending.wait().unwrap();
-        }
+    }
+    for pending in pending {
+        pending.wait().unwrap();
     }
 }
 
