@@ -185,7 +185,7 @@ pub(crate) fn unwanted(query: &ArtifactQuery) -> Vec<String> {
 /// The statuses that a query asks for, as an expression of FTS5; `None` if it names none, or all.
 pub(crate) fn statuses(query: &ArtifactQuery) -> Option<String> {
     // All statuses are no criterion.
-    if query.statuses.len() == ArtifactStatus::ALL.len() {
+    if ArtifactStatus::ALL.iter().all(|one| query.statuses.contains(one)) {
         return None;
     }
     any(query.statuses.iter().map(|one| status(*one)))

@@ -477,4 +477,8 @@ fn very_many(together: usize) {
     }
     let all = ArtifactQuery::new();
     assert_eq!(memory.statistics(&all).unwrap(), sqlite.statistics(&all).unwrap());
+    // One status, asked for as often as there are statuses.
+    let mut uploaded = text("every").with_sort(Sort::Rank);
+    uploaded.statuses = vec![ArtifactStatus::Uploaded; ArtifactStatus::ALL.len()];
+    assert_eq!(pages(&sqlite, &uploaded), pages(&memory, &uploaded));
 }
