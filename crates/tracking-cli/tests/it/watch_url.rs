@@ -74,6 +74,22 @@ fn event_types(lines: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// Adds the task `nodes`, which begins.
+fn start_nodes(ekstrack: &Ekstrack) {
+    let add = [
+        "task",
+        "add",
+        "prod",
+        "nodes",
+        "--name",
+        "Nodes",
+        "--type",
+        "upgrade_step",
+    ];
+    ekstrack.ok(&add);
+    ekstrack.ok(&["task", "start", "prod", "nodes"]);
+}
+
 #[test]
 fn a_server_that_goes_and_comes_back_costs_no_event() {
     let ekstrack = Ekstrack::started();
@@ -248,18 +264,7 @@ fn what_failed_and_was_started_again_meanwhile_goes_on() {
 #[test]
 fn what_failed_meanwhile_ends_it_once_everything_was_shown() {
     let ekstrack = Ekstrack::started();
-    let add = [
-        "task",
-        "add",
-        "prod",
-        "nodes",
-        "--name",
-        "Nodes",
-        "--type",
-        "upgrade_step",
-    ];
-    ekstrack.ok(&add);
-    ekstrack.ok(&["task", "start", "prod", "nodes"]);
+    start_nodes(&ekstrack);
     let (watcher, listen) = left_alone(&ekstrack, &["--json"]);
     ekstrack.ok(&["upgrade", "fail", "prod", "--error", "no capacity"]);
     // Of this record nobody is told, so the last event is not the last record.
@@ -279,18 +284,7 @@ fn lines_are_those_of_an_upgrade_that_is_here() {
     let mut there = Watcher::spawn(&ekstrack, &["watch", "--url", &server.url]);
     let mut here = Watcher::spawn(&ekstrack, &["watch"]);
     assert_eq!(there.next(), here.next());
-    let add = [
-        "task",
-        "add",
-        "prod",
-        "nodes",
-        "--name",
-        "Nodes",
-        "--type",
-        "upgrade_step",
-    ];
-    ekstrack.ok(&add);
-    ekstrack.ok(&["task", "start", "prod", "nodes"]);
+    start_nodes(&ekstrack);
     ekstrack.ok(&["task", "complete", "prod", "nodes"]);
     ekstrack.ok(&["upgrade", "fail", "prod", "--error", "no capacity"]);
     let (there, here) = (there.rest(), here.rest());
