@@ -15,7 +15,7 @@ use tracking_model::{Session, StreamId, TaskId, UpgradeProgress};
 
 use super::Counters;
 use super::followed::{Followed, Names};
-use super::queue::{Ticket, ViewerQueue};
+use super::queue::{Added, Prepared, Ticket, ViewerQueue};
 use crate::frame::Frame;
 use crate::protocol::{
     ErrorCode, Position, ResetReason, SummaryParts, error_frame, reset_frame, summary_text,
@@ -52,20 +52,30 @@ impl Registration {
     fn push(&self, frames: &[Frame]) -> bool {
         self.queue.push(&self.ticket, frames)
     }
+
+    fn prepare(&self) -> Option<Prepared<'_>> {
+        self.queue.prepare(&self.ticket)
+    }
 }
 
 /// Adds `frames` for some viewers, and tells for each whether it still wants them. The queues are looked up first, so that
 /// the system calls follow each other closely: whoever reads at the other ends is then woken once for many of them.
-fn push_to_each(viewers: &[Registration], frames: &[Frame]) -> Vec<bool> {
-    let prepared: Vec<_> = viewers.iter().map(|who| who.queue.prepare()).collect();
-    let pushed: Vec<Option<bool>> = viewers
-        .iter()
-        .zip(prepared)
-        .map(|(who, prepared)| prepared.map(|prepared| prepared.push(&who.ticket, frames)))
+fn push_to_each(viewers: &[Registration], frames: &[Frame], counters: &Counters) -> Vec<bool> {
+    let prepared: Vec<_> = viewers.iter().map(Registration::prepare).collect();
+    let added: Vec<Option<Added>> = prepared
+        .into_iter()
+        .map(|prepared| prepared.map(|prepared| prepared.push(frames)))
         .collect();
+    let written = added
+        .iter()
+        .filter(|added| **added == Some(Added::Written))
+        .count();
+    for frame in frames {
+        counters.written(frame, written);
+    }
     // Only now, with none prepared any more: somebody may wait for one of them and hold what is waited for here.
-    let all = viewers.iter().zip(pushed);
-    all.map(|(who, pushed)| pushed.unwrap_or_else(|| who.push(frames)))
+    let all = viewers.iter().zip(added);
+    all.map(|(who, added)| added.is_some() || who.push(frames))
         .collect()
 }
 
@@ -290,7 +300,10 @@ impl<F: Followed> Feed<F> {
             if part > 0 {
                 tokio::task::yield_now().await;
             }
-            for (place, wants) in push_to_each(viewers, frames).into_iter().enumerate() {
+            for (place, wants) in push_to_each(viewers, frames, &self.parts.counters)
+                .into_iter()
+                .enumerate()
+            {
                 if !wants {
                     gone.push(part * VIEWERS_AT_A_TIME + place);
                 }
