@@ -53,6 +53,10 @@ impl Registration {
         self.queue.push(&self.ticket, frames)
     }
 
+    fn is_wanted(&self) -> bool {
+        self.ticket.strong_count() > 0
+    }
+
     fn prepare(&self) -> Option<Prepared<'_>> {
         self.queue.prepare(&self.ticket)
     }
@@ -61,7 +65,13 @@ impl Registration {
 /// Adds `frames` for some viewers, and tells for each whether it still wants them. The queues are looked up first, so that
 /// the system calls follow each other closely: whoever reads at the other ends is then woken once for many of them.
 fn push_to_each(viewers: &[Registration], frames: &[Frame], counters: &Counters) -> Vec<bool> {
-    let prepared: Vec<_> = viewers.iter().map(Registration::prepare).collect();
+    // What tells it lies far apart: without a lock in between, the processor fetches it for many side by side.
+    let wanting: Vec<bool> = viewers.iter().map(Registration::is_wanted).collect();
+    let prepared: Vec<_> = viewers
+        .iter()
+        .zip(wanting)
+        .map(|(who, wants)| if wants { who.prepare() } else { None })
+        .collect();
     let added: Vec<Option<Added>> = prepared
         .into_iter()
         .map(|prepared| prepared.map(|prepared| prepared.push(frames)))
@@ -316,7 +326,7 @@ impl<F: Followed> Feed<F> {
 
     /// Tells all what changed with time alone: who is at work, and which tasks are silent.
     async fn look_again(&mut self) {
-        self.viewers.retain(|who| who.ticket.strong_count() > 0);
+        self.viewers.retain(Registration::is_wanted);
         if self.viewers.is_empty() {
             return;
         }

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Bytes;
@@ -54,8 +55,9 @@ impl Shortcut for Shared {
             return Written::Nothing;
         }
         let bytes = frame.encoded();
-        // Of what went wrong the task is told when it reads or writes.
-        let written = self.stream.try_write(bytes).unwrap_or(0);
+        // Of what went wrong, and of a socket that is full, the task is told when it reads or writes.
+        let at_once = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let written = rustix::net::send(&self.stream, bytes, at_once).unwrap_or(0);
         if written == 0 {
             return Written::Nothing;
         }
