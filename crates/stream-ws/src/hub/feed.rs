@@ -4,7 +4,7 @@
 //! summary that it gets and the events after it fit without gap or repeat.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ use tracking_model::{Session, StreamId, TaskId, UpgradeProgress};
 
 use super::Counters;
 use super::followed::{Followed, Names};
-use super::queue::{Added, Prepared, Ticket, ViewerQueue};
+use super::registration::{Registration, push_to_each};
 use crate::frame::Frame;
 use crate::protocol::{
     ErrorCode, Position, ResetReason, SummaryParts, error_frame, reset_frame, summary_text,
@@ -33,61 +33,6 @@ const SLICE: usize = 256;
 /// So many viewers are served before others get a turn.
 const VIEWERS_AT_A_TIME: usize = 64;
 const COMMANDS: usize = 64;
-
-/// Wants events of a stream.
-#[derive(Debug, Clone)]
-pub(crate) struct Registration {
-    pub(crate) queue: Arc<ViewerQueue>,
-    pub(crate) ticket: Weak<()>,
-}
-
-impl Registration {
-    pub(crate) fn new(queue: &Arc<ViewerQueue>, ticket: &Ticket) -> Self {
-        Self {
-            queue: Arc::clone(queue),
-            ticket: Arc::downgrade(ticket),
-        }
-    }
-
-    fn push(&self, frames: &[Frame]) -> bool {
-        self.queue.push(&self.ticket, frames)
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.ticket.strong_count() > 0
-    }
-
-    fn prepare(&self) -> Option<Prepared<'_>> {
-        self.queue.prepare(&self.ticket)
-    }
-}
-
-/// Adds `frames` for some viewers, and tells for each whether it still wants them. The queues are looked up first, so that
-/// the system calls follow each other closely: whoever reads at the other ends is then woken once for many of them.
-fn push_to_each(viewers: &[Registration], frames: &[Frame], counters: &Counters) -> Vec<bool> {
-    // What tells it lies far apart: without a lock in between, the processor fetches it for many side by side.
-    let wanting: Vec<bool> = viewers.iter().map(Registration::is_wanted).collect();
-    let prepared: Vec<_> = viewers
-        .iter()
-        .zip(wanting)
-        .map(|(who, wants)| if wants { who.prepare() } else { None })
-        .collect();
-    let added: Vec<Option<Added>> = prepared
-        .into_iter()
-        .map(|prepared| prepared.map(|prepared| prepared.push(frames)))
-        .collect();
-    let written = added
-        .iter()
-        .filter(|added| **added == Some(Added::Written))
-        .count();
-    for frame in frames {
-        counters.written(frame, written);
-    }
-    // Only now, with none prepared any more: somebody may wait for one of them and hold what is waited for here.
-    let all = viewers.iter().zip(added);
-    all.map(|(who, added)| added.is_some() || who.push(frames))
-        .collect()
-}
 
 /// What viewers ask of a feed.
 #[derive(Debug, Clone)]

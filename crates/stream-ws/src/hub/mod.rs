@@ -6,6 +6,7 @@ mod counters;
 mod feed;
 mod followed;
 mod queue;
+mod registration;
 mod viewer;
 
 use std::collections::{BTreeMap, HashMap};
