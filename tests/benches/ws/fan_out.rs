@@ -10,7 +10,7 @@ use super::python::Python;
 use super::served::{Agent, Served, paced, print, spread};
 
 const VIEWERS: usize = 1_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// Ten events a second, for three seconds.
 const PACED: (u32, u32) = (10, 30);
 const BURST: usize = 500;

@@ -1,10 +1,17 @@
 //! What a hub has done so far, for whoever looks and for the `metrics` recorder of the program, if it has one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tracking_journal::{Clock, SystemClock};
+use tracking_model::Timestamp;
+
+use crate::frame::Frame;
+
 /// What a hub has done so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
+    clock: Arc<dyn Clock>,
     viewers: AtomicU64,
     sent: AtomicU64,
     bytes: AtomicU64,
@@ -31,7 +38,26 @@ pub struct HubStats {
     pub resumed: u64,
 }
 
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock))
+    }
+}
+
 impl Counters {
+    /// With a clock that tells how late events are.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            viewers: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            bytes: AtomicU64::default(),
+            dropped: AtomicU64::default(),
+            resets: AtomicU64::default(),
+            resumed: AtomicU64::default(),
+        }
+    }
+
     pub(crate) fn joined(&self) {
         self.viewers.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!("ekstrack_ws_viewers").increment(1.0);
@@ -48,6 +74,22 @@ impl Counters {
             self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             metrics::counter!("ekstrack_ws_sent_total").increment(messages as u64);
             metrics::counter!("ekstrack_ws_sent_bytes_total").increment(bytes as u64);
+        }
+    }
+
+    /// A message was written for so many viewers just now.
+    pub(crate) fn written(&self, frame: &Frame, viewers: usize) {
+        self.sent(viewers, viewers * frame.len());
+        if let Some(recorded_at) = frame.recorded_at() {
+            self.late(recorded_at, viewers);
+        }
+    }
+
+    /// An event was handed out for so many viewers just now.
+    pub(crate) fn late(&self, recorded_at: Timestamp, viewers: usize) {
+        if viewers > 0 {
+            let lag = self.clock.now().since(recorded_at).to_duration();
+            metrics::histogram!("ekstrack_ws_lag_seconds").record_many(lag, viewers);
         }
     }
 

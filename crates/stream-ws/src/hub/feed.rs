@@ -4,7 +4,7 @@
 //! summary that it gets and the events after it fit without gap or repeat.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ use tracking_model::{Session, StreamId, TaskId, UpgradeProgress};
 
 use super::Counters;
 use super::followed::{Followed, Names};
-use super::queue::{Ticket, ViewerQueue};
+use super::registration::{Registration, push_to_each};
 use crate::frame::Frame;
 use crate::protocol::{
     ErrorCode, Position, ResetReason, SummaryParts, error_frame, reset_frame, summary_text,
@@ -33,41 +33,6 @@ const SLICE: usize = 256;
 /// So many viewers are served before others get a turn.
 const VIEWERS_AT_A_TIME: usize = 64;
 const COMMANDS: usize = 64;
-
-/// Wants events of a stream.
-#[derive(Debug, Clone)]
-pub(crate) struct Registration {
-    pub(crate) queue: Arc<ViewerQueue>,
-    pub(crate) ticket: Weak<()>,
-}
-
-impl Registration {
-    pub(crate) fn new(queue: &Arc<ViewerQueue>, ticket: &Ticket) -> Self {
-        Self {
-            queue: Arc::clone(queue),
-            ticket: Arc::downgrade(ticket),
-        }
-    }
-
-    fn push(&self, frames: &[Frame]) -> bool {
-        self.queue.push(&self.ticket, frames)
-    }
-}
-
-/// Adds `frames` for some viewers, and tells for each whether it still wants them. The queues are looked up first, so that
-/// the system calls follow each other closely: whoever reads at the other ends is then woken once for many of them.
-fn push_to_each(viewers: &[Registration], frames: &[Frame]) -> Vec<bool> {
-    let prepared: Vec<_> = viewers.iter().map(|who| who.queue.prepare()).collect();
-    let pushed: Vec<Option<bool>> = viewers
-        .iter()
-        .zip(prepared)
-        .map(|(who, prepared)| prepared.map(|prepared| prepared.push(&who.ticket, frames)))
-        .collect();
-    // Only now, with none prepared any more: somebody may wait for one of them and hold what is waited for here.
-    let all = viewers.iter().zip(pushed);
-    all.map(|(who, pushed)| pushed.unwrap_or_else(|| who.push(frames)))
-        .collect()
-}
 
 /// What viewers ask of a feed.
 #[derive(Debug, Clone)]
@@ -290,7 +255,10 @@ impl<F: Followed> Feed<F> {
             if part > 0 {
                 tokio::task::yield_now().await;
             }
-            for (place, wants) in push_to_each(viewers, frames).into_iter().enumerate() {
+            for (place, wants) in push_to_each(viewers, frames, &self.parts.counters)
+                .into_iter()
+                .enumerate()
+            {
                 if !wants {
                     gone.push(part * VIEWERS_AT_A_TIME + place);
                 }
@@ -303,7 +271,7 @@ impl<F: Followed> Feed<F> {
 
     /// Tells all what changed with time alone: who is at work, and which tasks are silent.
     async fn look_again(&mut self) {
-        self.viewers.retain(|who| who.ticket.strong_count() > 0);
+        self.viewers.retain(Registration::is_wanted);
         if self.viewers.is_empty() {
             return;
         }

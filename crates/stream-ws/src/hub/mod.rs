@@ -6,6 +6,7 @@ mod counters;
 mod feed;
 mod followed;
 mod queue;
+mod registration;
 mod viewer;
 
 use std::collections::{BTreeMap, HashMap};
@@ -148,7 +149,7 @@ impl Hub {
     /// Outside of a Tokio runtime.
     #[must_use]
     pub fn with_source(dir: DataDir, source: Arc<dyn SummarySource>, options: HubOptions) -> Self {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(Arc::clone(&options.clock)));
         let inner = Inner {
             parts: FeedParts {
                 dir: dir.clone(),
@@ -214,10 +215,6 @@ impl Hub {
         self.inner.feeds.lock().await.clear();
         self.inner.readers.tasks.close();
         self.inner.readers.tasks.wait().await;
-    }
-
-    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.inner.options.clock
     }
 
     fn counters(&self) -> &Counters {

@@ -76,17 +76,26 @@ struct Inner {
     half_written: bool,
 }
 
-/// A queue that nobody else is at.
+/// A queue that nobody else is at, of a viewer that wants what is to be added.
 pub(crate) struct Prepared<'q> {
     queue: &'q ViewerQueue,
     inner: MutexGuard<'q, Inner>,
 }
 
 impl Prepared<'_> {
-    /// As [`ViewerQueue::push`].
-    pub(crate) fn push(self, ticket: &Weak<()>, frames: &[Frame]) -> bool {
-        self.queue.push_and_wake(self.inner, Some(ticket), frames)
+    /// Adds those of `frames` that the viewer wants. Who adds for many viewers counts what was written for all of them.
+    pub(crate) fn push(self, frames: &[Frame]) -> Added {
+        self.queue.add_and_wake(self.inner, frames)
     }
+}
+
+/// What became of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// The only one was written past the viewer.
+    Written,
+    /// They wait for the viewer, but for those that it does not want.
+    Queued,
 }
 
 /// What a viewer finds when it looks.
@@ -115,54 +124,52 @@ impl ViewerQueue {
 
     /// Adds those of `frames` that the viewer wants. `false` if it no longer wants the stream that `ticket` is for.
     pub(crate) fn push(&self, ticket: &Weak<()>, frames: &[Frame]) -> bool {
-        self.push_and_wake(self.lock(), Some(ticket), frames)
+        let inner = self.lock();
+        if ticket.strong_count() == 0 {
+            return false;
+        }
+        self.add_and_count(inner, frames);
+        true
     }
 
     /// Begins to add something, unless somebody else is at the queue at this moment: what follows finds all that it looks
-    /// at close by. Whoever has several of these waits for no other queue.
-    pub(crate) fn prepare(&self) -> Option<Prepared<'_>> {
+    /// at close by. `None` if the viewer does not want the stream that `ticket` is for, too. Whoever has several of these
+    /// waits for no other queue.
+    pub(crate) fn prepare(&self, ticket: &Weak<()>) -> Option<Prepared<'_>> {
         let inner = self.inner.try_lock().ok()?;
         // What lies furthest away is what is written to.
-        inner
-            .shortcut
-            .as_ref()
-            .is_some_and(|shortcut| shortcut.is_free())
-            .then_some(())?;
-        Some(Prepared { queue: self, inner })
+        let is_free = inner.shortcut.as_ref().is_some_and(|shortcut| shortcut.is_free());
+        (is_free && ticket.strong_count() > 0).then_some(Prepared { queue: self, inner })
     }
 
     /// Adds a message that answers the viewer itself.
     pub(crate) fn answer(&self, frame: Frame) {
-        self.push_and_wake(self.lock(), None, &[frame]);
+        self.add_and_count(self.lock(), &[frame]);
     }
 
-    fn push_and_wake(
-        &self,
-        mut inner: MutexGuard<'_, Inner>,
-        ticket: Option<&Weak<()>>,
-        frames: &[Frame],
-    ) -> bool {
-        let waker = {
-            if ticket.is_some_and(|ticket| ticket.strong_count() == 0) {
-                return false;
-            }
-            if let Some(length) = inner.pass(frames) {
-                self.counters.sent(1, length);
-            } else {
-                let dropped = inner.add(frames, self.limits);
-                self.counters.dropped(dropped);
-            }
-            if !inner.has_news() {
-                None
-            } else {
-                inner.waker.take()
-            }
+    fn add_and_count(&self, inner: MutexGuard<'_, Inner>, frames: &[Frame]) {
+        if self.add_and_wake(inner, frames) == Added::Written {
+            frames.iter().for_each(|frame| self.counters.written(frame, 1));
+        }
+    }
+
+    fn add_and_wake(&self, mut inner: MutexGuard<'_, Inner>, frames: &[Frame]) -> Added {
+        let added = if inner.pass(frames) {
+            Added::Written
+        } else {
+            self.counters.dropped(inner.add(frames, self.limits));
+            Added::Queued
+        };
+        let waker = if inner.has_news() {
+            inner.waker.take()
+        } else {
+            None
         };
         drop(inner);
         if let Some(waker) = waker {
             waker.wake();
         }
-        true
+        added
     }
 
     /// Tells the viewer that there may be streams that it does not know.
@@ -279,19 +286,17 @@ impl Inner {
     }
 
     /// Writes the message past the viewer, if it is one alone, and all that came before it has been written. Several are
-    /// better written by the viewer, in one go. How many bytes it has, if it was taken.
-    fn pass(&mut self, frames: &[Frame]) -> Option<usize> {
-        let [frame] = frames else { return None };
-        let shortcut = self.shortcut.as_ref()?;
+    /// better written by the viewer, in one go. Whether it was taken.
+    fn pass(&mut self, frames: &[Frame]) -> bool {
+        let ([frame], Some(shortcut)) = (frames, &self.shortcut) else {
+            return false;
+        };
         if !self.waits || self.has_news() || frame.kind().is_some_and(|kind| !self.types.admits(kind)) {
-            return None;
+            return false;
         }
-        match shortcut.try_write(frame) {
-            Written::Nothing => return None,
-            Written::Part => self.half_written = true,
-            Written::All => {}
-        }
-        Some(frame.len())
+        let written = shortcut.try_write(frame);
+        self.half_written = written == Written::Part;
+        written != Written::Nothing
     }
 
     /// How many messages were thrown away for it.

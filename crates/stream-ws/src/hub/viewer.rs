@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use tracking_journal::Clock;
-use tracking_model::{StreamId, UpgradeId};
+use tracking_model::{StreamId, Timestamp, UpgradeId};
 
 use super::catch_up::CatchUp;
 use super::feed::Ask;
@@ -258,9 +257,9 @@ impl Viewer {
         Ok(frames)
     }
 
-    /// The hub's clock.
-    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        self.hub.clock()
+    /// An event that was recorded then is handed out now.
+    pub(crate) fn late(&self, recorded_at: Timestamp) {
+        self.hub.counters().late(recorded_at, 1);
     }
 
     /// Lets single messages be written past the viewer while it waits in [`Self::ready`]; `None` ends that at once.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::metered::Allowance;
-use super::{Limits, Token, note_lag};
+use super::{Limits, Token};
 use crate::frame::Frame;
 use crate::hub::{HubError, Progress, Viewer};
 use crate::protocol::{
@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn send(&mut self, batch: &mut Vec<Frame>) {
         if let Some(recorded_at) = batch.iter().rev().find_map(Frame::recorded_at) {
-            note_lag(&**self.viewer.clock(), recorded_at);
+            self.viewer.late(recorded_at);
         }
         for frame in batch.drain(..) {
             self.wire.send(Message::Text(frame.share()));

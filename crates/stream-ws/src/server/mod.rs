@@ -24,8 +24,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracking_journal::Clock;
-use tracking_model::Timestamp;
 
 use crate::hub::{Hub, Shortcut};
 use crate::protocol::{CloseReason, ErrorCode};
@@ -169,7 +167,7 @@ impl Server {
         };
         let Some(tls) = &self.options.tls else {
             let socket = SharedSocket::new(socket);
-            let shortcut = socket.shortcut(Arc::clone(self.hub.clock()));
+            let shortcut = socket.shortcut();
             return self.welcome((socket, Some(shortcut)), (local, peer), place).await;
         };
         match self.in_time(tls.acceptor().accept(socket)).await {
@@ -221,12 +219,6 @@ impl Server {
         let reason = Connection::new(wire, viewer, limits).run(query, token).await;
         metrics::counter!("ekstrack_ws_closed_total", "code" => reason.to_string()).increment(1);
     }
-}
-
-/// How long after its record an event is handed out.
-fn note_lag(clock: &dyn Clock, recorded_at: Timestamp) {
-    let lag = clock.now().since(recorded_at).to_duration();
-    metrics::histogram!("ekstrack_ws_lag_seconds").record(lag);
 }
 
 /// Waits a moment for a peer to read why it was refused, and to hang up.

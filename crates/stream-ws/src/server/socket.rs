@@ -9,12 +9,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Bytes;
-use tracking_journal::Clock;
 
-use super::note_lag;
 use crate::frame::Frame;
 use crate::hub::{Shortcut, Written};
 
@@ -37,40 +36,30 @@ struct Turn {
     rest: Bytes,
 }
 
-/// The way past the task.
-#[derive(Debug)]
-struct Past {
-    shared: Arc<Shared>,
-    clock: Arc<dyn Clock>,
-}
-
 impl SharedSocket {
     pub(super) fn new(stream: TcpStream) -> Self {
         let turn = Mutex::default();
         Self(Arc::new(Shared { stream, turn }))
     }
 
-    /// The way past the task that owns the socket; `clock` tells how late events are.
-    pub(super) fn shortcut(&self, clock: Arc<dyn Clock>) -> Arc<dyn Shortcut> {
-        let shared = Arc::clone(&self.0);
-        Arc::new(Past { shared, clock })
+    /// The way past the task that owns the socket.
+    pub(super) fn shortcut(&self) -> Arc<dyn Shortcut> {
+        Arc::<Shared>::clone(&self.0)
     }
 }
 
-impl Shortcut for Past {
+impl Shortcut for Shared {
     fn try_write(&self, frame: &Frame) -> Written {
-        let mut turn = self.shared.turn();
+        let mut turn = self.turn();
         if turn.task_is_at_it || !turn.rest.is_empty() {
             return Written::Nothing;
         }
         let bytes = frame.encoded();
-        // Of what went wrong the task is told when it reads or writes.
-        let written = self.shared.stream.try_write(bytes).unwrap_or(0);
+        // Of what went wrong, and of a socket that is full, the task is told when it reads or writes.
+        let at_once = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let written = rustix::net::send(&self.stream, bytes, at_once).unwrap_or(0);
         if written == 0 {
             return Written::Nothing;
-        }
-        if let Some(recorded_at) = frame.recorded_at() {
-            note_lag(&*self.clock, recorded_at);
         }
         if written == bytes.len() {
             return Written::All;
@@ -80,7 +69,7 @@ impl Shortcut for Past {
     }
 
     fn is_free(&self) -> bool {
-        let turn = self.shared.turn();
+        let turn = self.turn();
         !turn.task_is_at_it && turn.rest.is_empty()
     }
 }
@@ -162,7 +151,6 @@ impl AsyncWrite for SharedSocket {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
-    use tracking_journal::SystemClock;
 
     use super::*;
 
@@ -182,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_begun_past_the_task_is_finished_before_what_the_task_writes() {
         let (mut socket, mut far) = pair().await;
-        let shortcut = socket.shortcut(Arc::new(SystemClock));
+        let shortcut = socket.shortcut();
         let (mut sent, mut number) = (Vec::new(), 0);
         // Until the socket is full in the middle of a frame.
         loop {
@@ -219,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_writes_into_a_frame_of_the_task() {
         let (mut socket, mut far) = pair().await;
-        let shortcut = socket.shortcut(Arc::new(SystemClock));
+        let shortcut = socket.shortcut();
         let large = vec![b'x'; 64 << 20];
         let written = socket.write(&large).await.unwrap();
         assert!(written < large.len(), "the system takes less");

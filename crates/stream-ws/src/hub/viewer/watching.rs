@@ -11,8 +11,9 @@ use super::Viewer;
 use crate::frame::Frame;
 use crate::hub::HubError;
 use crate::hub::catch_up::{CatchUp, Step};
-use crate::hub::feed::{Answer, Ask, Beginning, Registration};
+use crate::hub::feed::{Answer, Ask, Beginning};
 use crate::hub::followed::Names;
+use crate::hub::registration::Registration;
 use crate::protocol::{Position, ResetReason};
 
 /// Before the first record.
