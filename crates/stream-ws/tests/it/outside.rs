@@ -33,7 +33,8 @@ fn numbers(value: &Value) -> Vec<u64> {
 async fn python_sees_the_same() {
     let (_folder, dir) = data_dir();
     let agent = Agent::start(&dir, "u").await;
-    let served = Served::start(hub(&dir), ServerOptions::default().with_token(token())).await;
+    let hub = hub(&dir);
+    let served = Served::start(hub.clone(), ServerOptions::default().with_token(token())).await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/python_viewer.py");
     let mut child = Command::new(python())
         .arg(script)
@@ -58,6 +59,8 @@ async fn python_sees_the_same() {
     );
     assert_eq!(numbers(&seen["seqs"]), [5, 6, 7]);
     agent.reports(3..6).await;
+    // The summary is to be as of the last of them.
+    hub.settle().await;
     child.stdin.as_mut().unwrap().write_all(b"\n").await.unwrap();
     let back = said(&mut lines, "back").await;
     assert_eq!(back["types"][0], "progress_summary");
