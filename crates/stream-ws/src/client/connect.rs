@@ -119,8 +119,12 @@ fn tls_failure(address: &Address, error: io::Error) -> ClientError {
     };
     let problem = match told {
         TlsFailure::InvalidCertificate(certificate) => match certificate {
-            // The second is one that is trusted here and has the same name.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsProblem::UnknownAuthority,
+            // From the second on it is that one with the same name is trusted here, of the same kind of key or another.
+            CertificateError::UnknownIssuer
+            | CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                TlsProblem::UnknownAuthority
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 TlsProblem::WrongName
             }
