@@ -7,7 +7,7 @@ use std::time::Instant;
 use scenarios::measure::cpu_time;
 
 use super::frames::{next_frame, request};
-use super::served::{Agent, Served, print, report, spread};
+use super::served::{Agent, Served, median, print, report, spread};
 
 const TASKS: usize = 1_000;
 const CROWD: usize = 100;
@@ -30,7 +30,8 @@ pub(crate) fn snapshot() {
     let url = |more: &str| format!("/?upgrade={}{more}", scenarios::UPGRADE);
     let (plain, whole) = (url(""), url("&snapshot=1"));
     let (mut begun, mut anew, mut again) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut crowd, mut crowd_plain, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut crowd, mut crowd_plain) = (Vec::new(), Vec::new());
+    let (mut of_first, mut of_many) = (Vec::new(), Vec::new());
     let mut bytes = (0, 0);
     for _ in 0..RUNS {
         // From here on what was made for others is not good any more.
@@ -47,7 +48,8 @@ pub(crate) fn snapshot() {
         again.push(second.wall);
         crowd.push(many.wall);
         crowd_plain.push(many_plain.wall);
-        shares.push((many.cpu - many_plain.cpu) / CROWD as f64 / (first.cpu - without.cpu));
+        of_first.push(first.cpu - without.cpu);
+        of_many.push((many.cpu - many_plain.cpu) / CROWD as f64);
     }
     let details = format!(
         "{TASKS} tasks, {} KiB, the first viewer since an event, from connecting on; the next {}; without tasks, {} KiB, {}",
@@ -58,14 +60,17 @@ pub(crate) fn snapshot() {
     );
     print("snapshot to a viewer, ms", &spread(&anew), "none", &details);
     let details = format!(
-        "the processor time that the snapshot adds to each of {CROWD} viewers that come at once, by what it adds to the \
-         first; until all have it {} ms, without tasks {}",
+        "processor time that the snapshot adds to each of {CROWD} viewers that come at once, by what it adds to the \
+         first, in ms {} and {}, their reading included; until all have it {} ms, without tasks {}",
+        spread(&of_many),
+        spread(&of_first),
         spread(&crowd),
         spread(&crowd_plain)
     );
+    let share = median(&of_many) / median(&of_first);
     print(
         "snapshot of one of many / of the first",
-        &spread(&shares),
+        &format!("{share:.2}"),
         "none",
         &details,
     );
