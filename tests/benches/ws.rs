@@ -20,11 +20,12 @@ mod ws {
     pub(crate) mod python;
     pub(crate) mod resume;
     pub(crate) mod served;
+    pub(crate) mod snapshot;
     pub(crate) mod update;
 }
 
 use scenarios::measure;
-use ws::{crowd, delivery, elsewhere, fan_out, memory, resume, update};
+use ws::{crowd, delivery, elsewhere, fan_out, memory, resume, snapshot, update};
 
 fn main() {
     let arguments = measure::arguments();
@@ -40,13 +41,14 @@ fn main() {
         elsewhere::child(std::path::Path::new(dir));
         return;
     }
-    let all: [(&str, fn()); 6] = [
+    let all: [(&str, fn()); 7] = [
         ("fan-out", fan_out::fan_out),
         ("delivery", delivery::beside_the_deaf),
         ("latency", delivery::latency),
         ("update", update::update),
         ("memory", memory::memory),
         ("resume", resume::resume),
+        ("snapshot", snapshot::snapshot),
     ];
     measure::run(&arguments, &all);
 }

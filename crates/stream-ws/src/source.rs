@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tracking_journal::{Clock, DataDir, Liveness, SystemClock};
-use tracking_model::{Status, StreamId, Summary, UpgradeId, UpgradeProgress};
+use tracking_model::{Status, StreamId, Summary, Timestamp, UpgradeId, UpgradeProgress};
 
 /// How an upgrade stands: the summary, and whether anybody is at work on it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,13 +18,27 @@ pub struct UpgradeView {
     pub summary: Summary,
     /// Whether somebody is at work on it, in a word: `live`, `gone` and so on. `None` where that is not known.
     pub agent: Option<Arc<str>>,
+    /// When this was said, by the clock here: viewers' machines may be set otherwise. `None` where there is no clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Timestamp>,
 }
 
 impl UpgradeView {
     /// A summary, and a word on who is at work.
     #[must_use]
     pub const fn new(summary: Summary, agent: Option<Arc<str>>) -> Self {
-        Self { summary, agent }
+        Self {
+            summary,
+            agent,
+            made_at: None,
+        }
+    }
+
+    /// Says when it was made.
+    #[must_use]
+    pub const fn with_made_at(mut self, now: Timestamp) -> Self {
+        self.made_at = Some(now);
+        self
     }
 }
 
@@ -67,7 +81,8 @@ impl JournalSummaries {
 
 impl SummarySource for JournalSummaries {
     fn view(&self, progress: &UpgradeProgress) -> UpgradeView {
-        let summary = Summary::of(progress, self.clock.now());
+        let now = self.clock.now();
+        let summary = Summary::of(progress, now);
         let agent = match progress.status {
             Status::InProgress => {
                 let stream = StreamId::Upgrade(progress.upgrade_id.clone());
@@ -86,7 +101,7 @@ impl SummarySource for JournalSummaries {
                 Some("not_needed")
             }
         };
-        UpgradeView::new(summary, agent.map(Arc::from))
+        UpgradeView::new(summary, agent.map(Arc::from)).with_made_at(now)
     }
 
     fn history(&self, _: &UpgradeId) -> Option<Box<RawValue>> {
@@ -120,15 +135,14 @@ impl MemorySummaries {
 
 impl SummarySource for MemorySummaries {
     fn view(&self, progress: &UpgradeProgress) -> UpgradeView {
-        let now = match &self.clock {
-            Some(clock) => clock.now(),
-            None => progress
-                .last_report_at
-                .unwrap_or(tracking_model::Timestamp::EPOCH),
-        };
+        let now = self.clock.as_ref().map(|clock| clock.now());
+        let stalled_by = now.or(progress.last_report_at).unwrap_or(Timestamp::EPOCH);
         let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         let agent = agents.get(&progress.upgrade_id).cloned();
-        UpgradeView::new(Summary::of(progress, now), agent)
+        UpgradeView {
+            made_at: now,
+            ..UpgradeView::new(Summary::of(progress, stalled_by), agent)
+        }
     }
 
     fn history(&self, _: &UpgradeId) -> Option<Box<RawValue>> {

@@ -58,7 +58,7 @@ impl SummarySource for Summaries {
         let agent = liveness
             .ok()
             .map(|liveness| word(Agent::of(progress, liveness, now)));
-        UpgradeView::new(Summary::of(progress, now), agent.map(Arc::from))
+        UpgradeView::new(Summary::of(progress, now), agent.map(Arc::from)).with_made_at(now)
     }
 
     fn history(&self, upgrade_id: &UpgradeId) -> Option<Box<RawValue>> {

@@ -43,6 +43,19 @@ impl Agent {
         DataDir::existing(self.folder.path()).unwrap()
     }
 
+    /// Adds tasks that have begun.
+    pub(crate) fn add_tasks(&self, count: usize) {
+        let ids: Vec<_> = (0..count)
+            .map(|n| TaskId::new(format!("node-{n}")).unwrap())
+            .collect();
+        let tasks = ids
+            .iter()
+            .map(|id| NewTask::new(id.clone(), format!("Replace {id}"), TaskType::UpgradeStep));
+        let mut commands = vec![UpgradeCommand::AddTasks(tasks.collect())];
+        commands.extend(ids.into_iter().map(report_of));
+        self.journal.submit(UpgradeCommand::All(commands)).wait().unwrap();
+    }
+
     /// Writes `events` reports as fast as can be.
     pub(crate) fn burst(&self, events: usize) {
         burst(&self.journal, events);
@@ -69,15 +82,16 @@ fn task_id() -> TaskId {
 
 /// A report, as an agent makes them.
 pub(crate) fn report() -> UpgradeCommand {
+    report_of(task_id())
+}
+
+fn report_of(task_id: TaskId) -> UpgradeCommand {
     let action = TaskAction::Progress {
         percentage: 42.5,
         message: "replaced 17 of 40".into(),
         details: Details::NONE,
     };
-    UpgradeCommand::Task {
-        task_id: task_id(),
-        action,
-    }
+    UpgradeCommand::Task { task_id, action }
 }
 
 /// A server over the agent's data directory.
@@ -90,6 +104,11 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// Waits until the viewers there are, and those that come, know of everything that is durable.
+    pub(crate) fn settle(&self) {
+        self.runtime.block_on(self.hub.settle());
+    }
+
     /// Runs something beside it, until it ends.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(self.runtime.spawn(work));

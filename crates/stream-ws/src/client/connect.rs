@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{
 };
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue};
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
@@ -67,6 +67,10 @@ pub(super) async fn connect(
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
     match client_async_with_config(request, socket, Some(config)).await {
+        // It would wait for the token as a message.
+        Ok((_, response)) if response.headers().contains_key(WWW_AUTHENTICATE) => {
+            Err(ClientError::NeedsToken)
+        }
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) => Err(ClientError::Refused {
             status: response.status().as_u16(),
@@ -119,8 +123,12 @@ fn tls_failure(address: &Address, error: io::Error) -> ClientError {
     };
     let problem = match told {
         TlsFailure::InvalidCertificate(certificate) => match certificate {
-            // The second is one that is trusted here and has the same name.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsProblem::UnknownAuthority,
+            // From the second on it is that one with the same name is trusted here, of the same kind of key or another.
+            CertificateError::UnknownIssuer
+            | CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                TlsProblem::UnknownAuthority
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 TlsProblem::WrongName
             }

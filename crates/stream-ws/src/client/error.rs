@@ -37,6 +37,9 @@ pub enum ClientError {
     /// The server speaks TLS, and was not asked to.
     #[error("what answers speaks TLS, and the URL does not begin with wss://")]
     NeedsTls,
+    /// The server wants a token, and this client has none.
+    #[error("the server wants a token")]
+    NeedsToken,
     /// The server does not want this client.
     #[error("the server refuses with HTTP status {status}{}", hint(*status))]
     Refused {
@@ -61,7 +64,7 @@ pub enum ClientError {
     #[error("the connection is gone")]
     Gone,
     /// Nothing came for too long.
-    #[error("nothing was heard for {0:?}")]
+    #[error("nothing was heard for {0:.0?}")]
     Silent(Duration),
     /// What came is not of this protocol.
     #[error("cannot make sense of the server: {reason}")]
@@ -102,7 +105,11 @@ impl ClientError {
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::Url { .. } | Self::Tls { .. } | Self::NeedsTls | Self::Handshake { .. } => false,
+            Self::Url { .. }
+            | Self::Tls { .. }
+            | Self::NeedsTls
+            | Self::NeedsToken
+            | Self::Handshake { .. } => false,
             Self::Refused { status } => *status >= 500,
             Self::Closed { code, .. } => *code != CloseReason::Policy.code(),
             Self::Connect { .. } | Self::Gone | Self::Silent(_) | Self::Nonsense { .. } => true,

@@ -67,6 +67,8 @@ enum State {
 
 struct Open {
     wire: Wire<Box<dyn Socket>>,
+    /// Whether a message came, or none needs to: until then a pong alone is no sign of life of a server of ours.
+    greeted: bool,
     heard_at: Instant,
     timer: Pin<Box<Sleep>>,
 }
@@ -195,6 +197,7 @@ impl Client {
         self.told = None;
         self.state = State::Open(Box::new(Open {
             wire,
+            greeted: self.address.query.nothing,
             heard_at: Instant::now(),
             timer: Box::pin(sleep(self.options.ping)),
         }));
@@ -240,7 +243,10 @@ impl Open {
                     Turn::Gone => return Err(ClientError::Gone),
                     Turn::Offence(_, reason) => return Err(ClientError::Nonsense { reason }),
                 };
-                self.heard_at = Instant::now();
+                self.greeted |= matches!(message, Message::Text(_));
+                if self.greeted {
+                    self.heard_at = Instant::now();
+                }
                 match message {
                     Message::Text(text) => match ServerMessage::parse(&text) {
                         Ok(message) => Ok(Some((message, text))),

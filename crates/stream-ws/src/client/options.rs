@@ -24,7 +24,8 @@ pub struct ClientOptions {
     pub connect: Duration,
     /// Between two pings.
     pub ping: Duration,
-    /// Without a sign of life of the server, what is shown is stale, and another connection is tried.
+    /// Without a sign of life of the server, what is shown is stale, and another connection is tried. Until its first
+    /// message only that is one.
     pub stale: Duration,
     /// Before the first try again; each further pause is twice as long, give or take, up to `pause_at_most`.
     pub pause: Duration,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tracking_journal::Head;
 use tracking_model::{
-    ArtifactEventMessage, ProgressEventMessage, RecordMeta, SessionEvent, StreamId, Summary, UpgradeEvent,
-    UpgradeId,
+    ArtifactEventMessage, ProgressEventMessage, RecordMeta, SessionEvent, StreamId, Summary, Timestamp,
+    UpgradeEvent, UpgradeId,
 };
 use uuid::Uuid;
 
@@ -64,6 +64,9 @@ pub struct SummaryMessage {
     /// Whether somebody is at work on it, in words such as `live` and `gone`.
     #[serde(default)]
     pub agent: Option<Arc<str>>,
+    /// When the server made it, by its clock, which is that of the times in it.
+    #[serde(default)]
+    pub made_at: Option<Timestamp>,
     /// Where the sessions of its artifacts stand, by stream. Whoever continues later hands this in again. Only in
     /// summaries that begin something.
     #[serde(default)]

@@ -11,7 +11,8 @@ use super::{Position, epoch_of};
 /// `?upgrade=<id>` names the upgrade; without it the server chooses. `&epoch=<e>&since=<n>` continues it, and
 /// `&sessions=<id>@<epoch>@<n>,…` the sessions of its artifacts. Where `sessions` is given, even empty, those that it
 /// does not name are sent from their first record; else artifacts are sent from now on. `&snapshot=1` has summaries that
-/// begin something hold all tasks. `?upgrade=none` watches nothing until a `subscribe` comes.
+/// begin something hold all tasks. `?upgrade=none` watches nothing until a `subscribe` comes; an upgrade of that id is
+/// `?upgrade=%6Eone`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
     /// The upgrade; `None` leaves the choice to the server.
@@ -51,8 +52,9 @@ pub enum QueryError {
     Token,
 }
 
-/// `upgrade=none` in the URL. Such an upgrade can still be subscribed to.
+/// `upgrade=none` in the URL, and what an upgrade of that id is written as.
 const NOTHING: &str = "none";
+const NAMED_NOTHING: &str = "%6Eone";
 
 impl Query {
     /// Reads the query of a URL, without the question mark. Parameters that mean nothing here are passed over.
@@ -64,9 +66,12 @@ impl Query {
         let (mut epoch, mut since) = (None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if (name, value) == ("upgrade", NOTHING) {
+                read.nothing = true;
+                continue;
+            }
             let value = decode(value);
             match name {
-                "upgrade" if value == NOTHING => read.nothing = true,
                 "upgrade" => read.upgrade = Some(UpgradeId::new(value)?),
                 "epoch" => epoch = Some(epoch_of(&value)),
                 "since" => since = Some(read_seq("since", &value)?),
@@ -89,6 +94,7 @@ impl Query {
     pub fn to_query(&self) -> String {
         let mut parts = Vec::new();
         match &self.upgrade {
+            Some(upgrade) if upgrade.as_str() == NOTHING => parts.push(format!("upgrade={NAMED_NOTHING}")),
             Some(upgrade) => parts.push(format!("upgrade={upgrade}")),
             None if self.nothing => parts.push(format!("upgrade={NOTHING}")),
             None => {}
@@ -203,6 +209,19 @@ mod tests {
         };
         assert_eq!(Query::parse(&nothing.to_query()).unwrap(), nothing);
         assert_eq!(Query::parse("").unwrap(), Query::default());
+    }
+
+    #[test]
+    fn an_upgrade_may_be_named_as_nothing_is() {
+        let named = Query {
+            upgrade: Some(UpgradeId::new(NOTHING).unwrap()),
+            since: Some(Position {
+                epoch: Uuid::from_u128(7),
+                seq: 1,
+            }),
+            ..Query::default()
+        };
+        assert_eq!(Query::parse(&named.to_query()).unwrap(), named);
     }
 
     #[test]

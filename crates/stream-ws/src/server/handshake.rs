@@ -7,7 +7,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::http::header::{
-    AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
+    AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
 };
 use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -150,6 +150,11 @@ fn consider(request: &Request, local: SocketAddr, options: &ServerOptions) -> Re
     if subprotocols(headers).any(|offered| offered == SUBPROTOCOL) {
         let selected = HeaderValue::from_static(SUBPROTOCOL);
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, selected);
+    }
+    if !authorized {
+        // The token may still come as a message; who has none need not wait to be told.
+        let bearer = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
     }
     let mut bytes = Vec::new();
     write_response(&mut bytes, &response).map_err(|_| Refusal::NoHandshake)?;
@@ -317,6 +322,26 @@ mod tests {
         ] {
             assert!(!allowed(&[("origin", origin)]), "{origin}");
         }
+    }
+
+    #[test]
+    fn who_shows_no_token_is_told_that_one_is_wanted() {
+        let options = ServerOptions::default().with_token(TOKEN.parse::<Token>().unwrap());
+        let answer = |options: &ServerOptions, more: &str| {
+            let head = format!(
+                "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+            );
+            let (_, request) = Request::try_parse(head.as_bytes()).unwrap().unwrap();
+            let local = "127.0.0.1:1".parse().unwrap();
+            let (response, _, authorized) = consider(&request, local, options).unwrap();
+            let response = String::from_utf8(response).unwrap().to_lowercase();
+            (response.contains("\r\nwww-authenticate: bearer\r\n"), authorized)
+        };
+        let shown = format!("Authorization: Bearer {TOKEN}\r\n");
+        assert_eq!(answer(&options, ""), (true, false));
+        assert_eq!(answer(&options, &shown), (false, true));
+        assert_eq!(answer(&ServerOptions::default(), ""), (false, true));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use stream_ws::protocol::{ServerMessage, TypeFilter};
 use stream_ws::{Client, ClientError, ClientEvent, ClientOptions, ServerOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -105,6 +106,43 @@ async fn a_server_that_falls_silent_makes_it_stale() {
         within(client.next()).await.unwrap();
     }
     client.close(Duration::from_secs(5)).await;
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_lives_and_says_nothing_is_none_of_ours() {
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", other.local_addr().unwrap());
+    let mut answer = JoinSet::new();
+    answer.spawn(async move {
+        let (socket, _) = other.accept().await.unwrap();
+        let mut socket = tokio_tungstenite::accept_async(socket).await.unwrap();
+        // Pings are answered by the library.
+        while let Some(Ok(_)) = socket.next().await {}
+    });
+    let options = quick().with_heartbeat(Duration::from_millis(20), Duration::from_millis(200));
+    let mut client = Client::new(&url, options).unwrap();
+    let error = loop {
+        match within(client.next()).await.unwrap() {
+            ClientEvent::Connected => {}
+            ClientEvent::Stale { error, .. } => break error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(error, ClientError::Silent(_)), "{error}");
+    drop(client);
+    within(answer.join_next()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn one_without_the_token_learns_it_from_the_handshake() {
+    let (_folder, dir) = data_dir();
+    let _agent = Agent::start(&dir, "u").await;
+    let served = Served::start(hub(&dir), ServerOptions::default().with_token(token())).await;
+    let mut client = Client::new(&served.url(""), quick()).unwrap();
+    let error = within(client.next()).await.unwrap_err();
+    assert!(matches!(error, ClientError::NeedsToken), "{error}");
+    assert!(!error.is_passing());
     served.stop().await;
 }
 

@@ -13,6 +13,20 @@ use tokio::task::JoinSet;
 
 use crate::support::{Agent, Served, TOKEN, cutting_proxy, data_dir, hub, python, token, within};
 
+/// The example in a language that `docs/websocket.md` gives.
+fn example(language: &str) -> String {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/websocket.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let (_, example) = guide.split_once(&format!("```{language}\n")).unwrap();
+    example.split_once("```").unwrap().0.to_owned()
+}
+
+/// `example` with `new` in place of `old`, which it has.
+fn replaced(example: &str, old: &str, new: &str) -> String {
+    assert!(example.contains(old), "{old} is not in {example}");
+    example.replace(old, new)
+}
+
 /// The next line of a program, which is JSON about `what`.
 async fn said(lines: &mut Lines<BufReader<ChildStdout>>, what: &str) -> Value {
     let line = within(lines.next_line())
@@ -33,7 +47,8 @@ fn numbers(value: &Value) -> Vec<u64> {
 async fn python_sees_the_same() {
     let (_folder, dir) = data_dir();
     let agent = Agent::start(&dir, "u").await;
-    let served = Served::start(hub(&dir), ServerOptions::default().with_token(token())).await;
+    let hub = hub(&dir);
+    let served = Served::start(hub.clone(), ServerOptions::default().with_token(token())).await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/python_viewer.py");
     let mut child = Command::new(python())
         .arg(script)
@@ -58,6 +73,8 @@ async fn python_sees_the_same() {
     );
     assert_eq!(numbers(&seen["seqs"]), [5, 6, 7]);
     agent.reports(3..6).await;
+    // The summary is to be as of the last of them.
+    hub.settle().await;
     child.stdin.as_mut().unwrap().write_all(b"\n").await.unwrap();
     let back = said(&mut lines, "back").await;
     assert_eq!(back["types"][0], "progress_summary");
@@ -74,6 +91,43 @@ async fn python_sees_the_same() {
         (&401.into(), &403.into(), &1008.into())
     );
     assert!(within(child.wait()).await.unwrap().success());
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_in_python_is_cut_off_and_continues() {
+    let (_folder, dir) = data_dir();
+    let agent = Agent::start(&dir, "u").await;
+    let served = Served::start(hub(&dir), ServerOptions::default()).await;
+    let proxy = cutting_proxy(served.address).await;
+    let script = replaced(&example("python"), "localhost:8765", &proxy.address.to_string());
+    let script = replaced(&script, "sleep(1)", "sleep(0.02)");
+    let mut child = Command::new(python())
+        .args(["-u", "-c", &script])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = async || {
+        let line = within(lines.next_line()).await.unwrap();
+        line.expect("the example has not ended")
+    };
+    assert_eq!(next().await, "u IN_PROGRESS 0.0");
+    agent.reports(0..2).await;
+    assert_eq!((next().await, next().await), ("5 0".to_owned(), "6 1".to_owned()));
+    proxy.freeze();
+    agent.reports(2..4).await;
+    proxy.cut(1);
+    let (mut events, mut summaries) = (Vec::new(), 0);
+    while events.len() < 2 || summaries == 0 {
+        match next().await {
+            summary if summary.starts_with("u IN_PROGRESS") => summaries += 1,
+            event => events.push(event),
+        }
+    }
+    assert_eq!(events, ["7 2", "8 3"]);
+    child.kill().await.unwrap();
     served.stop().await;
 }
 
@@ -154,10 +208,11 @@ async fn a_page_in_a_browser_is_cut_off_and_continues() {
         .with_origins([&origin]);
     let served = Served::start(hub(&dir), options).await;
     let proxy = cutting_proxy(served.address).await;
-    let page = include_str!("browser.html");
-    let page = page
-        .replace("WS_ADDRESS", &proxy.address.to_string())
-        .replace("TOKEN", TOKEN);
+    let address = format!("ws://{}", proxy.address);
+    let example = replaced(&example("html"), "wss://dash.example.com", &address);
+    let example = replaced(&example, "connect, 1000", "connect, 20");
+    let page = include_str!("browser.html").replace("TOKEN", TOKEN);
+    let page = replaced(&page, "EXAMPLE", &example);
     let (sender, mut said) = mpsc::unbounded_channel();
     let mut pages = JoinSet::new();
     pages.spawn(serve_page(listener, page, sender));

@@ -174,6 +174,34 @@ fn tls_problem(error: &ClientError) -> TlsProblem {
 }
 
 #[tokio::test]
+async fn one_that_is_trusted_and_has_the_same_name_signed_nothing() {
+    let (folder, dir) = data_dir();
+    let _agent = Agent::start(&dir, "u").await;
+    let issued = |name: &str, kind| {
+        let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let signing = rcgen::KeyPair::generate_for(kind).unwrap();
+        let (certificate, key) = (
+            folder.path().join(name),
+            folder.path().join(format!("{name}.key")),
+        );
+        std::fs::write(&certificate, params.self_signed(&signing).unwrap().pem()).unwrap();
+        std::fs::write(&key, signing.serialize_pem()).unwrap();
+        (certificate, key)
+    };
+    let (certificate, key) = issued("server", &rcgen::PKCS_ED25519);
+    let identity = TlsIdentity::from_pem_files(&certificate, &key).unwrap();
+    let served = Served::start(hub(&dir), ServerOptions::default().with_tls(identity)).await;
+    for kind in [&rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P256_SHA256] {
+        let (other, _) = issued("other", kind);
+        let options = ClientOptions::default().with_roots(Roots::from_pem_file(&other).unwrap());
+        let client = Client::new(&format!("wss://{}/", served.address), options).unwrap();
+        let error = refusal(client).await;
+        assert_eq!(tls_problem(&error), TlsProblem::UnknownAuthority, "{error}");
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn a_certificate_for_another_name_or_another_time_is_told_apart() {
     let (folder, dir) = data_dir();
     let _agent = Agent::start(&dir, "u").await;

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use stream_ws::protocol::{Placed, Query, ServerMessage, SummaryMessage};
-use stream_ws::{Frame, Hub, HubOptions, MemorySummaries, QueueLimits, SummarySource, UpgradeView, Viewer};
-use tracking_model::{UpgradeId, UpgradeMirror, UpgradeProgress};
+use stream_ws::{
+    Frame, Hub, HubOptions, JournalSummaries, MemorySummaries, QueueLimits, SummarySource, UpgradeView,
+    Viewer,
+};
+use tracking_journal::ManualClock;
+use tracking_model::{Timestamp, UpgradeId, UpgradeMirror, UpgradeProgress};
 
 use crate::support::{Agent, data_dir, hub, hub_with, see, told_sequences, within};
 
@@ -55,6 +59,18 @@ async fn who_asks_for_all_tasks_can_follow_them() {
     assert_eq!(summary(&frames[0]).data.snapshot, None);
     let (_viewer, other) = begin(&hub, "upgrade=u").await;
     assert_eq!(other.data.snapshot, None);
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn a_summary_says_when_it_was_made_by_the_clock_of_the_server() {
+    let (_folder, dir) = data_dir();
+    let _agent = Agent::start(&dir, "u").await;
+    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(7)));
+    let source = Arc::new(JournalSummaries::with_clock(dir.clone(), clock));
+    let hub = Hub::with_source(dir, source, HubOptions::default());
+    let (_viewer, first) = begin(&hub, "upgrade=u").await;
+    assert_eq!(first.data.made_at, Some(Timestamp::from_micros(7)));
     hub.close().await;
 }
 

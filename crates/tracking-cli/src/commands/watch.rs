@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracking_facade::live::protocol::Query;
 use tracking_facade::live::{ClientOptions, Roots};
 use tracking_facade::s3::RemoteArchive;
 use tracking_facade::{Archive, StreamId, UpgradeId};
@@ -79,6 +80,13 @@ fn watch_url(url: &str, args: &WatchArgs, settings: &Settings) -> Result<u8, Fai
         let cause = "the URL has a query of its own";
         return Err(Failure::new(Kind::Usage, format!("watch {}", shown(url)), cause)
             .hint("name the upgrade, and --since, outside of the URL"));
+    }
+    let query = url.split_once('?').map(|(_, query)| Query::parse(query));
+    if matches!(query, Some(Ok(Query { nothing: true, .. }))) {
+        let cause =
+            "`upgrade=none` in a URL is for viewers that say later what they want, and watches nothing";
+        return Err(Failure::new(Kind::Usage, format!("watch {}", shown(url)), cause)
+            .hint("name the upgrade outside of the URL, or none for the latest"));
     }
     let mut options = ClientOptions::default();
     if let Some(path) = &args.token_file {

@@ -37,7 +37,7 @@ impl LocalTree {
     }
 
     pub(super) fn stale(&mut self, reason: String) {
-        self.tree.stale(reason);
+        self.tree.stale(reason, SystemClock.now());
     }
 
     pub(super) async fn due(&self) {
@@ -45,18 +45,20 @@ impl LocalTree {
     }
 
     pub(super) fn draw(&mut self, progress: &UpgradeProgress) -> Result<(), Failure> {
+        let now = SystemClock.now();
         let agent = if self.tree.is_stale() {
             // Whoever removed the journal took the agent's marker along.
             Agent::NotNeeded
         } else {
             let liveness = Liveness::of(&self.dir, &self.stream);
             let liveness = liveness.map_err(cannot(|| format!("look after {}", self.stream)))?;
-            Agent::of(progress, liveness, SystemClock.now())
+            Agent::of(progress, liveness, now)
         };
         self.tree.draw(&Standing {
             progress,
             agent,
             stalled: None,
+            now,
         })
     }
 }

@@ -2,9 +2,7 @@
 //! whose journal is here.
 
 use tracking_facade::live::protocol::{Placed, Position, SummaryMessage};
-use tracking_facade::{
-    Agent, Clock, History, ProgressEventMessage, Status, Summary, SystemClock, UpgradeMirror,
-};
+use tracking_facade::{Agent, History, ProgressEventMessage, Status, Summary, Timestamp, UpgradeMirror};
 
 use super::lines::Lines;
 use super::tree::{Standing, Tree};
@@ -45,14 +43,18 @@ impl Mirrored {
     }
 
     /// How it stands now; what is shown is live again.
-    pub(super) fn summary(&mut self, message: &Placed<SummaryMessage>) -> Result<(), Failure> {
+    pub(super) fn summary(
+        &mut self,
+        message: &Placed<SummaryMessage>,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
         let summary = &message.data.summary;
         if let Some(snapshot) = &message.data.snapshot {
             let mirror = UpgradeMirror::begin(snapshot, summary, message.position.seq)
                 .map_err(|error| unreadable(&chain(&error).join(": ")))?;
             self.begin(mirror, message)?;
         } else if let Some(shown) = &mut self.shown {
-            shown.mirror.summary(summary, SystemClock.now());
+            shown.mirror.summary(summary, now);
         }
         let Some(shown) = &mut self.shown else {
             return Err(unreadable("it sends no snapshot: it is of an older version"));
@@ -67,7 +69,7 @@ impl Mirrored {
             }
             tree.live();
         }
-        shown.draw()
+        shown.draw(now)
     }
 
     /// Takes a snapshot in place of what was known.
@@ -113,14 +115,14 @@ impl Mirrored {
         }
     }
 
-    /// From now on what is shown is not live, until the next summary.
-    pub(super) fn stale(&mut self, reason: &str) {
+    /// From `now` on what is shown is not live, until the next summary.
+    pub(super) fn stale(&mut self, reason: &str, now: Timestamp) {
         if let Some(Shown {
             form: Form::Tree(tree),
             ..
         }) = &mut self.shown
         {
-            tree.stale(reason.to_owned());
+            tree.stale(reason.to_owned(), now);
         }
     }
 
@@ -139,27 +141,27 @@ impl Mirrored {
     }
 
     /// Draws it now, if it is drawn.
-    pub(super) fn draw(&mut self) -> Result<(), Failure> {
-        self.shown.as_mut().map_or(Ok(()), Shown::draw)
+    pub(super) fn draw(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.shown.as_mut().map_or(Ok(()), |shown| shown.draw(now))
     }
 
     /// Shows how it stands in the end.
-    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+    pub(super) fn finish(&mut self, now: Timestamp) -> Result<(), Failure> {
         match &mut self.shown {
             None => Ok(()),
             Some(shown) => match &shown.form {
                 Form::Lines(lines) if lines.has_news() => {
-                    lines.summary(&Summary::of(shown.mirror.progress(), SystemClock.now()))
+                    lines.summary(&Summary::of(shown.mirror.progress(), now))
                 }
                 Form::Lines(_) => Ok(()),
-                Form::Tree(_) => shown.draw(),
+                Form::Tree(_) => shown.draw(now),
             },
         }
     }
 }
 
 impl Shown {
-    fn draw(&mut self) -> Result<(), Failure> {
+    fn draw(&mut self, now: Timestamp) -> Result<(), Failure> {
         let Form::Tree(tree) = &mut self.form else {
             return Ok(());
         };
@@ -173,6 +175,7 @@ impl Shown {
             progress,
             agent,
             stalled: Some(self.mirror.stalled()),
+            now,
         })
     }
 }

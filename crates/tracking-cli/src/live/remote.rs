@@ -1,6 +1,7 @@
 //! Following an upgrade by its live server, wherever that is: what comes is shown as by the journal, and what is shown is
 //! said to be stale while the server cannot be heard.
 
+mod clock;
 mod refused;
 
 use std::time::Duration;
@@ -8,10 +9,11 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use tracking_facade::live::protocol::{
-    ClientMessage, ErrorCode, ErrorMessage, Placed, ResetReason, ServerMessage, SummaryMessage,
+    ClientMessage, ErrorCode, ErrorMessage, Placed, Position, Query, ResetReason, ServerMessage,
+    SummaryMessage,
 };
 use tracking_facade::live::{Client, ClientError, ClientEvent, ClientOptions};
-use tracking_facade::{Clock, Status, SystemClock, UpgradeId};
+use tracking_facade::{Span, Status, Timestamp, UpgradeId};
 
 use super::mirrored::Mirrored;
 use super::{End, Until, has_ended};
@@ -20,6 +22,7 @@ use crate::output::{Output, note};
 use crate::process::Signals;
 use crate::render::time;
 use crate::work::Work;
+use clock::ServerClock;
 use refused::{failure, future};
 
 /// For the server to agree that we go.
@@ -99,6 +102,7 @@ struct Watch {
     /// A summary was asked for, which comes when nothing is missing any more.
     asked: bool,
     heard_at: Instant,
+    clock: ServerClock,
 }
 
 impl RemoteFollow {
@@ -127,15 +131,15 @@ impl RemoteFollow {
             tokio::select! {
                 incoming = interrupts.next() => break End::Signal(incoming),
                 event = client.next() => watch.hear(&self, &mut client, event)?,
-                () = watch.view.due() => watch.view.draw()?,
-                _ = resized.recv() => watch.view.draw()?,
+                () = watch.view.due() => watch.draw()?,
+                _ = resized.recv() => watch.draw()?,
                 () = sleep_until(watch.heard_at + QUIET), if watch.is_quiet() => {
                     client.send(&ClientMessage::Summary);
                     watch.heard_at = Instant::now();
                 }
             }
         };
-        watch.view.finish()?;
+        watch.view.finish(watch.clock.now())?;
         client.close(GOODBYE).await;
         Ok(end)
     }
@@ -148,38 +152,39 @@ impl RemoteFollow {
         }
     }
 
-    fn client(&self, query: &[String]) -> Result<Client, Failure> {
+    fn client(&self, query: &Query) -> Result<Client, Failure> {
         let mut url = self.url.clone();
-        for part in query {
+        let query = query.to_query();
+        if !query.is_empty() {
             url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(part);
+            url.push_str(&query);
         }
         Client::new(&url, self.options.clone()).map_err(|error| failure(self, None, &error))
     }
 
     /// What is asked for. A sequence is one of a certain journal, and which that is the server says first.
-    async fn query(&self) -> Result<Vec<String>, Failure> {
-        let named = self.upgrade.as_ref().map(|upgrade| format!("upgrade={upgrade}"));
-        let mut query: Vec<String> = named.into_iter().collect();
+    async fn query(&self) -> Result<Query, Failure> {
+        let mut query = Query {
+            upgrade: self.upgrade.clone(),
+            ..Query::default()
+        };
         if let Some(since) = self.since {
             let summary = self.first_summary(&query).await?;
-            let (upgrade, position) = (&summary.data.summary.upgrade_id, summary.position);
+            let Placed { position, data, .. } = summary;
             if since > position.seq {
                 return Err(future(self, since, position.seq));
             }
-            query = vec![
-                format!("upgrade={upgrade}"),
-                format!("epoch={}", position.epoch),
-                format!("since={since}"),
-            ];
+            query.upgrade = Some(data.summary.upgrade_id);
+            query.since = Some(Position {
+                epoch: position.epoch,
+                seq: since,
+            });
         }
-        if !self.output.is_json() {
-            query.push("snapshot=1".to_owned());
-        }
+        query.snapshot = !self.output.is_json();
         Ok(query)
     }
 
-    async fn first_summary(&self, query: &[String]) -> Result<Placed<SummaryMessage>, Failure> {
+    async fn first_summary(&self, query: &Query) -> Result<Placed<SummaryMessage>, Failure> {
         let mut client = self.client(query)?;
         let mut told = None;
         loop {
@@ -220,6 +225,7 @@ impl Watch {
             missing: false,
             asked: false,
             heard_at: Instant::now(),
+            clock: ServerClock::default(),
         }
     }
 
@@ -228,6 +234,10 @@ impl Watch {
         let (_, status) = self.status?;
         let is_over = self.until == Until::UpgradeEnds && has_ended(status) && !self.missing && !self.stale;
         is_over.then_some(status)
+    }
+
+    fn draw(&mut self) -> Result<(), Failure> {
+        self.view.draw(self.clock.now())
     }
 
     fn is_quiet(&self) -> bool {
@@ -253,8 +263,8 @@ impl Watch {
             }
             Ok(_) => Ok(()),
             Err(error) => {
-                self.view.stale(&chain(&error).join(": "));
-                self.view.draw()?;
+                self.view.stale(&chain(&error).join(": "), self.clock.now());
+                self.draw()?;
                 Err(failure(follow, self.told, &error))
             }
         }
@@ -316,8 +326,11 @@ impl Watch {
             let text = "the server is heard again: what is shown is live";
             self.view.tell("note", text);
         }
+        if let Some(now) = summary.data.made_at {
+            self.clock.told(now);
+        }
         if let View::Mirrored(mirrored) = &mut self.view {
-            mirrored.summary(summary)?;
+            mirrored.summary(summary, self.clock.now())?;
         }
         self.began = true;
         let seen = client.position(&summary.stream).map_or(0, |seen| seen.seq);
@@ -336,15 +349,15 @@ impl Watch {
         }
         match error.code {
             ErrorCode::Removed | ErrorCode::UnknownUpgrade => {
-                self.view.stale(&error.message);
-                self.view.draw()?;
+                self.view.stale(&error.message, self.clock.now());
+                self.draw()?;
                 Err(Failure::new(
                     Kind::NotFound,
                     format!("{} any longer", follow.attempted()),
                     error.message.clone(),
                 ))
             }
-            ErrorCode::Unavailable => self.now_stale(&error.message, ""),
+            ErrorCode::Unavailable => self.stale_since(self.clock.now(), &error.message, ""),
             _ => {
                 self.view
                     .tell("warning", &format!("{}: {}", shown(&follow.url), error.message));
@@ -365,18 +378,29 @@ impl Watch {
         }
         self.resumes = true;
         let next = format!("; trying again in {retry_in:.1?}");
-        self.now_stale(&chain(error).join(": "), &next)
+        self.stale_since(
+            last_heard(self.clock.now(), error),
+            &chain(error).join(": "),
+            &next,
+        )
     }
 
     /// What is shown is stale: says since when, and why.
-    fn now_stale(&mut self, why: &str, next: &str) -> Result<(), Failure> {
+    fn stale_since(&mut self, since: Timestamp, why: &str, next: &str) -> Result<(), Failure> {
         if !std::mem::replace(&mut self.stale, true) {
-            let since = time(SystemClock.now());
-            let text = format!("what is shown is stale from {since} on: {why}{next}");
+            let text = format!("what is shown is stale from {} on: {why}{next}", time(since));
             self.view.tell("warning", &text);
-            self.view.stale(why);
+            self.view.stale(why, since);
         }
-        self.view.draw()
+        self.draw()
+    }
+}
+
+/// Until when the server was heard that is not heard any more at `now`. Silence is noticed at its end.
+fn last_heard(now: Timestamp, error: &ClientError) -> Timestamp {
+    match error {
+        ClientError::Silent(silent) => now - Span::from(*silent),
+        _ => now,
     }
 }
 
@@ -395,10 +419,10 @@ impl View {
         }
     }
 
-    fn stale(&mut self, why: &str) {
+    fn stale(&mut self, why: &str, now: Timestamp) {
         match self {
             Self::Wire(_) => {}
-            Self::Mirrored(mirrored) => mirrored.stale(why),
+            Self::Mirrored(mirrored) => mirrored.stale(why, now),
         }
     }
 
@@ -409,17 +433,31 @@ impl View {
         }
     }
 
-    fn draw(&mut self) -> Result<(), Failure> {
+    fn draw(&mut self, now: Timestamp) -> Result<(), Failure> {
         match self {
             Self::Wire(_) => Ok(()),
-            Self::Mirrored(mirrored) => mirrored.draw(),
+            Self::Mirrored(mirrored) => mirrored.draw(now),
         }
     }
 
-    fn finish(&mut self) -> Result<(), Failure> {
+    fn finish(&mut self, now: Timestamp) -> Result<(), Failure> {
         match self {
             Self::Wire(_) => Ok(()),
-            Self::Mirrored(mirrored) => mirrored.finish(),
+            Self::Mirrored(mirrored) => mirrored.finish(now),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_as_old_as_the_silence() {
+        let now = Timestamp::from_micros(100_000_000);
+        let silent = ClientError::Silent(Duration::from_secs(30));
+        assert_eq!(last_heard(now, &silent), Timestamp::from_micros(70_000_000));
+        assert_eq!(last_heard(now, &ClientError::Gone), now);
+        assert!(silent.to_string().ends_with(" 30s"), "{silent}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use tracking_facade::{Agent, Artifact, Clock, History, SystemClock, TaskId, Timestamp, UpgradeProgress};
+use tracking_facade::{Agent, Artifact, History, TaskId, Timestamp, UpgradeProgress};
 
 use super::charset::Charset;
 use super::lines::kept;
@@ -43,6 +43,8 @@ pub(super) struct Standing<'a> {
     pub(super) agent: Agent,
     /// The tasks that are silent; `None` where the state tells.
     pub(super) stalled: Option<&'a BTreeSet<TaskId>>,
+    /// The time, by the clock that dates it.
+    pub(super) now: Timestamp,
 }
 
 /// What was kept so far.
@@ -83,9 +85,9 @@ impl Tree {
         self.history = history;
     }
 
-    /// From now on what is shown is not live.
-    pub(super) fn stale(&mut self, reason: String) {
-        self.stale.get_or_insert_with(|| (SystemClock.now(), reason));
+    /// From `now` on what is shown is not live.
+    pub(super) fn stale(&mut self, reason: String, now: Timestamp) {
+        self.stale.get_or_insert((now, reason));
         self.changed = true;
     }
 
@@ -112,12 +114,13 @@ impl Tree {
             progress,
             agent,
             stalled,
+            now,
         } = *standing;
         // What is stale stands still.
         let now = match (&self.stale, agent) {
             (Some((since, _)), _) => *since,
-            (None, Agent::Elsewhere) => progress.last_report_at.unwrap_or_else(|| SystemClock.now()),
-            (None, _) => SystemClock.now(),
+            (None, Agent::Elsewhere) => progress.last_report_at.unwrap_or(now),
+            (None, _) => now,
         };
         let notes = self.artifacts.notes(self.palette);
         let scene = Scene {

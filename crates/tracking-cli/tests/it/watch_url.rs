@@ -2,9 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Lines, Read as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tracking_facade::live::{CancellationToken, HubOptions, ServerOptions, bind, serve};
+use tracking_facade::{Archive, Clock, Timestamp};
 
 use crate::ekstrack::Ekstrack;
 
@@ -152,6 +155,41 @@ fn it_begins_after_a_sequence_and_ends_with_the_upgrade() {
     server.stop();
 }
 
+/// A clock of another machine.
+#[derive(Debug)]
+struct SetWrong;
+
+impl Clock for SetWrong {
+    fn now(&self) -> Timestamp {
+        Timestamp::parse("2101-02-03T04:05:06Z").unwrap()
+    }
+}
+
+#[test]
+fn times_are_those_of_the_server_however_the_clock_here_is_set() {
+    let ekstrack = Ekstrack::started();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let shutdown = CancellationToken::new();
+    let (url, serving) = runtime.block_on(async {
+        let options = HubOptions::default().with_clock(Arc::new(SetWrong));
+        let hub = Archive::open(ekstrack.data()).unwrap().hub(options);
+        let listeners = bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listeners[0].local_addr().unwrap());
+        let serving = serve(listeners, hub, ServerOptions::default(), shutdown.clone());
+        (url, runtime.spawn(serving))
+    });
+    let mut watcher = Watcher::spawn(&ekstrack, &["watch", "--url", &url, "prod"]);
+    watcher.next();
+    shutdown.cancel();
+    runtime.block_on(serving).unwrap().unwrap();
+    let mut told = String::new();
+    let mut stderr = BufReader::new(watcher.process.stderr.take().unwrap());
+    stderr.read_line(&mut told).unwrap();
+    assert!(told.contains("stale from 2101-02-03 04:05:"), "{told}");
+    kill_process(Pid::from_child(&watcher.process), Signal::INT).unwrap();
+    assert_eq!(watcher.rest().1, Some(130));
+}
+
 #[test]
 fn what_cannot_be_watched_is_refused_with_the_reason() {
     let ekstrack = Ekstrack::started();
@@ -172,10 +210,20 @@ fn what_cannot_be_watched_is_refused_with_the_reason() {
         4,
         "the token is wrong",
     );
+    // Long before the server has waited long enough for one.
+    refused(&["watch", "--url", &url], 4, "the server wants a token");
+    // The last is what a URL asks for by which nothing is watched.
+    for id in ["other", "none"] {
+        refused(
+            &["watch", "--url", &url, "--token-file", "token", id],
+            3,
+            &format!("there is no upgrade:{id}"),
+        );
+    }
     refused(
-        &["watch", "--url", &url, "--token-file", "token", "other"],
-        3,
-        "there is no upgrade:other",
+        &["watch", "--url", &format!("{url}/?upgrade=none")],
+        2,
+        "watches nothing",
     );
     refused(
         &["watch", "--url", &url, "--token-file", "none"],

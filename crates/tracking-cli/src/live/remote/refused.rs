@@ -11,6 +11,7 @@ pub(super) fn failure(follow: &RemoteFollow, told: Option<ErrorCode>, error: &Cl
     let (kind, hint) = match error {
         ClientError::Closed { .. } => closed(told),
         ClientError::Refused { status } => refused(*status),
+        ClientError::NeedsToken => (Kind::Refused, TOKEN),
         ClientError::Tls { problem, .. } => (Kind::Unavailable, tls(*problem)),
         ClientError::NeedsTls => (Kind::Unavailable, "begin the URL with wss://"),
         ClientError::Url { .. } => (Kind::Usage, "give it as in ws://localhost:8765"),
