@@ -68,6 +68,23 @@ pub(crate) struct Beginning {
     pub(crate) history: Option<Arc<RawValue>>,
 }
 
+impl Beginning {
+    fn tells_the_same_as(&self, other: &Self) -> bool {
+        fn text(history: &Option<Arc<RawValue>>) -> Option<&str> {
+            history.as_ref().map(|history| history.get())
+        }
+        self.sessions == other.sessions && text(&self.history) == text(&other.history)
+    }
+}
+
+/// A summary that began something for a viewer, for others that begin with the same.
+struct FirstSummary {
+    view: Arc<UpgradeView>,
+    has_snapshot: bool,
+    beginning: Beginning,
+    frame: Frame,
+}
+
 /// What a feed answers.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -123,6 +140,7 @@ struct Feed<F: Followed> {
     viewers: Vec<Registration>,
     view: Option<(Head, Instant, Arc<UpgradeView>)>,
     snapshot: Option<(Head, Arc<RawValue>)>,
+    first: Option<FirstSummary>,
     /// What of the last view was told to all, of that which changes with time alone.
     told: Option<(Option<Arc<str>>, Vec<TaskId>)>,
 }
@@ -136,6 +154,7 @@ impl<F: Followed> Feed<F> {
             viewers: Vec::new(),
             view: None,
             snapshot: None,
+            first: None,
             told: None,
         }
     }
@@ -275,7 +294,7 @@ impl<F: Followed> Feed<F> {
         if self.viewers.is_empty() {
             return;
         }
-        (self.view, self.snapshot) = (None, None);
+        (self.view, self.snapshot, self.first) = (None, None, None);
         let Some((head, view)) = self.view() else { return };
         let now = (view.agent.clone(), view.summary.stalled_tasks.clone());
         if self.told.as_ref().is_some_and(|told| *told != now) {
@@ -301,7 +320,7 @@ impl<F: Followed> Feed<F> {
         Some((head, view))
     }
 
-    /// The summary that begins something for a viewer.
+    /// The summary that begins something for a viewer. All who come at once share it: with a snapshot it may be large.
     fn first_summary(&mut self, who: &Registration, beginning: &Beginning) -> Option<Frame> {
         let (head, view) = self.view()?;
         let snapshot = if who.queue.wants_snapshots() {
@@ -309,17 +328,26 @@ impl<F: Followed> Feed<F> {
         } else {
             None
         };
+        if let Some(first) = &self.first
+            && Arc::ptr_eq(&first.view, &view)
+            && first.has_snapshot == snapshot.is_some()
+            && first.beginning.tells_the_same_as(beginning)
+        {
+            return Some(first.frame.clone());
+        }
         let parts = SummaryParts {
             sessions: beginning.sessions.as_ref(),
             snapshot: snapshot.as_deref(),
             history: beginning.history.as_deref(),
         };
-        Some(Frame::control(&summary_text(
-            &self.names.text,
-            head,
-            &view,
-            parts,
-        )))
+        let frame = Frame::control(&summary_text(&self.names.text, head, &view, parts));
+        self.first = Some(FirstSummary {
+            view,
+            has_snapshot: snapshot.is_some(),
+            beginning: beginning.clone(),
+            frame: frame.clone(),
+        });
+        Some(frame)
     }
 
     fn snapshot(&mut self, head: Head) -> Option<Arc<RawValue>> {

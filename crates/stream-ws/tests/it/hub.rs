@@ -221,15 +221,25 @@ async fn all_upgrades_and_those_of_a_cluster_are_watched_as_they_come() {
     .unwrap();
     assert_eq!(see(&mut everything, 1).await, ["summary 4"]);
     assert_eq!(see(&mut prod, 1).await, ["summary 4"]);
+    // Of what is new also what happened before it was found is told.
+    let whole = |cluster: &str| {
+        vec![
+            "summary 4".to_owned(),
+            format!("event 1 Upgrade created for plan plan and cluster {cluster}"),
+            "event 2 Task added".to_owned(),
+            "event 3 Upgrade started: Nodes".to_owned(),
+            "event 4 Task started".to_owned(),
+        ]
+    };
     let test = Agent::start_in(&dir, "b", "test").await;
-    assert_eq!(see(&mut everything, 1).await, ["summary 4"]);
+    assert_eq!(see(&mut everything, 5).await, whole("test"));
     test.reports(0..1).await;
     assert_eq!(see(&mut everything, 1).await, ["event 5 0"]);
     let second = Agent::start_in(&dir, "c", "prod").await;
-    assert_eq!(see(&mut everything, 1).await, ["summary 4"]);
+    assert_eq!(see(&mut everything, 5).await, whole("prod"));
     assert_eq!(
-        see(&mut prod, 1).await,
-        ["summary 4"],
+        see(&mut prod, 5).await,
+        whole("prod"),
         "nothing of the other cluster"
     );
     second.reports(1..2).await;

@@ -63,6 +63,27 @@ async fn who_asks_for_all_tasks_can_follow_them() {
 }
 
 #[tokio::test]
+async fn who_comes_at_once_shares_one_message() {
+    let (_folder, dir) = data_dir();
+    let _agent = Agent::start(&dir, "u").await;
+    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(7)));
+    let source = Arc::new(JournalSummaries::with_clock(dir.clone(), clock));
+    let hub = Hub::with_source(dir, source, HubOptions::default());
+    let first = async |query: &str| {
+        let mut viewer = hub.view(&Query::parse(query).unwrap()).await.unwrap();
+        within(viewer.next()).await.unwrap().swap_remove(0)
+    };
+    let (one, other) = (
+        first("upgrade=u&snapshot=1").await,
+        first("upgrade=u&snapshot=1").await,
+    );
+    assert_eq!(one.text().as_ptr(), other.text().as_ptr());
+    let without = first("upgrade=u").await;
+    assert!(summary(&one).data.snapshot.is_some() && summary(&without).data.snapshot.is_none());
+    hub.close().await;
+}
+
+#[tokio::test]
 async fn a_summary_says_when_it_was_made_by_the_clock_of_the_server() {
     let (_folder, dir) = data_dir();
     let _agent = Agent::start(&dir, "u").await;

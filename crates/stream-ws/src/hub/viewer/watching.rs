@@ -258,11 +258,11 @@ impl Viewer {
 
     /// There are streams that were not there before: those that the viewer wants are watched from their first record.
     pub(super) async fn watch_what_is_new(&mut self) -> Result<(), HubError> {
-        let since = Since {
-            positions: BTreeMap::new(),
-            others: OtherSessions::All,
-        };
         for upgrade_id in self.hub.known_upgrades(&self.interest) {
+            let since = Since {
+                positions: BTreeMap::from([(StreamId::Upgrade(upgrade_id.clone()), FIRST)]),
+                others: OtherSessions::All,
+            };
             match self.watch_upgrade(&upgrade_id, &since).await {
                 Err(HubError::Refused { code, message }) => {
                     tracing::debug!(%upgrade_id, ?code, message, "an upgrade cannot be watched");
