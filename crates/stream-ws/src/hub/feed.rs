@@ -70,10 +70,11 @@ pub(crate) struct Beginning {
 
 impl Beginning {
     fn tells_the_same_as(&self, other: &Self) -> bool {
-        fn text(history: &Option<Arc<RawValue>>) -> Option<&str> {
-            history.as_ref().map(|history| history.get())
-        }
-        self.sessions == other.sessions && text(&self.history) == text(&other.history)
+        self.sessions == other.sessions && self.history_text() == other.history_text()
+    }
+
+    fn history_text(&self) -> Option<&str> {
+        self.history.as_ref().map(|history| history.get())
     }
 }
 
