@@ -418,6 +418,51 @@ fn unwanted_tags_alone_are_heeded_in_every_order() {
     }
 }
 
+/// A tombstone whose writer did not know of an upload, and another upload of one that did not know of the first.
+#[test]
+fn statuses_are_counted_as_they_are_whatever_writers_knew() {
+    let (memory, (_dir, sqlite)) = (MemoryIndex::new(), index());
+    for together in [true, false] {
+        let session = if together { "s1" } else { "s2" };
+        let mut feeder = Feeder {
+            indexes: [&memory, &sqlite],
+            texts: Texts::default(),
+            sessions: BTreeMap::new(),
+        };
+        for id in ["a", "b", "c"] {
+            let artifact = json!({
+                "artifact_id": id, "session_id": session, "collection_id": "c", "upgrade_id": "u1", "name": "n",
+                "artifact_type": "log_file", "status": "created", "file_size": 10,
+                "created_at": Timestamp::from_micros(i64::from(id.as_bytes()[0]))
+            });
+            feeder.push(session, "artifact.added", &artifact);
+        }
+        for (id, status) in [
+            ("a", ArtifactStatus::Uploaded),
+            ("b", ArtifactStatus::Uploaded),
+            ("a", ArtifactStatus::Deleted),
+            ("b", ArtifactStatus::Uploaded),
+        ] {
+            if !together {
+                feeder.flush(session);
+            }
+            feeder.step(Step::Changed { session, id, status, tags: None });
+        }
+        feeder.flush(session);
+        let mut query = ArtifactQuery::new().in_session(session.parse().unwrap());
+        query.statuses = ArtifactStatus::ALL.to_vec();
+        for index in [&memory as &dyn ArtifactIndex, &sqlite] {
+            let counted = index.statistics(&query).unwrap().by_status;
+            let counted: Vec<_> = counted
+                .into_iter()
+                .map(|(status, amount)| (status, amount.artifacts, amount.bytes))
+                .collect();
+            let one_each = [ArtifactStatus::Created, ArtifactStatus::Uploaded, ArtifactStatus::Deleted];
+            assert_eq!(counted, one_each.map(|status| (status, 1, 10)), "{} {together}", index.name());
+        }
+    }
+}
+
 /// More where more was asked for.
 #[expect(
     clippy::disallowed_methods,
