@@ -446,7 +446,12 @@ fn statuses_are_counted_as_they_are_whatever_writers_knew() {
             if !together {
                 feeder.flush(session);
             }
-            feeder.step(Step::Changed { session, id, status, tags: None });
+            feeder.step(Step::Changed {
+                session,
+                id,
+                status,
+                tags: None,
+            });
         }
         feeder.flush(session);
         let mut query = ArtifactQuery::new().in_session(session.parse().unwrap());
@@ -457,8 +462,17 @@ fn statuses_are_counted_as_they_are_whatever_writers_knew() {
                 .into_iter()
                 .map(|(status, amount)| (status, amount.artifacts, amount.bytes))
                 .collect();
-            let one_each = [ArtifactStatus::Created, ArtifactStatus::Uploaded, ArtifactStatus::Deleted];
-            assert_eq!(counted, one_each.map(|status| (status, 1, 10)), "{} {together}", index.name());
+            let one_each = [
+                ArtifactStatus::Created,
+                ArtifactStatus::Uploaded,
+                ArtifactStatus::Deleted,
+            ];
+            assert_eq!(
+                counted,
+                one_each.map(|status| (status, 1, 10)),
+                "{} {together}",
+                index.name()
+            );
         }
     }
 }
