@@ -40,8 +40,8 @@ impl ArtifactCounts {
 
     /// How many have this status. These sum up to [`Self::artifacts`], deleted ones aside.
     ///
-    /// Where a machine deleted an artifact and did not know yet that another had changed its status, one that is there is
-    /// counted under the other's status instead of its own. What an index counts knows better.
+    /// Where two machines changed one artifact and neither knew of the other's record yet, one artifact may be counted under
+    /// another status than its own: which one it had is not kept here. What an index counts is exact.
     #[must_use]
     pub fn of_status(&self, status: ArtifactStatus) -> u64 {
         settled(self.by_status)[status as usize]
