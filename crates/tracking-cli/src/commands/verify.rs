@@ -279,7 +279,7 @@ impl ArtifactFindings {
                 .as_ref()
                 .map(|artifact| artifact.artifact_id.to_string()),
             problem: finding.problem.to_string(),
-            is_extra: finding.artifact.is_none(),
+            is_extra: finding.is_extra(),
         };
         Self {
             verified: report.artifacts,
