@@ -91,12 +91,20 @@ impl std::fmt::Display for Problem {
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// The file, relative to the data directory.
+    /// The file, or directory, relative to the data directory.
     pub local_path: Arc<str>,
-    /// The artifact whose bytes it should be; `None` for extra files.
+    /// The artifact whose bytes it should be; `None` for extra files, and for directories that cannot be listed.
     pub artifact: Option<Arc<Artifact>>,
     /// What is wrong with it.
     pub problem: Problem,
+}
+
+impl Finding {
+    /// Whether it is there and no record speaks of it.
+    #[must_use]
+    pub const fn is_extra(&self) -> bool {
+        matches!(self.problem, Problem::Extra { .. })
+    }
 }
 
 /// What verifying found.
@@ -130,8 +138,8 @@ impl TestArtifactsManager {
     /// Reads artifacts and compares them with their records, several at once. `progress` is called after each.
     ///
     /// # Errors
-    /// [`ArtifactError::UnknownSession`], [`ArtifactError::UnknownArtifact`]; if the data directory cannot be listed.
-    /// What is wrong with artifacts is in the report.
+    /// [`ArtifactError::UnknownSession`], [`ArtifactError::UnknownArtifact`]; if the sessions cannot be listed. What is
+    /// wrong with artifacts, or with the directories that they are in, is in the report.
     ///
     /// # Cancellation
     /// Verifying goes on when the future is dropped.
@@ -155,7 +163,7 @@ impl TestArtifactsManager {
                     run.forget_deleted(0, &deleted);
                 }
                 VerifyScope::Session(id) => run.session(&id)?,
-                VerifyScope::Beside => run.beside()?,
+                VerifyScope::Beside => run.beside(),
                 VerifyScope::All => {
                     for session_id in inner.catalogue.ids()? {
                         match run.session(&session_id) {
@@ -164,7 +172,7 @@ impl TestArtifactsManager {
                             Err(error) => run.report.unreadable.push(Unreadable { session_id, error }),
                         }
                     }
-                    run.beside()?;
+                    run.beside();
                 }
             }
             Ok(run.finish())
@@ -199,7 +207,8 @@ impl<'a> Verification<'a> {
     fn session(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let inner = self.inner;
         let (vault, mut unexplained) = (inner.catalogue.vault(), Unexplained::new());
-        vault.each_entry(id, &mut |entry| unexplained.found(&entry))?;
+        // A directory that cannot be listed hides nothing else.
+        let mut listed = vault.each_entry(id, &mut |entry| unexplained.found(&entry));
         let before = self.report.findings.len();
         self.read_all(|each| {
             inner.each_recorded(id, |artifact| {
@@ -209,7 +218,8 @@ impl<'a> Verification<'a> {
         })?;
         unexplained.explain_collections(self, id)?;
         let mut found = self.report.findings.iter().skip(before);
-        if unexplained.is_empty() && !found.any(|finding| finding.problem == Problem::Missing) {
+        let any_missing = found.any(|finding| finding.problem == Problem::Missing);
+        if listed.is_ok() && unexplained.is_empty() && !any_missing {
             return Ok(());
         }
         // What was added while the files were read has a record by now, and what was deleted is not missing.
@@ -221,11 +231,12 @@ impl<'a> Verification<'a> {
         unexplained.explain_collections(self, id)?;
         self.forget_deleted(before, &deleted);
         let report = &mut self.report;
-        vault.each_entry(id, &mut |entry| {
+        listed = listed.and(vault.each_entry(id, &mut |entry| {
             if unexplained.contains(&entry) {
                 report.extra(&entry);
             }
-        })?;
+        }));
+        report.note_unlisted(&format!("artifacts/{}", id.encoded()), listed);
         Ok(())
     }
 

@@ -85,9 +85,19 @@ impl<'a> Search<'a> {
         direction: Direction,
         each: impl FnMut(i64) -> Result<bool, Cause>,
     ) -> Result<bool, Cause> {
+        self.follow(self.words.as_ref(), direction, each)
+    }
+
+    /// The same, with other words than the query's.
+    fn follow(
+        &self,
+        words: Option<&String>,
+        direction: Direction,
+        each: impl FnMut(i64) -> Result<bool, Cause>,
+    ) -> Result<bool, Cause> {
         let bounds = (self.low, self.high);
         let stream = |table, expression: &String| Stream::new(self.at, table, expression.clone());
-        let words = self.words.as_ref().map(|words| stream(Table::Words, words));
+        let words = words.map(|words| stream(Table::Words, words));
         let statuses = self.statuses.as_ref().map(|one| stream(Table::Statuses, one));
         match (words, statuses) {
             (None, None) => return Ok(false),
@@ -112,22 +122,22 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    /// Calls `each` for the candidates, the newest first, that are also in one of the lists, until it has enough; perhaps
-    /// for others too.
+    /// Calls `each` for the candidates, the newest first, that are also in one of the lists of words, until it has enough.
     pub(crate) fn with_any<'l>(
         &self,
         lists: impl Iterator<Item = &'l String>,
         each: impl FnMut(i64) -> Result<bool, Cause>,
     ) -> Result<(), Cause> {
         let any: Vec<&str> = lists.map(String::as_str).collect();
-        match (&self.words, &self.statuses) {
-            _ if any.is_empty() => Ok(()),
-            (Some(words), None) => {
-                let both = format!("({words}) AND ({})", any.join(" OR "));
-                Stream::new(self.at, Table::Words, both).visit((self.low, self.high), Direction::Newest, each)
-            }
-            _ => self.candidates(Direction::Newest, each).map(|_| ()),
+        if any.is_empty() {
+            return Ok(());
         }
+        let any = any.join(" OR ");
+        let both = match &self.words {
+            Some(words) => format!("({words}) AND ({any})"),
+            None => any,
+        };
+        self.follow(Some(&both), Direction::Newest, each).map(|_| ())
     }
 
     /// All matches in the order of time, until `each` has enough.
@@ -205,4 +215,71 @@ pub(crate) fn newest(search: &Search<'_>) -> Result<Vec<Arc<Artifact>>, Cause> {
     Ok(Search::new(search.at, &query)?
         .by_time(Direction::Newest)?
         .artifacts)
+}
+
+#[cfg(test)]
+mod tests {
+    use artifact_core::{ArtifactIndex, IndexBatch, NoTexts, TextQuery};
+    use serde_json::json;
+    use tracking_journal::Committed;
+    use tracking_model::{ArtifactStatus, RecordMeta, SessionEvent, SessionId, StreamEvent, Timestamp};
+
+    use super::*;
+    use crate::SqliteIndex;
+    use crate::database::Database;
+
+    fn record(seq: u64, kind: &str, data: &serde_json::Value) -> Committed<SessionEvent> {
+        Committed {
+            meta: RecordMeta {
+                seq,
+                id: uuid::Uuid::nil(),
+                at: Timestamp::from_micros(0),
+                actor: Arc::from("test"),
+            },
+            event: SessionEvent::decode(kind, &data.to_string()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn candidates_with_any_list_are_those_alone_where_statuses_are_asked_for_too() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("index.sqlite");
+        let session: SessionId = "s".parse().unwrap();
+        let artifact = |number: i64| {
+            json!({
+                "artifact_id": format!("a{number}"), "session_id": "s", "collection_id": "c", "upgrade_id": "u",
+                "name": if number % 10 == 0 { "needle.log" } else { "hay.log" }, "artifact_type": "log_file",
+                "description": "every one", "status": if number % 3 == 0 { "uploaded" } else { "created" }, "tags": [],
+                "created_at": Timestamp::from_micros(number)
+            })
+        };
+        let batch = IndexBatch {
+            session_id: session,
+            records: (1..=60_i64)
+                .map(|number| record(number.unsigned_abs(), "artifact.added", &artifact(number)))
+                .collect(),
+            position: None,
+        };
+        SqliteIndex::new(&path).apply(&[batch], &NoTexts).unwrap();
+
+        let mut query = ArtifactQuery::new().with_text(TextQuery::new("every").unwrap());
+        let needles = facets::quoted(&facets::plain(facets::Kind::InName, "needle"));
+        let database = Database::open(&path).unwrap();
+        let mut found = |statuses: Vec<ArtifactStatus>| {
+            query.statuses = statuses;
+            let visited = |at: &Connection| {
+                let mut found = Vec::new();
+                Search::new(at, &query)?.with_any([&needles].into_iter(), |id| {
+                    found.push(-id);
+                    Ok(true)
+                })?;
+                Ok(found)
+            };
+            database.read(visited).unwrap()
+        };
+        assert_eq!(found(vec![]), [60, 50, 40, 30, 20, 10]);
+        assert_eq!(found(vec![ArtifactStatus::Uploaded]), [60, 30]);
+        assert_eq!(found(vec![ArtifactStatus::Created]), [50, 40, 20, 10]);
+        assert_eq!(found(ArtifactStatus::ALL.to_vec()), [60, 50, 40, 30, 20, 10]);
+    }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::output::note;
+
 /// Why a pattern is none.
 #[derive(Debug, thiserror::Error)]
 #[error("{pattern} is no pattern: {reason}")]
@@ -25,6 +27,25 @@ pub(crate) struct Unlisted {
     source: io::Error,
 }
 
+/// The data directory, which is left out where it is come across: it grows by what is kept.
+#[derive(Debug)]
+pub(crate) struct OwnData(Option<PathBuf>);
+
+impl OwnData {
+    /// The one at `path`, if there is any.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(path.canonicalize().ok())
+    }
+
+    /// Whether it is this directory, which is no link.
+    fn is(&self, directory: &Path) -> bool {
+        self.0.as_deref().is_some_and(|own| {
+            own.file_name() == directory.file_name()
+                && directory.canonicalize().is_ok_and(|directory| directory == own)
+        })
+    }
+}
+
 /// What a pattern names, or what is below a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -32,9 +53,21 @@ pub(crate) struct Found {
     pub(crate) files: Vec<PathBuf>,
     /// Where it could not be looked: there may be more.
     pub(crate) unlisted: Vec<Unlisted>,
+    /// The data directory, if it was come across.
+    left_out: Option<PathBuf>,
 }
 
 impl Found {
+    /// Says on stderr what was left out, if anything was.
+    pub(crate) fn tell_left_out(&self) {
+        if let Some(own) = &self.left_out {
+            note(
+                "note",
+                &format!("left out {}: it is the data directory", own.display()),
+            );
+        }
+    }
+
     fn sort(&mut self) {
         self.files.sort();
         self.unlisted.sort_by(|one, other| one.path.cmp(&other.path));
@@ -74,9 +107,9 @@ impl FilePattern {
 
     /// What it names; a plain path as it is. What a glob matches may be no regular file: whoever adds it refuses that by
     /// name. Of directories that match only those count in which something was passed over.
-    pub(crate) fn files(&self) -> Found {
+    pub(crate) fn files(&self, own: &OwnData) -> Found {
         match &self.glob {
-            Some(glob) => glob.files(),
+            Some(glob) => glob.files(own),
             None => Found {
                 files: vec![self.text.clone()],
                 ..Found::default()
@@ -107,7 +140,7 @@ impl Glob {
         Ok(Self { root, depth, below })
     }
 
-    fn files(&self) -> Found {
+    fn files(&self, own: &OwnData) -> Found {
         let mut found = Found::default();
         let (mut directories, mut passed_over) = (Vec::new(), Vec::new());
         let mut waiting = vec![(self.root.clone(), self.depth)];
@@ -119,6 +152,8 @@ impl Glob {
                 if !kind.is_dir() {
                     all &= matches;
                     found.files.extend(matches.then_some(path));
+                } else if (matches || depth > 1) && own.is(&path) {
+                    found.left_out = Some(path);
                 } else if depth > 1 {
                     directories.extend(matches.then(|| path.clone()));
                     waiting.push((path, depth - 1));
@@ -163,12 +198,14 @@ pub(crate) struct Tree {
 
 /// Looks through a directory and all below it. Links to files are taken for files if `follow` says so; links to
 /// directories are never entered, so that there is no way round in circles.
-pub(crate) fn tree(root: &Path, follow: bool) -> Tree {
+pub(crate) fn tree(root: &Path, follow: bool, own: &OwnData) -> Tree {
     let mut tree = Tree::default();
     let mut waiting = vec![root.to_owned()];
     while let Some(directory) = waiting.pop() {
         each_entry(&directory, &mut tree.found.unlisted, |path, kind| {
-            if kind.is_dir() {
+            if kind.is_dir() && own.is(&path) {
+                tree.found.left_out = Some(path);
+            } else if kind.is_dir() {
                 waiting.push(path);
             } else if kind.is_file() || (follow && kind.is_symlink() && path.is_file()) {
                 let relative = path.strip_prefix(root).unwrap_or(&path);
@@ -228,7 +265,7 @@ mod tests {
         std::os::unix::fs::symlink(root.join("x.log"), root.join("link.log")).unwrap();
         let files = |pattern: &str| -> Vec<String> {
             let pattern = FilePattern::new(root.join(pattern)).unwrap();
-            let found = pattern.files();
+            let found = pattern.files(&OwnData(None));
             assert!(found.unlisted.is_empty(), "{found:?}");
             found
                 .files

@@ -38,16 +38,19 @@ impl ArtifactCounts {
         count(self.by_type[artifact_type as usize])
     }
 
-    /// How many have this status.
+    /// How many have this status. These sum up to [`Self::artifacts`], deleted ones aside.
+    ///
+    /// Where two machines changed one artifact and neither knew of the other's record yet, one artifact may be counted under
+    /// another status than its own: which one it had is not kept here. What an index counts is exact.
     #[must_use]
-    pub const fn of_status(&self, status: ArtifactStatus) -> u64 {
-        count(self.by_status[status as usize])
+    pub fn of_status(&self, status: ArtifactStatus) -> u64 {
+        settled(self.by_status)[status as usize]
     }
 
-    /// How many bytes those have that have this status. Of deleted ones: how many they had.
+    /// How many bytes those have that have this status, with the same reservation. Of deleted ones: how many they had.
     #[must_use]
-    pub const fn bytes_of_status(&self, status: ArtifactStatus) -> u64 {
-        count(self.bytes_by_status[status as usize])
+    pub fn bytes_of_status(&self, status: ArtifactStatus) -> u64 {
+        settled(self.bytes_by_status)[status as usize]
     }
 
     /// Adds what `other` counts.
@@ -78,6 +81,22 @@ impl ArtifactCounts {
 
 const fn count(signed: i64) -> u64 {
     if signed > 0 { signed.unsigned_abs() } else { 0 }
+}
+
+/// What was taken too often from one status is taken from the others, the later ones first, for it had become one of them.
+fn settled(mut signed: [i64; ArtifactStatus::ALL.len()]) -> [u64; ArtifactStatus::ALL.len()] {
+    let live = ArtifactStatus::ALL.map(|status| status != ArtifactStatus::Deleted);
+    let mut short: i64 = 0;
+    for (one, _) in signed.iter_mut().zip(live).filter(|(_, live)| *live) {
+        short = short.saturating_add((*one).min(0));
+        *one = (*one).max(0);
+    }
+    for (one, _) in signed.iter_mut().zip(live).rev().filter(|(_, live)| *live) {
+        let taken = (*one).min(short.saturating_neg());
+        *one -= taken;
+        short += taken;
+    }
+    signed.map(count)
 }
 
 /// What is counted of an artifact.

@@ -30,7 +30,7 @@ pub struct Matches {
     pub artifacts: Vec<Arc<Artifact>>,
     /// Whether there are more than the query's limit.
     pub more: bool,
-    /// Where to go on: the place of the last of them. `None` if there are no more.
+    /// Where to go on: the place of the last of them. `None` if there are no more, or the limit was 0.
     pub next: Option<PageCursor>,
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tracking_model::{Artifact, ArtifactStatus, FileHash, SessionId, StreamId};
 
-use super::{Finding, Problem, Verification, VerifyReport, has_bytes};
+use super::{Finding, Problem, Verification, VerifyReport, has_bytes, unreadable};
 use crate::on_disk::Paths;
 use crate::store::Entry;
-use crate::{ArtifactError, FileKind};
+use crate::{ArtifactError, FileKind, StoreError};
 
 /// Most extras that a report names one by one; the rest is counted.
 const NAMED: usize = 10_000;
@@ -90,6 +90,17 @@ fn other(path: &str) -> String {
 }
 
 impl VerifyReport {
+    /// Notes a directory, or one below it, that could not be listed to its end.
+    pub(super) fn note_unlisted(&mut self, local_path: &str, listed: Result<(), StoreError>) {
+        if let Err(error) = listed {
+            self.findings.push(Finding {
+                local_path: local_path.into(),
+                artifact: None,
+                problem: unreadable(&error),
+            });
+        }
+    }
+
     pub(super) fn extra(&mut self, entry: &Entry) {
         self.extras += 1;
         if self.extras <= NAMED as u64 {
@@ -104,9 +115,9 @@ impl VerifyReport {
 
 impl Verification<'_> {
     /// Looks for what is beside the directories of sessions.
-    pub(super) fn beside(&mut self) -> Result<(), ArtifactError> {
+    pub(super) fn beside(&mut self) {
         let (inner, report) = (self.inner, &mut self.report);
-        Ok(inner.catalogue.vault().each_beside(&mut |entry| {
+        let listed = inner.catalogue.vault().each_beside(&mut |entry| {
             let belongs = match (entry.depth(), entry.kind) {
                 (0, None) => entry.name().is_some_and(is_beside_a_session),
                 (0, Some(FileKind::Directory)) => entry.name().is_some_and(|name| has_session(inner, name)),
@@ -116,7 +127,8 @@ impl Verification<'_> {
             if !belongs {
                 report.extra(&entry);
             }
-        })?)
+        });
+        report.note_unlisted("artifacts", listed);
     }
 
     /// Removes from the findings what was deleted since it was found missing.

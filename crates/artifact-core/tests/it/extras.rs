@@ -49,6 +49,27 @@ async fn planted() -> Fixture {
     fixture
 }
 
+#[tokio::test]
+async fn a_directory_that_cannot_be_listed_is_named_and_hides_nothing_else() {
+    let fixture = planted().await;
+    let artifacts = fixture.dir.path().join("data/artifacts");
+    fs::rename(artifacts.join("s"), fixture.dir.path().join("moved")).unwrap();
+    symlink(fixture.dir.path().join("outside"), artifacts.join("s")).unwrap();
+    let report = verify(&fixture.manager, VerifyScope::All).await;
+    let lines = lines(&report);
+    for beginning in [
+        "artifacts/s unreadable: cannot list s/: a directory on the way is a symbolic link",
+        "artifacts/s/c/kept.log unreadable: cannot get s/c/kept.log: a directory on the way is a symbolic link",
+        "artifacts/notes.txt extra: ",
+    ] {
+        assert!(
+            lines.iter().any(|line| line.starts_with(beginning)),
+            "{beginning}: {lines:#?}"
+        );
+    }
+    assert!(!lines.iter().any(|line| line.contains("precious")), "{lines:#?}");
+}
+
 async fn verify(manager: &TestArtifactsManager, scope: VerifyScope) -> VerifyReport {
     manager.verify_artifacts(scope, |_| {}).await.unwrap()
 }

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use artifact_core::{
-    ArtifactIndex, ArtifactQuery, MAX_RANKED, Matches, MemoryIndex, NamePattern, Sort, TextQuery,
-};
+use artifact_core::{ArtifactIndex, ArtifactQuery, Matches, MemoryIndex, NamePattern, Sort, TextQuery};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
@@ -52,7 +50,7 @@ const TIMES: [i64; 7] = [-5, 0, 1, 2, 3, 1_700_000_000_000_000, 1_700_000_000_00
 
 /// What happens to the indexes.
 #[derive(Debug, Clone)]
-enum Step {
+pub(crate) enum Step {
     Added {
         session: &'static str,
         artifact: Value,
@@ -219,15 +217,15 @@ fn query() -> impl Strategy<Value = ArtifactQuery> {
 }
 
 /// Feeds both indexes; batches end where a session changes.
-struct Feeder<'a> {
-    indexes: [&'a dyn ArtifactIndex; 2],
-    texts: Texts,
+pub(crate) struct Feeder<'a> {
+    pub(crate) indexes: [&'a dyn ArtifactIndex; 2],
+    pub(crate) texts: Texts,
     /// For each session the next sequence, and the records that wait.
-    sessions: BTreeMap<&'static str, (u64, Vec<Committed<SessionEvent>>)>,
+    pub(crate) sessions: BTreeMap<&'static str, (u64, Vec<Committed<SessionEvent>>)>,
 }
 
 impl Feeder<'_> {
-    fn push(&mut self, session: &'static str, kind: &str, data: &Value) {
+    pub(crate) fn push(&mut self, session: &'static str, kind: &str, data: &Value) {
         let (seq, waiting) = self.sessions.entry(session).or_insert_with(|| {
             let first = created(&session.parse().unwrap(), &format!("prod {session}"));
             (1, vec![record(1, "session.created", &first)])
@@ -236,7 +234,7 @@ impl Feeder<'_> {
         waiting.push(record(*seq, kind, data));
     }
 
-    fn flush(&mut self, session: &'static str) {
+    pub(crate) fn flush(&mut self, session: &'static str) {
         let id: SessionId = session.parse().unwrap();
         if let Some((_, waiting)) = self.sessions.get_mut(session) {
             let batch = batch(&id, std::mem::take(waiting));
@@ -248,7 +246,7 @@ impl Feeder<'_> {
         }
     }
 
-    fn step(&mut self, step: Step) {
+    pub(crate) fn step(&mut self, step: Step) {
         match step {
             Step::Added { session, artifact } => self.push(session, "artifact.added", &artifact),
             Step::Changed {
@@ -286,7 +284,7 @@ impl Feeder<'_> {
 }
 
 /// All pages of a query, one after the other.
-fn pages(index: &dyn ArtifactIndex, query: &ArtifactQuery) -> Vec<Matches> {
+pub(crate) fn pages(index: &dyn ArtifactIndex, query: &ArtifactQuery) -> Vec<Matches> {
     let mut query = query.clone();
     let mut pages = Vec::new();
     loop {
@@ -366,58 +364,6 @@ proptest! {
     }
 }
 
-#[test]
-fn an_artifact_that_is_added_again_at_once_has_the_place_of_its_new_time() {
-    let (memory, (_dir, sqlite)) = (MemoryIndex::new(), index());
-    let mut feeder = Feeder {
-        indexes: [&memory, &sqlite],
-        texts: Texts(std::collections::HashMap::new()),
-        sessions: BTreeMap::new(),
-    };
-    for created_at in [
-        "1969-12-31T23:59:59.999995+00:00",
-        "2023-11-14T22:13:20.000001+00:00",
-    ] {
-        let artifact = json!({
-            "artifact_id": "a", "session_id": "s1", "collection_id": "c", "upgrade_id": "u1", "name": "n",
-            "artifact_type": "log_file", "status": "created", "created_at": created_at
-        });
-        feeder.push("s1", "artifact.added", &artifact);
-    }
-    feeder.flush("s1");
-    let query = ArtifactQuery::new().with_since(Timestamp::from_micros(0));
-    assert_eq!(pages(&sqlite, &query), pages(&memory, &query));
-    assert_eq!(pages(&sqlite, &query)[0].artifacts.len(), 1);
-}
-
-/// Found by chance: nothing else that facets know was asked for, and ranking looked at no record.
-#[test]
-fn unwanted_tags_alone_are_heeded_in_every_order() {
-    let (memory, (_dir, sqlite)) = (MemoryIndex::new(), index());
-    let mut feeder = Feeder {
-        indexes: [&memory, &sqlite],
-        texts: Texts(std::collections::HashMap::new()),
-        sessions: BTreeMap::new(),
-    };
-    for (id, tag, second) in [("a", "node", 20), ("b", "x", 21)] {
-        let artifact = json!({
-            "artifact_id": id, "session_id": "s1", "collection_id": "c", "upgrade_id": "u1", "name": "node.log",
-            "artifact_type": "log_file", "status": "created",
-            "created_at": format!("2023-11-14T22:13:{second}+00:00"), "tags": [tag]
-        });
-        feeder.push("s1", "artifact.added", &artifact);
-    }
-    feeder.flush("s1");
-    for sort in [Sort::Newest, Sort::Oldest, Sort::Rank, Sort::Size, Sort::Name] {
-        let mut query = ArtifactQuery::new()
-            .with_text(TextQuery::new("node").unwrap())
-            .with_sort(sort);
-        query.no_tags = vec![Arc::from("node")];
-        assert_eq!(pages(&sqlite, &query), pages(&memory, &query), "{sort:?}");
-        assert_eq!(pages(&sqlite, &query)[0].artifacts.len(), 1, "{sort:?}");
-    }
-}
-
 /// More where more was asked for.
 #[expect(
     clippy::disallowed_methods,
@@ -429,56 +375,4 @@ fn cases() -> u32 {
     } else {
         60
     }
-}
-
-/// More than are ranked, more than one thread makes ready, and more than share a microsecond with their neighbours.
-#[test]
-fn very_many_at_once_are_answered_alike() {
-    very_many(0);
-    very_many(1000);
-}
-
-/// The last `together` of them were added at one moment.
-fn very_many(together: usize) {
-    const COUNT: usize = MAX_RANKED + 400;
-    let (memory, (_dir, sqlite)) = (MemoryIndex::new(), index());
-    let session: SessionId = "s1".parse().unwrap();
-    let mut records = vec![record(1, "session.created", &created(&session, "prod"))];
-    for number in 0..COUNT {
-        let at = Timestamp::from_micros(
-            1_700_000_000_000_000 + i64::try_from(number.min(COUNT - together)).unwrap() * 3,
-        );
-        let artifact = json!({
-            "artifact_id": format!("a{number}"), "session_id": session, "collection_id": "c", "upgrade_id": "up",
-            "name": format!("{}.log", if number < 10 { "needle" } else { "hay" }), "artifact_type": "log_file",
-            "description": "every one", "file_size": number % 7, "created_at": at, "status": "created",
-            "tags": if number % 100 == 0 { vec!["every"] } else { vec![] }
-        });
-        records.push(record(number as u64 + 2, "artifact.added", &artifact));
-    }
-    let batch = batch(&session, records);
-    for index in [&memory as &dyn ArtifactIndex, &sqlite] {
-        index
-            .apply(std::slice::from_ref(&batch), &Texts::default())
-            .unwrap();
-    }
-    let text = |text: &str| ArtifactQuery::new().with_text(TextQuery::new(text).unwrap());
-    for (query, sort) in [
-        (ArtifactQuery::new(), Sort::Newest),
-        (ArtifactQuery::new(), Sort::Oldest),
-        (ArtifactQuery::new(), Sort::Size),
-        (text("every"), Sort::Rank),
-        (text("every"), Sort::Name),
-        (text("needle"), Sort::Rank),
-    ] {
-        let query = query.with_sort(sort).with_limit(6000);
-        let (expected, found) = (pages(&memory, &query), pages(&sqlite, &query));
-        assert!(expected == found, "{query:?}");
-    }
-    let all = ArtifactQuery::new();
-    assert_eq!(memory.statistics(&all).unwrap(), sqlite.statistics(&all).unwrap());
-    // One status, asked for as often as there are statuses.
-    let mut uploaded = text("every").with_sort(Sort::Rank);
-    uploaded.statuses = vec![ArtifactStatus::Uploaded; ArtifactStatus::ALL.len()];
-    assert_eq!(pages(&sqlite, &uploaded), pages(&memory, &uploaded));
 }

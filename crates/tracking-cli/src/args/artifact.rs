@@ -43,8 +43,8 @@ Examples:
     },
     /// Show a session, its collections and their artifacts, or what happened to it
     #[command(after_help = "\
-With --history, prints every add, change, download and deletion with its time and author, the oldest
-first; with --json one record a line.
+With --history, prints every add, change, download and deletion with its time and author, the
+oldest first; with --json one record a line.
 
 Examples:
   ekstrack session show prod-1.33
@@ -71,8 +71,9 @@ Examples:
     },
     /// Record that nothing more comes
     #[command(after_help = "\
-A session that is completed stays so: nothing can be added to it any more, and gc counts the days that
-it is kept from here. Without --outcome it takes the one that was noted when its upgrade ended.
+A session that is completed stays so: nothing can be added to it any more, and gc counts the
+days that it is kept from here. Without --outcome it takes the one that was noted when its
+upgrade ended.
 
 Examples:
   ekstrack session complete prod-1.33
@@ -112,9 +113,10 @@ pub(crate) enum CollectionCommand {
 pub(crate) enum ArtifactCommand {
     /// Add files to a collection
     #[command(after_help = "\
-FILE may be '-' for standard input (with --name), a quoted glob, or a directory, whose regular files are all
-added, those below it too; their places in it are kept as metadata `relative_path`. What cannot be added is
-reported file by file, and the rest is kept.
+FILE may be '-' for standard input (with --name), a quoted glob, or a directory, whose regular
+files are all added, those below it too; their places in it are kept as metadata
+`relative_path`. The data directory is left out of both. What cannot be added is reported file
+by file, and the rest is kept.
 
 Examples:
   ekstrack artifact add prod-1.33 nodes kubelet.log --tag node --task drain
@@ -161,8 +163,8 @@ Examples:
     },
     /// Put artifacts into the bucket of the team now
     #[command(after_help = "\
-Needs --s3, or [s3] in ekstrack.toml. What is there already is not sent again. `ekstrack sync SESSION` uploads
-a whole session, `ekstrack sync` everything.
+Needs --s3, or [s3] in ekstrack.toml. What is there already is not sent again. `ekstrack sync
+SESSION` uploads a whole session, `ekstrack sync` everything.
 
 Example:
   ekstrack --s3 s3://team-bucket/upgrades artifact upload 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11")]
@@ -173,8 +175,8 @@ Example:
     },
     /// Print an address in the bucket from which anybody may read an artifact for a while
     #[command(after_help = "\
-Whoever has the address has the artifact until it expires: it belongs into no ticket and no log. It is made
-with your credentials and ends with them, if they are temporary.
+Whoever has the address has the artifact until it expires: it belongs into no ticket and no log.
+It is made with your credentials and ends with them, if they are temporary.
 
 Examples:
   ekstrack --s3 s3://team-bucket/upgrades artifact url 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11
@@ -188,9 +190,9 @@ Examples:
     },
     /// Copy an artifact to a file, verified before it appears there
     #[command(after_help = "\
-DEST is a file that does not exist, or an existing directory. That it was taken, by whom and when,
-stands in the history of its session. With --remote, or where its bytes are not here any more, it comes
-from the bucket; only copies out of the data directory are recorded.
+DEST is a file that does not exist, or an existing directory. That it was taken, by whom and
+when, stands in the history of its session. With --remote, or where its bytes are not here any
+more, it comes from the bucket; only copies out of the data directory are recorded.
 
 Example:
   ekstrack artifact download 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 ./kubelet.log")]

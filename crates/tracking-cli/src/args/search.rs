@@ -26,8 +26,8 @@ pub(crate) struct SearchArgs {
     #[arg(long, default_value = "newest", value_parser = sort())]
     pub(crate) sort: Sort,
     /// At most so many
-    #[arg(long, default_value_t = 50)]
-    pub(crate) limit: usize,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
     /// Go on after a page: what the search before, the same but for its limit, said to be next
     #[arg(long, value_name = "CURSOR")]
     pub(crate) after: Option<PageCursor>,

@@ -10,8 +10,9 @@ use super::value::{host, origin};
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Serves all upgrades of the data directory over WebSocket, also while others write, until Ctrl-C. Off loopback it
-needs a token and TLS. docs/websocket.md has the protocol and examples of viewers.
+Serves all upgrades of the data directory over WebSocket, also while others write, until Ctrl-C.
+Off loopback it needs a token and TLS. docs/websocket.md has the protocol and examples of
+viewers.
 
 Examples:
   ekstrack serve

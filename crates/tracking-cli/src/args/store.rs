@@ -9,7 +9,8 @@ use tracking_model::{StreamId, UpgradeId};
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Whoever can write the files can also rewrite a whole chain: keep heads elsewhere and compare with --head.
+Whoever can write the files can also rewrite a whole chain: keep heads elsewhere and compare
+with --head.
 
 Examples:
   ekstrack verify                                      everything in the data directory
@@ -42,9 +43,9 @@ Examples:
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-PATH is a directory of the reference, the Python implementation that this replaces (its storage path, or
-its artifacts' base directory), or one of its JSON files. The files are kept. What is impossible in them
-is reported as a warning and kept.
+PATH is a directory of the reference, the Python implementation that this replaces (its storage
+path, or its artifacts' base directory), or one of its JSON files. The files are kept. What is
+impossible in them is reported as a warning and kept.
 
 Examples:
   ekstrack import ./progress_data

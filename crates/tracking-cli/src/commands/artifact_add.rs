@@ -15,7 +15,7 @@ use super::runtime::block_on;
 use crate::args::{ArtifactAdd, KeyValue};
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
-use crate::files::{FilePattern, Found, Unlisted, tree};
+use crate::files::{FilePattern, Found, OwnData, Unlisted, tree};
 use crate::output::{note, path_text};
 use crate::settings::{Settings, close_artifacts};
 use crate::work::Work;
@@ -52,7 +52,7 @@ enum Source {
 }
 
 pub(super) fn add(settings: &Settings, args: &ArtifactAdd) -> Result<(), Failure> {
-    let sources = sources(args)?;
+    let sources = sources(args, &OwnData::at(&settings.data_dir))?;
     if sources.iter().all(|source| matches!(source, Source::Nothing(..))) {
         let nothing = |source| match source {
             Source::Nothing(path, failure) => Some((path, Err(failure))),
@@ -83,7 +83,7 @@ fn attempted(args: &ArtifactAdd, file: &Path) -> String {
     )
 }
 
-fn sources(args: &ArtifactAdd) -> Result<Vec<Source>, Failure> {
+fn sources(args: &ArtifactAdd, own: &OwnData) -> Result<Vec<Source>, Failure> {
     let described = described(args)?;
     let symlinks = if args.follow {
         Symlinks::Follow
@@ -102,7 +102,7 @@ fn sources(args: &ArtifactAdd) -> Result<Vec<Source>, Failure> {
             }
             sources.push(Source::Stdin(described.clone()));
         } else if is_directory(given, symlinks) {
-            let found = files_below(args, given);
+            let found = files_below(args, given, own);
             if found.files.is_empty() && found.unlisted.is_empty() {
                 sources.push(nothing(args, given, "there are no regular files in it"));
             }
@@ -114,7 +114,8 @@ fn sources(args: &ArtifactAdd) -> Result<Vec<Source>, Failure> {
         } else {
             let pattern = FilePattern::new(given)
                 .map_err(|error| Failure::of(Kind::Usage, attempted(args, given), &error))?;
-            let found = pattern.files();
+            let found = pattern.files(own);
+            found.tell_left_out();
             if found.files.is_empty() && found.unlisted.is_empty() {
                 sources.push(nothing(args, given, "no file matches"));
             }
@@ -151,8 +152,9 @@ fn is_directory(path: &Path, symlinks: Symlinks) -> bool {
     metadata.is_ok_and(|metadata| metadata.is_dir())
 }
 
-fn files_below(args: &ArtifactAdd, directory: &Path) -> Found {
-    let tree = tree(directory, args.follow);
+fn files_below(args: &ArtifactAdd, directory: &Path, own: &OwnData) -> Found {
+    let tree = tree(directory, args.follow, own);
+    tree.found.tell_left_out();
     if tree.others > 0 {
         let what = format!(
             "left out of {}: {} that are no regular files",

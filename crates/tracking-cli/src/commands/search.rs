@@ -67,7 +67,7 @@ pub(crate) fn search(args: SearchArgs, settings: &Settings) -> Result<(), Failur
     let attempted = || "search for artifacts".to_owned();
     let mut query = query(args.criteria, attempted)?
         .with_sort(args.sort)
-        .with_limit(args.limit);
+        .with_limit(usize::try_from(args.limit).unwrap_or(usize::MAX));
     query.after = args.after;
     query.snippets = true;
     let manager = settings.artifacts().map_err(cannot(attempted))?;

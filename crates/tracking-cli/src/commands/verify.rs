@@ -228,8 +228,12 @@ impl VerifyDocument {
             let more = files.extras - named;
             lines.push(format!("and {more} more that no record speaks of"));
         }
+        let without = match files.without_bytes {
+            0 => String::new(),
+            count => format!("; {count} without bytes here"),
+        };
         lines.push(format!(
-            "{} artifacts verified, {}",
+            "{} artifacts verified, {}{without}",
             files.verified,
             bytes(files.bytes)
         ));
@@ -275,7 +279,7 @@ impl ArtifactFindings {
                 .as_ref()
                 .map(|artifact| artifact.artifact_id.to_string()),
             problem: finding.problem.to_string(),
-            is_extra: finding.artifact.is_none(),
+            is_extra: finding.is_extra(),
         };
         Self {
             verified: report.artifacts,

@@ -161,6 +161,51 @@ fn what_a_glob_matches_is_never_passed_over() {
     }
 }
 
+/// Else each add of `.` would keep all that the ones before it kept.
+#[test]
+fn the_data_directory_is_left_out_where_it_is_come_across() {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["session", "create", "prod", "--cluster", "k", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "Logs", "--id", "c"]);
+    write(&ekstrack, "a.log");
+    write(&ekstrack, "in/data/b.log");
+    symlink("data", ekstrack.home().join("link")).unwrap();
+    ekstrack.ok(&["artifact", "add", "s", "c", "a.log"]);
+    let both = vec!["a.log".to_owned(), "b.log".to_owned()];
+    for given in [".", "..", "**"] {
+        let mut add = ekstrack.command(&["--json", "artifact", "add", "s", "c", given]);
+        let output = add
+            .current_dir(ekstrack.home().join(if given == ".." { "in" } else { "" }))
+            .output()
+            .unwrap();
+        let (mut kept, _) = added(&output);
+        kept.sort();
+        assert_eq!(kept, both, "{given}: {output:?}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("it is the data directory"), "{given}: {told}");
+    }
+    let output = ekstrack.output(&["--json", "artifact", "add", "s", "c", "[a-d]*"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(added(&output).0, ["a.log"]);
+    let run = [
+        "--json",
+        "run",
+        "prod",
+        "t",
+        "--artifact",
+        "**/*.log",
+        "--",
+        "true",
+    ];
+    let (kept, _) = added(&ekstrack.output(&run));
+    assert_eq!(kept, ["stdout.log", "a.log", "b.log"]);
+    // What is asked for itself is added.
+    let output = ekstrack.output(&["--json", "artifact", "add", "s", "c", "data/artifacts/s/c/a*.log"]);
+    assert!(output.status.success(), "{output:?}");
+    let output = ekstrack.output(&["--json", "artifact", "add", "s", "c", "data/progress"]);
+    assert!(!added(&output).0.is_empty(), "{output:?}");
+}
+
 #[test]
 fn names_that_are_no_text_are_in_documents_all_the_same() {
     let ekstrack = prepared();

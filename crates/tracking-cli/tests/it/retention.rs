@@ -313,6 +313,29 @@ fn what_is_not_ours_is_named() {
     assert_eq!(found["artifacts"]["extras"], 2);
 }
 
+#[test]
+fn a_directory_that_cannot_be_listed_keeps_nothing_else_from_being_verified() {
+    let ekstrack = Ekstrack::new();
+    fill(&ekstrack, "s1");
+    fill(&ekstrack, "s2");
+    let artifacts = ekstrack.data().join("artifacts");
+    fs::rename(artifacts.join("s1"), ekstrack.home().join("s1")).unwrap();
+    std::os::unix::fs::symlink("/etc", artifacts.join("s1")).unwrap();
+    fs::write(artifacts.join("s2/stray"), b"x").unwrap();
+    let output = ekstrack.output(&["--json", "verify"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = found["artifacts"]["problems"].as_array().unwrap();
+    let problem = |path: &str| {
+        let one = problems.iter().find(|one| one["path"] == path);
+        one.map(|one| one["problem"].as_str().unwrap().split(':').next().unwrap())
+    };
+    assert_eq!(problem("artifacts/s1"), Some("unreadable"), "{problems:?}");
+    assert_eq!(problem("artifacts/s2/stray"), Some("extra"), "{problems:?}");
+    // The link is one too.
+    assert_eq!(found["artifacts"]["extras"], 2);
+}
+
 /// Names that are removed are made durable once for many of them.
 #[test]
 fn gc_syncs_a_directory_once_for_many_files() {

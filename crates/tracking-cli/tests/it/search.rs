@@ -102,6 +102,7 @@ fn queries_that_cannot_be_read() {
             &["search", "--after", "somewhere"],
             &["search", "--sort", "size", "--after", "newest~1~a~s"],
             &["search", "--session", "unknown"],
+            &["search", "--limit", "0"],
             &["stats", "\""],
         ]),
     );

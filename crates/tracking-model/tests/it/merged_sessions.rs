@@ -50,8 +50,8 @@ impl Life {
         serde_json::from_value(json).unwrap()
     }
 
-    /// The records in the order of a merge.
-    fn events(&self, number: usize) -> Vec<SessionEvent> {
+    /// The records in the order of a merge. A tombstone stands before whatever its writer did not know, or anywhere.
+    fn events(&self, number: usize, anywhere: bool) -> Vec<SessionEvent> {
         let mut artifact = self.artifact(number);
         let mut own = vec![SessionEvent::ArtifactAdded(Arc::new(artifact.clone()))];
         for status in &self.statuses[1..] {
@@ -67,7 +67,8 @@ impl Life {
             if seen.status != ArtifactStatus::Deleted {
                 let change = ArtifactChange::new(&seen, ArtifactStatus::Deleted);
                 let event = SessionEvent::Artifact(ArtifactChangeKind::Deleted, change);
-                merged.push((before.index(known + 1), event));
+                let places = if anywhere { self.statuses.len() } else { known };
+                merged.push((before.index(places + 1), event));
             }
         }
         let mut events = Vec::new();
@@ -85,7 +86,7 @@ impl Life {
     fn ends_as(&self) -> ArtifactStatus {
         let deletes =
             |event: &SessionEvent| matches!(event, SessionEvent::Artifact(ArtifactChangeKind::Deleted, _));
-        if self.events(0).iter().any(deletes) {
+        if self.events(0, false).iter().any(deletes) {
             ArtifactStatus::Deleted
         } else {
             *self.statuses.last().unwrap()
@@ -117,29 +118,34 @@ fn session() -> Session {
     session
 }
 
+/// The session after the records of all artifacts, whose turns are as given.
+fn merged(lives: &[Life], turns: &[Index], anywhere: bool) -> Session {
+    let mut session = session();
+    let mut waiting: Vec<_> = lives
+        .iter()
+        .enumerate()
+        .map(|(number, life)| life.events(number, anywhere).into_iter())
+        .collect();
+    let count = waiting.len();
+    let turns = turns.iter().map(|turn| turn.index(count)).chain(0..count * 20);
+    for turn in turns {
+        if let Some(event) = waiting[turn % count].next() {
+            session.apply(&meta(2, 1), &event);
+        }
+        // As a checkpoint has it.
+        let json = serde_json::to_string(&session).unwrap();
+        session = serde_json::from_str(&json).unwrap();
+    }
+    session
+}
+
 proptest! {
     #[test]
     fn counts_are_those_of_what_artifacts_are_in_the_end(
         lives in prop::collection::vec(life(), 1..5),
         turns in prop::collection::vec(any::<Index>(), 0..60),
     ) {
-        let mut session = session();
-        let mut waiting: Vec<_> = lives
-            .iter()
-            .enumerate()
-            .map(|(number, life)| life.events(number).into_iter())
-            .collect();
-        let count = waiting.len();
-        let turns = turns.iter().map(|turn| turn.index(count)).chain(0..count * 20);
-        for turn in turns {
-            if let Some(event) = waiting[turn % count].next() {
-                session.apply(&meta(2, 1), &event);
-            }
-            // As a checkpoint has it.
-            let json = serde_json::to_string(&session).unwrap();
-            session = serde_json::from_str(&json).unwrap();
-        }
-        let counts = session.counts();
+        let counts = merged(&lives, &turns, false).counts();
         let of = |status| lives.iter().filter(move |life| life.ends_as() == status);
         for status in ArtifactStatus::ALL {
             prop_assert_eq!(counts.of_status(status), of(status).count() as u64, "{}", status);
@@ -149,5 +155,26 @@ proptest! {
         prop_assert_eq!(counts.artifacts(), kept.clone().count() as u64);
         prop_assert_eq!(counts.of_type(ArtifactType::LogFile), counts.artifacts());
         prop_assert_eq!(counts.bytes(), kept.map(|life| life.size).sum::<u64>());
+    }
+
+    /// Also after changes that their writers did not know of: sums are right, and so what is said of a session of which all
+    /// is deleted.
+    #[test]
+    fn sums_are_right_wherever_tombstones_stand(
+        lives in prop::collection::vec(life(), 1..5),
+        turns in prop::collection::vec(any::<Index>(), 0..60),
+    ) {
+        let counts = merged(&lives, &turns, true).counts();
+        let (kept, deleted): (Vec<&Life>, Vec<&Life>) =
+            lives.iter().partition(|life| life.ends_as() != ArtifactStatus::Deleted);
+        let bytes = |lives: &[&Life]| lives.iter().map(|life| life.size).sum::<u64>();
+        prop_assert_eq!(counts.artifacts(), kept.len() as u64);
+        prop_assert_eq!(counts.of_type(ArtifactType::LogFile), kept.len() as u64);
+        prop_assert_eq!(counts.bytes(), bytes(&kept));
+        prop_assert_eq!(counts.of_status(ArtifactStatus::Deleted), deleted.len() as u64);
+        prop_assert_eq!(counts.bytes_of_status(ArtifactStatus::Deleted), bytes(&deleted));
+        let live = || ArtifactStatus::ALL.into_iter().filter(|status| *status != ArtifactStatus::Deleted);
+        prop_assert_eq!(live().map(|status| counts.of_status(status)).sum::<u64>(), counts.artifacts());
+        prop_assert_eq!(live().map(|status| counts.bytes_of_status(status)).sum::<u64>(), counts.bytes());
     }
 }

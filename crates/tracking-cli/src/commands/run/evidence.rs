@@ -12,7 +12,7 @@ use tracking_facade::{
 use super::record::Recorder;
 use crate::args::RunArgs;
 use crate::exit::{Failure, Kind, chain};
-use crate::files::FilePattern;
+use crate::files::{FilePattern, OwnData};
 use crate::output::note;
 use crate::process::Keep;
 use crate::settings::{Settings, close_artifacts};
@@ -22,6 +22,7 @@ use crate::settings::{Settings, close_artifacts};
 pub(super) struct Evidence {
     manager: TestArtifactsManager,
     place: Place,
+    own: OwnData,
 }
 
 /// Where evidence goes.
@@ -110,7 +111,8 @@ impl Evidence {
                 stderr: Some(begin_log(&manager, &place, args, "stderr.log").await?),
                 times: Some(begin_times(&manager, &place, args).await?),
             };
-            Ok::<_, TrackingError>((Self { manager, place }, keep))
+            let own = OwnData::at(&settings.data_dir);
+            Ok::<_, TrackingError>((Self { manager, place, own }, keep))
         };
         let prepared = recorder.within_patience(prepare).await;
         prepared
@@ -135,7 +137,7 @@ impl Evidence {
                 Err(error) => warn("the log", &error),
             }
         }
-        for path in matching(patterns) {
+        for path in matching(patterns, &self.own) {
             let new = NewArtifact::new().with_task(args.task.clone());
             let (session, collection) = (&self.place.session, &self.place.collection);
             match self.manager.add_artifact(session, collection, &path, new).await {
@@ -200,10 +202,11 @@ fn shortened(text: &str) -> String {
     }
 }
 
-fn matching(patterns: &[FilePattern]) -> Vec<PathBuf> {
+fn matching(patterns: &[FilePattern], own: &OwnData) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for pattern in patterns {
-        let named = pattern.files();
+        let named = pattern.files(own);
+        named.tell_left_out();
         if named.files.is_empty() && named.unlisted.is_empty() {
             note("warning", &format!("no file matches {}", pattern.text()));
         }

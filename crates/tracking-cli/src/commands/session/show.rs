@@ -166,8 +166,13 @@ fn head(summary: &SessionSummary, palette: Palette) -> String {
         || palette.active("open"),
         |at| palette.good(&format!("completed {}", time(at))),
     );
+    let days = if summary.retention_days == 1 {
+        "day"
+    } else {
+        "days"
+    };
     format!(
-        "{} ({})\n  upgrade   {upgrade}, cluster {}\n  state     {state}\n  outcome   {}\n  holds     {} artifacts, {}\n  kept for  {} days\n",
+        "{} ({})\n  upgrade   {upgrade}, cluster {}\n  state     {state}\n  outcome   {}\n  holds     {} artifacts, {}\n  kept for  {} {days}\n",
         palette.bold(&one_line(&summary.name)),
         summary.session_id,
         one_line(&summary.cluster_name),
