@@ -93,7 +93,7 @@ fn with_cache(attempted: impl FnOnce() -> String, cache: &Path) -> impl FnOnce(T
         cache.display()
     );
     move |error| {
-        let of_bucket = error.s3_hint().is_some();
+        let of_bucket = error.hint().is_some();
         let failure = cannot(attempted)(error);
         if of_bucket { failure } else { failure.hint(hint) }
     }
@@ -128,7 +128,7 @@ pub(super) fn unread(report: RefreshReport) -> Vec<Unread> {
         unread.push(Unread {
             stream,
             error: format!("it is not brought up to date: {}", chain(&error).join(": ")),
-            hint: error.s3_hint(),
+            hint: error.hint(),
             kind: error.kind().into(),
             extent: Extent::News,
         });
