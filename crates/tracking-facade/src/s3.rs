@@ -5,6 +5,7 @@
 
 mod documents;
 mod put_back;
+mod remains;
 mod remote;
 mod retention;
 mod sync;
@@ -23,6 +24,7 @@ use tracking_journal::{DataDir, EventSink};
 use tracking_model::{Artifact, ArtifactStatus, stored_file_name};
 
 pub use put_back::Unchecked;
+pub use remains::Remains;
 pub use remote::{IndexLock, RemoteArchive};
 pub use retention::{Expiry, RemoteCleanupFailure, RemoteCleanupOptions, RemoteCleanupReport};
 pub use storage_s3::{
