@@ -156,3 +156,22 @@ fn what_is_freed_here_and_deleted_there_at_once_is_counted_once() {
         "{document}"
     );
 }
+
+#[test]
+fn what_is_downloaded_has_its_own_name_unless_that_would_surprise() {
+    let server = FsServer::start();
+    let (machine, _) = working(&server.endpoint());
+    let team = Machine::new(&server.endpoint());
+    for (name, expected) in [
+        ("Grüße, 节点.txt", "Grüße, 节点.txt"),
+        (".profile", "%2Eprofile"),
+        ("-rf", "%2Drf"),
+    ] {
+        let file = machine.file("any", name);
+        let added = machine.ok(&["artifact", "add", "s", "c", &file, &format!("--name={name}")]);
+        let id = added["artifact_id"].as_str().unwrap();
+        team.remote(&["artifact", "download", id, "."]);
+        let there = team.home.path().join(expected);
+        assert_eq!(std::fs::read(there).unwrap(), name.as_bytes(), "{name}");
+    }
+}

@@ -10,7 +10,7 @@ use crate::TrackingError;
 
 const SECONDS_A_DAY: i64 = 86_400;
 
-/// What was removed, or would be, of a session whose beginning is gone.
+/// What there was of a session whose beginning is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Remains {

@@ -114,7 +114,7 @@ pub struct RemoteCleanupReport {
     pub remaining: Vec<String>,
     /// Uploads in parts that nobody finished within seven days, given up; in a dry run those there are.
     pub stale_uploads: u64,
-    /// What was removed, or would be, of sessions whose beginning is gone.
+    /// What there was of sessions whose beginning is gone: it was removed, but for what `remaining` and `failures` name.
     pub remains: Vec<Remains>,
     /// What could not be done.
     pub failures: Vec<RemoteCleanupFailure>,

@@ -33,7 +33,7 @@ pub(super) struct RemoteDocument {
     /// Objects that a listing afterwards still shows.
     remaining: Vec<String>,
     stale_uploads: u64,
-    /// What was removed, or would be, of sessions whose beginning is gone.
+    /// What there was of sessions whose beginning is gone.
     remains: Vec<RemainsDocument>,
     failures: Vec<String>,
 }
