@@ -322,7 +322,8 @@ fn sync_puts_back_what_somebody_deleted() {
         (&json!(true), &json!(1)),
         "{synced}"
     );
-    assert!(object.exists());
+    // Where it was, also if this time the server was found not to honour conditions.
+    assert!(object.exists(), "{shown}");
     std::fs::write(&object, "lies").unwrap();
     let altered = machine.output(&["sync"]);
     assert_eq!(altered.status.code(), Some(5), "{altered:?}");

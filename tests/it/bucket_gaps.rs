@@ -10,7 +10,7 @@ use storage_s3::test_servers::{FsServer, Reply, ScriptedServer};
 use crate::machine::Machine;
 
 /// A machine with an upgrade `up` and an artifact in a session `s`, all of it in the bucket; and the artifact's id.
-fn working(endpoint: &str) -> (Machine, String) {
+pub(crate) fn working(endpoint: &str) -> (Machine, String) {
     let machine = Machine::new(endpoint);
     machine.ok(&["upgrade", "start", "up", "--plan", "p", "--cluster", "c"]);
     machine.ok(&[
@@ -27,7 +27,7 @@ fn working(endpoint: &str) -> (Machine, String) {
 }
 
 /// The segments of a stream, the one with its first record first.
-fn segments(server: &FsServer, stream: &str) -> Vec<PathBuf> {
+pub(crate) fn segments(server: &FsServer, stream: &str) -> Vec<PathBuf> {
     let folder = server.file(&format!("team/_journal/{}", stream.replace(':', "%3A")));
     let mut found = Vec::new();
     for epoch in std::fs::read_dir(folder).unwrap() {
@@ -219,6 +219,47 @@ fn refusals_of_the_bucket_have_their_hint_where_hints_are() {
     );
 }
 
+#[test]
+fn the_words_fit_the_cause() {
+    let server = ScriptedServer::start(|_, _| Reply::error(400, "ExpiredToken"));
+    let team = Machine::new(&server.endpoint());
+    let error = team.refused(5, &["--remote", "upgrade", "list"]);
+    assert!(
+        error["hint"].as_str().unwrap().contains("renew the credentials"),
+        "{error}"
+    );
+    let causes = error["causes"].to_string();
+    assert!(
+        causes.contains("ExpiredToken") && !causes.contains("settings"),
+        "{error}"
+    );
+}
+
+#[test]
+fn refusals_of_the_bus_have_their_hint_there_too() {
+    let server = ScriptedServer::start(|_, _| Reply::Answer {
+        status: 400,
+        headers: vec![("content-type".to_owned(), "application/x-amz-json-1.1".to_owned())],
+        body: b"{\"__type\":\"ResourceNotFoundException\",\"message\":\"no such bus\"}".to_vec(),
+    });
+    let machine = Machine::new("http://127.0.0.1:1");
+    let endpoint = server.endpoint();
+    machine.file(
+        "ekstrack.toml",
+        &format!("[eventbridge]\nbus = 'ops'\nendpoint = '{endpoint}'\n"),
+    );
+    let mut command = machine.command(&["--json", "demo"]);
+    let output = command.env("EKSTRACK_S3", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    let (causes, hint) = (error["error"]["causes"].to_string(), &error["error"]["hint"]);
+    assert!(hint.as_str().unwrap().starts_with("create the bus"), "{error}");
+    assert!(
+        causes.contains("on bus ops") && !causes.contains("create the bus"),
+        "{error}"
+    );
+}
+
 /// A command that has 5 s to deliver says who did not answer, and not what was wrong at another time.
 #[test]
 fn a_command_says_that_the_endpoint_did_not_answer() {
@@ -271,6 +312,32 @@ fn every_problem_of_the_settings_is_told_at_once() {
     ] {
         assert!(text.contains(problem), "{problem}: {text}");
     }
+}
+
+#[test]
+fn every_setting_of_a_wrong_type_is_told_at_once() {
+    let machine = Machine::new("http://127.0.0.1:1");
+    let settings = "lock_timeout = 'long'\n[s3]\nurl = 's3://b'\nattempts = 'many'\nbuket = 'x'\ntags = { a = 1 }\n\
+                    [eventbridge]\nsource = 'aws.x'\n";
+    machine.file("ekstrack.toml", settings);
+    let mut command = machine.command(&["--json", "upgrade", "list"]);
+    let output = command.env("EKSTRACK_S3", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    for problem in [
+        "lock_timeout: invalid type",
+        "[s3] attempts: invalid type",
+        "[s3] buket: unknown field",
+        "[s3] tags: invalid type",
+        // Of a section that can be read its values are looked at too.
+        "aws.x",
+    ] {
+        assert!(text.contains(problem), "{problem}: {text}");
+    }
+    assert!(!text.contains("must have 3"), "{text}");
+    machine.file("ekstrack.toml", "actor = 'me'\n\n[s3\n");
+    let text = machine.refused(2, &["upgrade", "list"]).to_string();
+    assert!(text.contains("line 3"), "{text}");
 }
 
 #[test]

@@ -136,7 +136,8 @@ impl EventBridgeCause {
     }
 }
 
-/// A refusal or failure of EventBridge. Its text says what was attempted, on which bus, why it failed and what to do.
+/// A refusal or failure of EventBridge. Its text says what was attempted, on which bus, and why it failed; what to do is its
+/// [hint](Self::hint).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct EventBridgeError {
@@ -159,6 +160,12 @@ pub struct EventBridgeError {
 }
 
 impl EventBridgeError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        self.cause.hint()
+    }
+
     /// What an operation of the SDK failed with.
     pub(crate) fn from_sdk<E>(operation: &'static str, bus: &str, error: SdkError<E, HttpResponse>) -> Self
     where
@@ -189,8 +196,7 @@ impl fmt::Display for EventBridgeError {
             request_id: self.request_id.as_deref(),
             message: self.message.as_deref(),
         };
-        let (operation, bus, hint) = (self.operation, &self.bus, self.cause.hint());
-        write!(f, "{operation} on bus {bus}: {said}; {hint}")
+        write!(f, "{} on bus {}: {said}", self.operation, self.bus)
     }
 }
 
@@ -302,7 +308,11 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "DescribeEventBus on bus ops: the server answered 400 ResourceNotFoundException (request R-1): Event bus \
-             ops does not exist; create the bus, or correct its name, account or region"
+             ops does not exist"
+        );
+        assert_eq!(
+            error.hint(),
+            "create the bus, or correct its name, account or region"
         );
     }
 }

@@ -37,10 +37,10 @@ pub(crate) async fn send(shared: &Shared, entries: &[Entry]) -> Vec<Delivery> {
     sending.finish()
 }
 
-/// The answer to entries that a failure keeps from being sent.
+/// The answer to entries that a failure keeps from being sent. What to do stands in it too, for it has no other place.
 pub(crate) fn held_back(error: &EventBridgeError) -> Delivery {
     Delivery::Retry {
-        reason: error.to_string(),
+        reason: format!("{error}; {}", error.hint()),
         after: error.retry_after,
     }
 }

@@ -182,7 +182,7 @@ impl Shared {
         }
         if error.cause.forbids_only_the_look() {
             if !self.checked.swap(true, Ordering::Relaxed) {
-                tracing::warn!(%error, "whether the event bus exists cannot be looked up; events are sent all the same");
+                tracing::warn!(%error, hint = error.hint(), "whether the event bus exists cannot be looked up; events are sent all the same");
             }
             return Ok(BusCheck::NotAllowed(error));
         }

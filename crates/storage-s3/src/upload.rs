@@ -34,6 +34,9 @@ pub struct UploadOptions {
     pub metadata: ObjectMetadata,
     /// Called while bytes get across.
     pub progress: Option<ProgressCallback>,
+    /// Whether the key is the one that this very artifact has been given before: then it gets no other, whatever is known of
+    /// the server now.
+    pub again: bool,
     /// Where the parts that got across are noted, for servers that cannot be asked after a crash.
     pub records: Option<Arc<dyn UploadRecords>>,
 }
@@ -43,6 +46,13 @@ impl UploadOptions {
     #[must_use]
     pub const fn with_mode(mut self, mode: PutMode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// Puts it where it was before.
+    #[must_use]
+    pub const fn again(mut self) -> Self {
+        self.again = true;
         self
     }
 
@@ -185,7 +195,7 @@ impl S3Store {
         let mut names = self.names(key, item, honoured)?;
         // A name that has the artifact's id in it is nobody else's: what is there and is not the artifact is what a server
         // made of an earlier put that broke off.
-        let is_own = !honoured && item.options.metadata.artifact_id.is_some();
+        let is_own = !honoured && !item.options.again && item.options.metadata.artifact_id.is_some();
         let (mut vanished, mut create) = (0, true);
         loop {
             let candidate = names.current().map_err(|error| unsafe_name(key, error))?;
@@ -236,7 +246,7 @@ impl S3Store {
         item: &Item<'_>,
         honoured: bool,
     ) -> Result<Names, StoreError> {
-        if honoured {
+        if honoured || item.options.again {
             return Ok(Names::new(key, item.options.mode));
         }
         let own = own_key(key, item.options.metadata.artifact_id.as_ref());

@@ -89,7 +89,8 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "s3://BUCKET/PREFIX", env = "EKSTRACK_S3")]
     pub(crate) s3: Option<String>,
 
-    /// Read the bucket of the team and not the data directory; with gc, clean up the bucket
+    /// Read the bucket of the team and not the data directory; with gc, session pin and session
+    /// complete, change what is in the bucket
     #[arg(long, global = true)]
     pub(crate) remote: bool,
 

@@ -19,7 +19,7 @@ pub(crate) fn cannot<E: Into<TrackingError>>(
             error => error,
         };
         let failure = Failure::of(error.kind().into(), attempted(), &error);
-        match bucket_hint(&error).or_else(|| hint(&error)) {
+        match hint_of_aws(&error).or_else(|| hint(&error)) {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
@@ -38,9 +38,9 @@ impl From<ErrorKind> for Kind {
     }
 }
 
-/// What to do where the bucket refuses.
-fn bucket_hint(error: &TrackingError) -> Option<String> {
-    let hint = error.s3_hint()?;
+/// What to do where the bucket or the bus refuses.
+fn hint_of_aws(error: &TrackingError) -> Option<String> {
+    let hint = error.hint()?;
     let again = match error {
         TrackingError::Artifacts(ArtifactError::Store(error)) => match error.kind() {
             StoreErrorKind::NotFound => "; `ekstrack sync` on the machine that has it puts it there again",

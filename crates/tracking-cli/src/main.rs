@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod config_file;
 mod exit;
 mod failure;
 mod files;

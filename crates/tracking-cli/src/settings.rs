@@ -1,14 +1,10 @@
 //! Flags, environment and configuration file, resolved once.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use tracking_facade::eventbridge::EventBridgeConfig;
-use tracking_facade::s3::{IndexLock, RemoteArchive, S3Config};
+use tracking_facade::s3::{IndexLock, RemoteArchive};
 use tracking_facade::{
     Archive, ArtifactError, DataDir, JournalOptions, ManagerOptions, ProgressError, ProgressTracker,
     ProgressTrackerOptions, SessionId, StreamId, TestArtifactsManager, TrackingError, UpgradeId,
@@ -20,13 +16,13 @@ use crate::args::GlobalArgs;
 use crate::commands::remote::Unread;
 use crate::commands::runtime::block_on;
 use crate::commands::transfer::ImportDocument;
+use crate::config_file::ConfigFile;
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
 use crate::output::{Output, note};
 use crate::sinks::SinkSettings;
 
 pub(crate) const DEFAULT_DATA_DIR: &str = "ekstrack-data";
-const DEFAULT_CONFIG: &str = "ekstrack.toml";
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What every command works with.
@@ -48,21 +44,10 @@ pub(crate) struct Settings {
     pub(crate) _index_lock: Option<Arc<IndexLock>>,
 }
 
-/// The configuration file: TOML, every key optional.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    data_dir: Option<PathBuf>,
-    actor: Option<String>,
-    lock_timeout: Option<f64>,
-    s3: Option<S3Config>,
-    eventbridge: Option<EventBridgeConfig>,
-}
-
 impl Settings {
     /// Flags win over the environment, that over the configuration file, that over the defaults.
     pub(crate) fn resolve(global: GlobalArgs) -> Result<Self, Failure> {
-        let file = File::find(global.config.as_deref())?;
+        let (file, misread) = ConfigFile::find(global.config.as_deref())?;
         let lock_timeout = match (global.lock_timeout, file.lock_timeout) {
             (Some(timeout), _) => timeout,
             (None, Some(seconds)) => Duration::try_from_secs_f64(seconds).map_err(|error| {
@@ -77,7 +62,11 @@ impl Settings {
         let actor = global.actor.or(file.actor).unwrap_or_else(default_actor);
         check_name("actor", &actor)
             .map_err(|error| Failure::of(Kind::Usage, "record who makes this change", &error))?;
-        let sinks = SinkSettings::resolve((global.s3, file.s3), (global.eventbridge, file.eventbridge))?;
+        let sinks = SinkSettings::resolve((global.s3, file.s3), (global.eventbridge, file.eventbridge));
+        if let Some(misread) = misread {
+            return Err(misread.with(sinks.err()));
+        }
+        let sinks = sinks?;
         if global.remote && sinks.bucket.is_none() {
             return Err(
                 Failure::new(Kind::Usage, "read the bucket of the team", "no bucket is given")
@@ -287,25 +276,6 @@ fn note_torn_tail(tracker: &ProgressTracker) {
 pub(crate) async fn close_artifacts(manager: &TestArtifactsManager) {
     if let Err(error) = manager.close().await {
         note("warning", &chain(&error).join(": "));
-    }
-}
-
-impl File {
-    /// The one that is named, else the one that is here, if there is one.
-    fn find(named: Option<&Path>) -> Result<Self, Failure> {
-        let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
-        let attempted = || format!("read the configuration file {}", path.display());
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self::default());
-            }
-            Err(error) => return Err(Failure::of(Kind::Usage, attempted(), &error)),
-        };
-        toml::from_str(&text).map_err(|error| {
-            Failure::new(Kind::Usage, attempted(), error.message())
-                .hint("its keys are data_dir, actor, lock_timeout (seconds), and the sections [s3] and [eventbridge]")
-        })
     }
 }
 

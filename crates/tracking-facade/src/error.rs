@@ -82,11 +82,18 @@ pub enum TrackingError {
 }
 
 impl TrackingError {
-    /// What to do about it, where S3 refused and the message does not say.
-    #[cfg(feature = "s3")]
+    /// What to do about it, where S3 or EventBridge refused: the message does not say.
     #[must_use]
-    pub fn s3_hint(&self) -> Option<String> {
-        s3_failure(self).map(storage_s3::S3Failure::hint)
+    pub fn hint(&self) -> Option<String> {
+        #[cfg(feature = "eventbridge")]
+        if let Self::EventBridge(error) = self {
+            return Some(error.hint().to_owned());
+        }
+        #[cfg(feature = "s3")]
+        if let Some(failure) = s3_failure(self) {
+            return Some(failure.hint());
+        }
+        None
     }
 
     /// What kind of failure it is.

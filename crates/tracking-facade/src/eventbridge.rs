@@ -14,8 +14,14 @@ use crate::TrackingError;
 pub(crate) async fn check(sink: &EventBridgeSink) -> Result<(), TrackingError> {
     match sink.check().await? {
         BusCheck::NotAllowed(error) | BusCheck::Unreachable(error) => {
+            let hint = error.hint();
             let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, bus = sink.bus(), "cannot tell whether the bus exists");
+            tracing::warn!(
+                error,
+                hint,
+                bus = sink.bus(),
+                "cannot tell whether the bus exists"
+            );
         }
         _ => {}
     }

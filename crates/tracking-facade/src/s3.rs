@@ -5,12 +5,15 @@
 
 mod documents;
 mod put_back;
+mod remains;
 mod remote;
 mod retention;
 mod sync;
 mod texts;
 mod uploads;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +23,10 @@ use artifact_core::{
 };
 use storage_s3::{ObjectKey, PresignOptions, PresignedUrl, S3Store, SegmentOptions, SegmentSink};
 use tracking_journal::{DataDir, EventSink};
-use tracking_model::{Artifact, ArtifactStatus, stored_file_name};
+use tracking_model::{Artifact, ArtifactStatus, MAX_FILE_NAME_BYTES, stored_file_name};
 
 pub use put_back::Unchecked;
+pub use remains::Remains;
 pub use remote::{IndexLock, RemoteArchive};
 pub use retention::{Expiry, RemoteCleanupFailure, RemoteCleanupOptions, RemoteCleanupReport};
 pub use storage_s3::{
@@ -232,9 +236,17 @@ fn bytes_missing(artifact: &Artifact, reason: &'static str) -> ArtifactError {
     }
 }
 
-/// The name that an artifact gets in a directory.
+/// The name that an artifact gets in a directory: its own, unless it would be hidden, an option to commands, or no name of a
+/// file at all, for a record in a bucket may be anybody's; then that under which it is stored.
 fn file_name(artifact: &Artifact) -> PathBuf {
-    stored_file_name(&artifact.exact_name()).into()
+    let name = artifact.exact_name();
+    let begins_well = name.first().is_some_and(|first| !b".-~ ".contains(first));
+    let is_plain = |byte: &u8| *byte != b'/' && !byte.is_ascii_control();
+    if begins_well && name.iter().all(is_plain) && name.len() <= MAX_FILE_NAME_BYTES {
+        OsStr::from_bytes(&name).into()
+    } else {
+        stored_file_name(&name).into()
+    }
 }
 
 /// All artifacts that a query matches, whatever its limit, the newest first.

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::named::named;
-use crate::session_counts::Tombstones;
+use crate::session_counts::Fates;
 use crate::{
     ArtifactCounts, CollectionCreated, CollectionId, Details, Fold, RecordMeta, SessionCommand,
     SessionCommandError, SessionCreated, SessionEvent, SessionId, StreamId, TaskId, Timestamp, UpgradeId,
@@ -119,8 +119,8 @@ pub struct Session {
     /// order of these times is the order of adding: also for the thousands of artifacts that one commit may add
     /// within a microsecond, and when the clock goes back. Pages of a search can then go by time.
     pub last_created_at: Option<Timestamp>,
-    /// Which artifacts were deleted, as far as counting needs it.
-    pub(crate) tombstones: Tombstones,
+    /// Which artifacts were archived or deleted, as far as counting needs it.
+    pub(crate) fates: Fates,
 }
 
 impl Session {
@@ -143,7 +143,7 @@ impl Session {
             collections: IndexMap::new(),
             last_change_seq: 0,
             last_created_at: None,
-            tombstones: Tombstones::default(),
+            fates: Fates::default(),
         }
     }
 
@@ -193,8 +193,8 @@ impl Fold for Session {
     type Event = SessionEvent;
     type Refusal = SessionCommandError;
 
-    // 2: `last_created_at`, `imported`, and bytes by status. 3: `tombstones`, and counts with a sign.
-    const CHECKPOINT_VERSION: u32 = 3;
+    // 2: `last_created_at`, `imported`, and bytes by status. 3: counts with a sign. 4: `fates`.
+    const CHECKPOINT_VERSION: u32 = 4;
 
     /// # Panics
     /// If `stream` is not a session's: opening a journal with the wrong fold is a mistake in the program.
@@ -231,13 +231,13 @@ impl Fold for Session {
             SessionEvent::ArtifactAdded(artifact) => {
                 self.last_created_at = self.last_created_at.max(Some(artifact.created_at));
                 if let Some(collection) = self.collections.get_mut(&artifact.collection_id) {
-                    self.tombstones.add(&mut collection.counts, artifact);
+                    self.fates.add(&mut collection.counts, artifact);
                 }
             }
             SessionEvent::Artifact(_, change) => {
                 self.last_change_seq = meta.seq;
                 if let Some(collection) = self.collections.get_mut(&change.collection_id) {
-                    self.tombstones.change(&mut collection.counts, change);
+                    self.fates.change(&mut collection.counts, change);
                 }
             }
             SessionEvent::Completed(completed) => {

@@ -106,35 +106,44 @@ struct Counted {
     bytes: u64,
 }
 
-/// The artifacts of a session that were deleted, by a number for each id: what else is said of these changes no count.
-///
-/// A tombstone of another machine may come before other records of its artifact, also before the one with which it was
-/// added, and takes it from the status that its writer knew. The first other record that comes after it tells which
-/// status that really was.
+/// The artifacts of a session that were archived or deleted, by a number for each id: of these it counts what they became,
+/// and not what others say that did not know yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Tombstones(BTreeMap<u64, Option<ArtifactStatus>>);
+pub(crate) struct Fates(BTreeMap<u64, Fate>);
 
-impl Tombstones {
+/// What became of an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Fate {
+    /// It is archived: another machine may archive it once more, or delete it, that knew only that it was uploaded.
+    Archived,
+    /// A tombstone of another machine may come before other records of its artifact, also before the one with which it
+    /// was added, and takes it from this status, which its writer knew. The first other record that comes after it tells
+    /// which status that really was; `None` where nothing is to be put right any more.
+    Deleted(Option<ArtifactStatus>),
+}
+
+impl Fates {
     pub(crate) fn add(&mut self, counts: &mut ArtifactCounts, artifact: &Artifact) {
         let what = Counted {
             artifact_type: artifact.artifact_type,
             bytes: artifact.file_size.unwrap_or(0),
         };
-        match self.0.get_mut(&number(&artifact.artifact_id)) {
-            // It had not been counted when it was deleted.
-            Some(taken) => {
-                if let Some(status) = taken.take() {
-                    counts.shift(what, status, 1);
-                }
+        let number = number(&artifact.artifact_id);
+        // It had not been counted when it was deleted.
+        if let Some(Fate::Deleted(taken)) = self.0.get_mut(&number) {
+            if let Some(status) = taken.take() {
+                counts.shift(what, status, 1);
             }
-            None => {
-                counts.shift(what, artifact.status, 1);
-                if artifact.status == ArtifactStatus::Deleted {
-                    self.0.insert(number(&artifact.artifact_id), None);
-                }
-            }
+            return;
         }
+        counts.shift(what, artifact.status, 1);
+        match artifact.status {
+            ArtifactStatus::Deleted => self.0.insert(number, Fate::Deleted(None)),
+            ArtifactStatus::Archived => self.0.insert(number, Fate::Archived),
+            ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => None,
+        };
     }
 
     pub(crate) fn change(&mut self, counts: &mut ArtifactCounts, change: &ArtifactChange) {
@@ -142,20 +151,30 @@ impl Tombstones {
             artifact_type: change.artifact_type,
             bytes: change.file_size.unwrap_or(0),
         };
+        let number = number(&change.artifact_id);
         let deletes = change.status == ArtifactStatus::Deleted;
-        match self.0.get_mut(&number(&change.artifact_id)) {
-            Some(_) if deletes => {}
-            Some(taken) => {
+        match self.0.get_mut(&number) {
+            Some(Fate::Deleted(_)) if deletes => {}
+            Some(Fate::Deleted(taken)) => {
                 if let Some(status) = taken.take() {
                     counts.shift(what, status, 1);
                     counts.shift(what, change.from, -1);
+                }
+            }
+            Some(fate @ Fate::Archived) => {
+                if deletes {
+                    counts.shift(what, ArtifactStatus::Archived, -1);
+                    counts.shift(what, ArtifactStatus::Deleted, 1);
+                    *fate = Fate::Deleted(None);
                 }
             }
             None => {
                 counts.shift(what, change.from, -1);
                 counts.shift(what, change.status, 1);
                 if deletes {
-                    self.0.insert(number(&change.artifact_id), Some(change.from));
+                    self.0.insert(number, Fate::Deleted(Some(change.from)));
+                } else if change.status == ArtifactStatus::Archived {
+                    self.0.insert(number, Fate::Archived);
                 }
             }
         }

@@ -213,7 +213,8 @@ impl ArtifactChange {
     }
 
     /// Carries the change, written at `at`, out on `artifact`. One that is deleted stays so, whatever another writer did
-    /// that did not know yet; only where its bytes went is noted, so that they can be removed.
+    /// that did not know yet; only where its bytes went is noted, so that they can be removed. One that is archived stays
+    /// so until it is deleted.
     pub fn apply(&self, artifact: &mut Artifact, at: Timestamp) {
         if artifact.status == ArtifactStatus::Deleted && self.status != ArtifactStatus::Deleted {
             if artifact.s3_key.is_none() {
@@ -221,7 +222,9 @@ impl ArtifactChange {
             }
             return;
         }
-        artifact.status = self.status;
+        if artifact.status != ArtifactStatus::Archived || self.status == ArtifactStatus::Deleted {
+            artifact.status = self.status;
+        }
         if let Some(tags) = &self.tags {
             artifact.tags.clone_from(tags);
         }

@@ -178,7 +178,11 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Unavailable => "the store cannot be reached now",
             StoreErrorKind::RateLimited => "the store asks for fewer requests",
             StoreErrorKind::PreconditionFailed => "what is stored was changed meanwhile",
-            StoreErrorKind::Misconfigured => "the store's settings do not fit",
+            // Which of many things it is, only the cause says.
+            StoreErrorKind::Misconfigured if self.source.is_some() => {
+                return write!(f, "cannot {} {}", self.operation, self.key);
+            }
+            StoreErrorKind::Misconfigured => "the store's settings or credentials do not fit",
             StoreErrorKind::Unexpected => "the store failed",
         };
         write!(f, "cannot {} {}: {why}", self.operation, self.key)

@@ -179,7 +179,7 @@ async fn a_bus_that_does_not_exist_holds_events_back_until_it_does() {
         .unwrap();
     let error = sink.check().await.unwrap_err();
     assert_eq!(error.cause, EventBridgeCause::NoBus, "{error}");
-    assert!(error.to_string().contains("create the bus"), "{error}");
+    assert!(error.hint().contains("create the bus"), "{error}");
 
     let upgrade = Upgrade::new();
     upgrade.submit(UpgradeCommand::Start {

@@ -93,6 +93,12 @@ impl Catalogue {
         &self.cache.dir
     }
 
+    /// What the keys of a stream's segments begin with, relative to the prefix.
+    #[must_use]
+    pub fn folder(stream: &StreamId) -> String {
+        key::folder(stream)
+    }
+
     /// Puts events of this program into a stream, as a journal of their own: they are in the bucket when this returns,
     /// and in the copy after the next refresh. Their time is later than that of everything in the copy, so that they
     /// stand after what the caller has seen, whatever the clocks.

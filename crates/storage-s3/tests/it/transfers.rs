@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use artifact_core::{ArtifactStore, Chunks, PutBody, StoreErrorKind};
 use storage_s3::test_servers::{FsServer, MotoServer};
 use storage_s3::{
-    Arrival, DownloadOptions, Existing, ObjectKey, ProgressCallback, S3Store, S3StoreBuilder, UploadOptions,
-    hash_of,
+    Arrival, ConditionalWrites, DownloadOptions, Existing, ObjectKey, ProgressCallback, S3Store,
+    S3StoreBuilder, UploadOptions, hash_of,
 };
 use tempfile::TempDir;
 
@@ -234,4 +234,20 @@ async fn many_small_objects_go_at_once() {
     assert_eq!(store.objects().all("s/").await.unwrap().len(), 200);
     let limit = store.objects().concurrency();
     assert!((17..=64).contains(&limit), "{limit}");
+}
+
+#[tokio::test]
+async fn what_is_put_again_is_where_it_was_whatever_the_server_honours() {
+    let server = FsServer::start();
+    for known in [ConditionalWrites::Honoured, ConditionalWrites::Ignored] {
+        let store = store_in_parts(server.builder().conditional_writes(known));
+        for (name, length) in [("small.log", 10), ("large.log", 12 * MIB)] {
+            let name = key(&format!("{known:?}/c/{name}"));
+            let options = of_artifact("a-1").again();
+            let bytes = content(length);
+            let uploaded = store.upload(&name, bytes.into(), &options).await.unwrap();
+            assert_eq!((uploaded.key, uploaded.arrival), (name, Arrival::Sent));
+        }
+        store.close().await;
+    }
 }

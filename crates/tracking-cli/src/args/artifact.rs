@@ -61,7 +61,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   ekstrack session pin prod-1.33              gc deletes nothing in it, however old it gets
-  ekstrack session pin prod-1.33 --off        gc may delete it again")]
+  ekstrack session pin prod-1.33 --off        gc may delete it again
+  ekstrack --remote session pin prod-1.33 --off    in the bucket, whichever machine pinned it")]
     Pin {
         /// The session
         session: SessionId,
@@ -77,7 +78,8 @@ upgrade ended.
 
 Examples:
   ekstrack session complete prod-1.33
-  ekstrack session complete prod-1.33 --outcome failed")]
+  ekstrack session complete prod-1.33 --outcome failed
+  ekstrack --remote session complete prod-1.33     in the bucket, where its machine is gone")]
     Complete {
         /// The session
         session: SessionId,

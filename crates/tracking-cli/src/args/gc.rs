@@ -2,7 +2,7 @@
 
 use clap::Args;
 use tracking_facade::s3::StorageClass;
-use tracking_model::{ArtifactStatus, Span};
+use tracking_model::{ArtifactStatus, SessionId, Span};
 
 use super::value::{age, deletable_status, size, storage_class};
 
@@ -21,7 +21,8 @@ Examples:
   ekstrack gc --orphans                       also remove files that no record speaks of
   ekstrack --remote gc --dry-run              what the bucket of the team would lose too
   ekstrack --remote gc                        delete it there, and prove by listing that it is gone
-  ekstrack --remote gc --archive GLACIER_IR   there, move it to a cheaper storage class instead")]
+  ekstrack --remote gc --archive GLACIER_IR   there, move it to a cheaper storage class instead
+  ekstrack --remote gc --incomplete prod-1.32 of a session whose beginning is lost, delete the rest")]
 pub(crate) struct GcArgs {
     /// Show the plan and change nothing
     #[arg(long, short = 'n')]
@@ -44,6 +45,11 @@ pub(crate) struct GcArgs {
     /// In the bucket, move objects to this storage class instead of deleting them
     #[arg(long, value_name = "CLASS", value_parser = storage_class())]
     pub(crate) archive: Option<StorageClass>,
+    /// In the bucket, clean up this session too although not all of it can be read; if its beginning
+    /// is gone, what is left is deleted once nothing of it is younger than the rules allow; may be
+    /// given again
+    #[arg(long, value_name = "SESSION")]
+    pub(crate) incomplete: Vec<SessionId>,
     /// Remove files, links and pipes older than a day that no record speaks of, and the directories
     /// that are empty then, in completed sessions
     #[arg(long)]

@@ -25,6 +25,10 @@ pub(crate) fn gc(args: GcArgs, settings: &Settings) -> Result<(), Failure> {
             let cause = "only what is in the bucket can be moved to another storage class";
             return Err(Failure::new(Kind::Usage, "archive artifacts", cause).hint("add --remote"));
         }
+        if !args.incomplete.is_empty() {
+            let cause = "only of sessions in the bucket may a part be missing";
+            return Err(Failure::new(Kind::Usage, "clean up sessions", cause).hint("add --remote"));
+        }
         let (document, ended) = here(&args, settings)?;
         settings
             .output

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracking_facade::s3::{RefreshProgressCallback, RefreshReport, RemoteArchive};
+use tracking_facade::s3::{RefreshProgressCallback, RefreshReport, RemoteArchive, S3Location};
 use tracking_facade::{ArtifactError, JournalOptions, SessionId, StreamId, TrackingError, UpgradeId};
 
 use super::artifact::bucket;
@@ -27,14 +27,14 @@ pub(super) fn attach(command: &Command, settings: Settings) -> Result<Settings, 
     if !settings.asks_bucket {
         return Ok(settings);
     }
-    if !reads_bucket(command) {
+    if !works_on_bucket(command) {
         return Err(Failure::new(
             Kind::Usage,
             "use --remote",
             "this command works on a data directory",
         )
         .hint(
-            "with --remote: upgrade list and show, session list and show, search, stats, artifact show, \
+            "with --remote: upgrade list and show, session list, show, pin and complete, search, stats, artifact show, \
                  download and url, watch, export, gc",
         ));
     }
@@ -56,7 +56,7 @@ pub(super) fn attach(command: &Command, settings: Settings) -> Result<Settings, 
     work.end();
     let attempted = || format!("read {location}");
     let refreshed = refreshed?.map_err(with_cache(attempted, remote.archive().data_dir().path()))?;
-    let unread = unread(refreshed);
+    let unread = unread(refreshed, &location);
     tell_unreadable(&unread);
     refuse_unread(command, &remote, &unread)?;
     let index = if uses_index(command) {
@@ -93,7 +93,7 @@ fn with_cache(attempted: impl FnOnce() -> String, cache: &Path) -> impl FnOnce(T
         cache.display()
     );
     move |error| {
-        let of_bucket = error.s3_hint().is_some();
+        let of_bucket = error.hint().is_some();
         let failure = cannot(attempted)(error);
         if of_bucket { failure } else { failure.hint(hint) }
     }
@@ -121,26 +121,28 @@ enum Extent {
 }
 
 /// What of the bucket could not be read, by stream.
-pub(super) fn unread(report: RefreshReport) -> Vec<Unread> {
+pub(super) fn unread(report: RefreshReport, location: &S3Location) -> Vec<Unread> {
     let mut unread = Vec::new();
     for (stream, error) in report.failed {
         let error = TrackingError::from(ArtifactError::from(error));
         unread.push(Unread {
             stream,
             error: format!("it is not brought up to date: {}", chain(&error).join(": ")),
-            hint: error.s3_hint(),
+            hint: error.hint(),
             kind: error.kind().into(),
             extent: Extent::News,
         });
     }
     for missing in report.missing_starts {
-        let folder = missing.folder();
+        let given_up = match &missing.stream {
+            StreamId::Session(id) => format!("`ekstrack --remote gc --incomplete {id}` deletes the rest"),
+            StreamId::Upgrade(_) => format!("delete the rest, {location}/{}", missing.folder()),
+        };
         unread.push(Unread {
             error: missing.to_string(),
             stream: missing.stream,
             hint: Some(format!(
-                "`ekstrack sync` on the machine that wrote it puts it there again; if that is gone for good, delete the \
-                 rest, {folder}"
+                "`ekstrack sync` on the machine that wrote it puts it there again; if that is gone for good, {given_up}"
             )),
             kind: Kind::Refused,
             extent: Extent::Beginning,
@@ -197,7 +199,11 @@ fn stream_of(command: &Command) -> Option<StreamId> {
         Command::Upgrade(UpgradeCommand::Show { id }) => upgrade(id),
         Command::Export(args) => upgrade(&args.upgrade),
         Command::Watch(args) => args.upgrade.as_ref().and_then(upgrade),
-        Command::Session(SessionCommand::Show { session: id, .. }) => session(id),
+        Command::Session(
+            SessionCommand::Show { session: id, .. }
+            | SessionCommand::Pin { session: id, .. }
+            | SessionCommand::Complete { session: id, .. },
+        ) => session(id),
         Command::Search(args) => args.criteria.session.as_ref().and_then(session),
         Command::Stats(args) => args.criteria.session.as_ref().and_then(session),
         _ => None,
@@ -213,14 +219,13 @@ const fn uses_index(command: &Command) -> bool {
     }
 }
 
-const fn reads_bucket(command: &Command) -> bool {
+/// Whether it can do what it does in the bucket.
+const fn works_on_bucket(command: &Command) -> bool {
     match command {
         Command::Upgrade(command) => {
             matches!(command, UpgradeCommand::List { .. } | UpgradeCommand::Show { .. })
         }
-        Command::Session(command) => {
-            matches!(command, SessionCommand::List { .. } | SessionCommand::Show { .. })
-        }
+        Command::Session(command) => !matches!(command, SessionCommand::Create { .. }),
         Command::Artifact(command) => matches!(
             command,
             ArtifactCommand::Show(_) | ArtifactCommand::Download { .. } | ArtifactCommand::Url { .. }

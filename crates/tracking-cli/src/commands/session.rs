@@ -110,21 +110,7 @@ pub(crate) fn session(command: SessionCommand, settings: &Settings) -> Result<()
         } => history::history(settings, &session),
         SessionCommand::Show { session, .. } => show::show(settings, &session),
         SessionCommand::Pin { session, off } => pin(settings, &session, !off),
-        SessionCommand::Complete { session, outcome } => {
-            let attempted = || format!("complete session {session}");
-            let manager = settings.artifacts().map_err(cannot(attempted))?;
-            let completed = block_on(async {
-                let completed = manager.complete_session(&session, outcome).await;
-                close_artifacts(&manager).await;
-                completed
-            });
-            let summary = completed?.map_err(cannot(attempted))?.summary();
-            touched(settings, &session);
-            settings.output.result(&summary, |_| match summary.outcome {
-                Some(outcome) => format!("session {session} is completed as {outcome}\n"),
-                None => format!("session {session} is completed\n"),
-            })
-        }
+        SessionCommand::Complete { session, outcome } => complete(settings, &session, outcome),
     }
 }
 
@@ -132,15 +118,39 @@ fn touched(settings: &Settings, session: &SessionId) {
     settings.sinks.touched(StreamId::Session(session.clone()));
 }
 
+fn complete(settings: &Settings, id: &SessionId, outcome: Option<SessionOutcome>) -> Result<(), Failure> {
+    let attempted = || format!("complete session {id}");
+    let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let completed = block_on(async {
+        if let Some(remote) = &settings.remote {
+            return remote
+                .complete_session(id, outcome, Arc::clone(&settings.actor))
+                .await;
+        }
+        let completed = manager.complete_session(id, outcome).await;
+        close_artifacts(&manager).await;
+        Ok(completed?)
+    });
+    let summary = completed?.map_err(settings.cannot(attempted))?.summary();
+    touched(settings, id);
+    settings.output.result(&summary, |_| match summary.outcome {
+        Some(outcome) => format!("session {id} is completed as {outcome}\n"),
+        None => format!("session {id} is completed\n"),
+    })
+}
+
 fn pin(settings: &Settings, id: &SessionId, pinned: bool) -> Result<(), Failure> {
     let attempted = || format!("{} session {id}", if pinned { "pin" } else { "unpin" });
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     let done = block_on(async {
+        if let Some(remote) = &settings.remote {
+            return remote.pin_session(id, pinned, Arc::clone(&settings.actor)).await;
+        }
         let done = manager.pin_session(id, pinned).await;
         close_artifacts(&manager).await;
-        done
+        Ok(done?)
     });
-    let summary = done?.map_err(cannot(attempted))?.summary();
+    let summary = done?.map_err(settings.cannot(attempted))?.summary();
     touched(settings, id);
     settings.output.result(&summary, |_| {
         if pinned {

@@ -116,7 +116,7 @@ async fn keep_reading(remote: &RemoteArchive, stream: &StreamId) -> Infallible {
         let failure = match remote.refresh(Some(stream), None).await {
             Ok(report) => {
                 let failed = report.failed.first().map(|(_, error)| chain(error).join(": "));
-                let mut unread = unread(report);
+                let mut unread = unread(report, &remote.bucket().location());
                 unread.retain(|one| failed.is_none() && told.insert(one.error.clone()));
                 tell_unreadable(&unread);
                 failed

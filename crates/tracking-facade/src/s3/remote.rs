@@ -8,7 +8,7 @@ use std::sync::Arc;
 use artifact_core::{ArtifactError, ManagerOptions, StoreError, TestArtifactsManager};
 use storage_s3::{Catalogue, CatalogueOptions, RefreshProgressCallback, RefreshReport, RefreshScope};
 use tracking_journal::{DataDir, JournalOptions, SystemClock};
-use tracking_model::{ArtifactId, StreamId};
+use tracking_model::{ArtifactId, Fold, Session, SessionCommand, SessionId, SessionOutcome, StreamId};
 
 use super::texts::CachedTexts;
 use super::{ProgressCallback, SharedBucket};
@@ -115,6 +115,64 @@ impl RemoteArchive {
     #[must_use]
     pub const fn artifacts(&self) -> &TestArtifactsManager {
         &self.artifacts
+    }
+
+    /// Records in the bucket that nothing more comes to a session, for one whose machine is gone: retention counts its days
+    /// from here. Without `outcome` it takes the one that was noted when its upgrade ended. Refreshes the session first.
+    ///
+    /// # Errors
+    /// [`ArtifactError::UnknownSession`]; [`ArtifactError::Refused`] if it is completed; whatever S3 refuses.
+    ///
+    /// # Cancellation
+    /// The record may be in the bucket all the same.
+    pub async fn complete_session(
+        &self,
+        id: &SessionId,
+        outcome: Option<SessionOutcome>,
+        actor: impl Into<Arc<str>>,
+    ) -> Result<Session, TrackingError> {
+        let command = SessionCommand::Complete { outcome };
+        self.change_session(id, command, actor.into()).await
+    }
+
+    /// Tells retention in the bucket to leave a session alone, or no longer, whichever machine pinned it. Refreshes the
+    /// session first.
+    ///
+    /// # Errors
+    /// [`ArtifactError::UnknownSession`]; whatever S3 refuses.
+    ///
+    /// # Cancellation
+    /// As [`Self::complete_session`].
+    pub async fn pin_session(
+        &self,
+        id: &SessionId,
+        pinned: bool,
+        actor: impl Into<Arc<str>>,
+    ) -> Result<Session, TrackingError> {
+        let command = SessionCommand::Pin { pinned };
+        self.change_session(id, command, actor.into()).await
+    }
+
+    async fn change_session(
+        &self,
+        id: &SessionId,
+        command: SessionCommand,
+        actor: Arc<str>,
+    ) -> Result<Session, TrackingError> {
+        let stream = StreamId::Session(id.clone());
+        let mut refreshed = self.refresh(Some(&stream), None).await?;
+        if let Some((_, error)) = refreshed.failed.pop() {
+            return Err(ArtifactError::from(error).into());
+        }
+        let session = self.artifacts.session(id).await?;
+        let events = session.check(command, self.archive.clock().now());
+        let events = events.map_err(ArtifactError::from)?;
+        if !events.is_empty() {
+            let appended = self.catalogue.append(&stream, &events, actor).await;
+            appended.map_err(ArtifactError::from)?;
+            self.refresh(Some(&stream), None).await?;
+        }
+        Ok(self.artifacts.session(id).await?)
     }
 
     /// The catalogue, for those who write records of their own into the bucket.

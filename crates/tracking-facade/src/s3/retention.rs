@@ -16,6 +16,7 @@ use tracking_model::{
     Artifact, ArtifactChange, ArtifactChangeKind, ArtifactStatus, SessionEvent, SessionId, Span, StreamId,
 };
 
+use super::remains::Remains;
 use super::uploads::AT_ONCE;
 use super::{RemoteArchive, all_matching};
 use crate::TrackingError;
@@ -47,6 +48,10 @@ pub struct RemoteCleanupOptions {
     pub expiry: Expiry,
     /// Who is named in the records.
     pub actor: Arc<str>,
+    /// Sessions of which not all can be read, and that are cleaned up all the same: what is missing counts as if it had
+    /// never been. Of one whose beginning is gone all that is left is deleted, once nothing of it is younger than the
+    /// policy allows.
+    pub incomplete: BTreeSet<SessionId>,
 }
 
 impl RemoteCleanupOptions {
@@ -63,6 +68,13 @@ impl RemoteCleanupOptions {
     #[must_use]
     pub const fn dry_run(mut self) -> Self {
         self.dry_run = true;
+        self
+    }
+
+    /// Cleans up a session too of which not all can be read: [`Self::incomplete`].
+    #[must_use]
+    pub fn with_incomplete(mut self, session: SessionId) -> Self {
+        self.incomplete.insert(session);
         self
     }
 
@@ -102,6 +114,8 @@ pub struct RemoteCleanupReport {
     pub remaining: Vec<String>,
     /// Uploads in parts that nobody finished within seven days, given up; in a dry run those there are.
     pub stale_uploads: u64,
+    /// What there was of sessions whose beginning is gone: it was removed, but for what `remaining` and `failures` name.
+    pub remains: Vec<Remains>,
     /// What could not be done.
     pub failures: Vec<RemoteCleanupFailure>,
 }
@@ -123,7 +137,10 @@ impl RemoteArchive {
         told: impl Fn(&RemoteCleanupReport) + Send + Sync,
     ) -> Result<RemoteCleanupReport, TrackingError> {
         let refreshed = self.refresh(None, None).await?;
-        let unsure = unsure(&refreshed);
+        let mut unsure = incomplete(&refreshed);
+        unsure.retain(|session_id, _| !options.incomplete.contains(session_id));
+        // What it is, the next run may know.
+        unsure.extend(failed(&refreshed));
         let _index = self.lock_index().await?;
         let plan = self.artifacts().plan_retention(policy.clone()).await?;
         let mut run = Run {
@@ -137,15 +154,12 @@ impl RemoteArchive {
                 objects: 0,
                 remaining: Vec::new(),
                 stale_uploads: 0,
+                remains: Vec::new(),
                 failures: Vec::new(),
             },
         };
         for (session_id, why) in &unsure {
-            run.report.failures.push(RemoteCleanupFailure {
-                session_id: Some(session_id.clone()),
-                key: None,
-                reason: format!("it is left alone: {why}"),
-            });
+            run.refuse(session_id, format!("it is left alone: {why}"));
         }
         if !run.options.dry_run {
             for planned in run.report.plan.delete.clone() {
@@ -158,7 +172,17 @@ impl RemoteArchive {
                 told(&run.report);
             }
         }
-        for session in self.artifacts().sessions().await?.sessions {
+        let sessions = self.artifacts().sessions().await?.sessions;
+        for lost in run.options.incomplete.clone() {
+            let is_known = sessions.iter().any(|session| session.session_id == lost);
+            if !is_known && !unsure.contains_key(&lost) {
+                if let Err(error) = run.remove_remains(&lost).await {
+                    run.fail(Some(&lost), None, &error);
+                }
+                told(&run.report);
+            }
+        }
+        for session in sessions {
             if unsure.contains_key(&session.session_id) {
                 continue;
             }
@@ -172,31 +196,54 @@ impl RemoteArchive {
     }
 }
 
-/// Sessions of which not all is known: one that was pinned meanwhile, or that needs an object, must lose nothing.
-fn unsure(refreshed: &RefreshReport) -> BTreeMap<SessionId, String> {
-    let failed = refreshed
-        .failed
-        .iter()
-        .map(|(stream, error)| (stream, reason(error)));
+/// Sessions of which not all can be read: one that was pinned meanwhile, or that needs an object, must lose nothing.
+fn incomplete(refreshed: &RefreshReport) -> BTreeMap<SessionId, String> {
+    let unreadable = refreshed.unreadable.iter();
+    let unreadable = unreadable.filter_map(|segment| Some((segment.stream.as_ref()?, segment.to_string())));
     let missing = refreshed.missing_starts.iter();
     let missing = missing.map(|missing| (&missing.stream, missing.to_string()));
-    let sessions = failed.chain(missing).filter_map(|(stream, why)| match stream {
-        StreamId::Session(id) => Some((id.clone(), why)),
-        StreamId::Upgrade(_) => None,
+    let all = unreadable.chain(missing);
+    let sessions = all.filter_map(|(stream, why)| {
+        let id = session_of(stream)?;
+        let named = format!("{why}; `--incomplete {id}` cleans it up all the same");
+        Some((id, named))
     });
     sessions.collect()
 }
 
+/// Sessions that could not be brought up to date.
+fn failed(refreshed: &RefreshReport) -> BTreeMap<SessionId, String> {
+    let failed = refreshed.failed.iter();
+    let sessions = failed.filter_map(|(stream, error)| Some((session_of(stream)?, reason(error))));
+    sessions.collect()
+}
+
+fn session_of(stream: &StreamId) -> Option<SessionId> {
+    match stream {
+        StreamId::Session(id) => Some(id.clone()),
+        StreamId::Upgrade(_) => None,
+    }
+}
+
 /// A run.
-struct Run<'a> {
-    remote: &'a RemoteArchive,
-    policy: RetentionPolicy,
-    options: RemoteCleanupOptions,
-    report: RemoteCleanupReport,
+pub(super) struct Run<'a> {
+    pub(super) remote: &'a RemoteArchive,
+    pub(super) policy: RetentionPolicy,
+    pub(super) options: RemoteCleanupOptions,
+    pub(super) report: RemoteCleanupReport,
 }
 
 impl Run<'_> {
-    fn fail(
+    /// Notes that a session is left as it is.
+    pub(super) fn refuse(&mut self, session: &SessionId, reason: String) {
+        self.report.failures.push(RemoteCleanupFailure {
+            session_id: Some(session.clone()),
+            key: None,
+            reason,
+        });
+    }
+
+    pub(super) fn fail(
         &mut self,
         session: Option<&SessionId>,
         key: Option<&ObjectKey>,

@@ -133,9 +133,9 @@ impl SharedBucket {
         progress: Option<ProgressCallback>,
     ) -> Result<(CopyPlace, Arrival), ArtifactError> {
         let (key, body) = artifacts.body_of(Arc::clone(artifact)).await?;
-        let uploaded = self
-            .store_body(dir, artifact, &key, body, PutMode::Numbered, progress)
-            .await?;
+        let mut options = UploadOptions::default().with_mode(PutMode::Numbered);
+        options.progress = progress;
+        let uploaded = self.store_body(dir, artifact, &key, body, options).await?;
         Ok((self.place_of(&ObjectKey::from(&uploaded.key)), uploaded.arrival))
     }
 
@@ -152,7 +152,8 @@ impl SharedBucket {
             artifact_id: artifact.artifact_id.clone(),
             source,
         })?;
-        self.store_body(dir, artifact, &place, body, PutMode::Create, None)
+        let options = UploadOptions::default().with_mode(PutMode::Create).again();
+        self.store_body(dir, artifact, &place, body, options)
             .await
             .map(drop)
     }
@@ -163,16 +164,13 @@ impl SharedBucket {
         artifact: &Artifact,
         key: &ArtifactKey,
         body: PutBody,
-        mode: PutMode,
-        progress: Option<ProgressCallback>,
+        options: UploadOptions,
     ) -> Result<Uploaded, ArtifactError> {
         let records = FileUploadRecords::new(dir.cursors_dir().join("uploads"));
-        let mut options = UploadOptions::default()
-            .with_mode(mode)
+        let mut options = options
             .with_metadata(ObjectMetadata::from(artifact))
             .with_records(Arc::new(records));
         options.hash = artifact.file_hash;
-        options.progress = progress;
         let uploaded = self.store.upload(key, body, &options).await?;
         if !uploaded.omitted_metadata.is_empty() {
             tracing::debug!(artifact = %artifact.artifact_id, omitted = ?uploaded.omitted_metadata,

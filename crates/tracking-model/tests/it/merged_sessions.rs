@@ -178,3 +178,53 @@ proptest! {
         prop_assert_eq!(live().map(|status| counts.bytes_of_status(status)).sum::<u64>(), counts.bytes());
     }
 }
+
+/// Counts after these records of one artifact, each with the status that its writer knew.
+fn counts_after(changes: &[(ArtifactStatus, ArtifactStatus)]) -> (u64, Vec<ArtifactStatus>) {
+    let life = Life {
+        size: 7,
+        statuses: vec![],
+        tombstones: vec![],
+    };
+    let (mut session, mut artifact) = (session(), life.artifact(0));
+    session.apply(
+        &meta(2, 1),
+        &SessionEvent::ArtifactAdded(Arc::new(artifact.clone())),
+    );
+    for (from, status) in changes {
+        let mut known = artifact.clone();
+        known.status = *from;
+        let change = ArtifactChange::new(&known, *status);
+        change.apply(&mut artifact, at(1));
+        session.apply(&meta(3, 1), &SessionEvent::Artifact(kind(*status), change));
+    }
+    let counts = session.counts();
+    let counted = ArtifactStatus::ALL.into_iter().filter(|status| {
+        assert_eq!(counts.bytes_of_status(*status), 7 * counts.of_status(*status));
+        counts.of_status(*status) > 0
+    });
+    let counted: Vec<_> = counted.collect();
+    assert_eq!(counted, [artifact.status], "as an index has it: {changes:?}");
+    (counts.artifacts(), counted)
+}
+
+#[test]
+fn an_artifact_that_two_machines_archived_or_deleted_counts_once() {
+    use ArtifactStatus::{Archived, Created, Deleted, Uploaded};
+    let uploaded = (Created, Uploaded);
+    // A machine freed its bytes, and another one deleted it that knew only that it was uploaded.
+    let deleted = counts_after(&[uploaded, (Uploaded, Archived), (Uploaded, Deleted)]);
+    assert_eq!(deleted, (0, vec![Deleted]));
+    let archived = counts_after(&[uploaded, (Uploaded, Archived), (Uploaded, Archived)]);
+    assert_eq!(archived, (1, vec![Archived]));
+    let both = [
+        uploaded,
+        (Uploaded, Archived),
+        (Archived, Deleted),
+        (Uploaded, Archived),
+    ];
+    assert_eq!(counts_after(&both), (0, vec![Deleted]));
+    // Tagged where nobody knew yet.
+    let tagged = counts_after(&[uploaded, (Uploaded, Archived), (Uploaded, Uploaded)]);
+    assert_eq!(tagged, (1, vec![Archived]));
+}

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use tracking_facade::RetentionPolicy;
-use tracking_facade::s3::{Expiry, RemoteArchive, RemoteCleanupOptions, RemoteCleanupReport};
+use tracking_facade::s3::{Expiry, Remains, RemoteArchive, RemoteCleanupOptions, RemoteCleanupReport};
+use tracking_facade::{RetentionPolicy, SessionId};
 
 use super::SessionDocument;
 use crate::args::GcArgs;
@@ -33,7 +33,17 @@ pub(super) struct RemoteDocument {
     /// Objects that a listing afterwards still shows.
     remaining: Vec<String>,
     stale_uploads: u64,
+    /// What there was of sessions whose beginning is gone.
+    remains: Vec<RemainsDocument>,
     failures: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RemainsDocument {
+    session_id: SessionId,
+    objects: u64,
+    bytes: u64,
+    segments: u64,
 }
 
 pub(super) fn there(
@@ -50,6 +60,9 @@ pub(super) fn there(
     }
     if let Some(class) = args.archive {
         options = options.with_expiry(Expiry::Archive(class));
+    }
+    for session in &args.incomplete {
+        options = options.with_incomplete(session.clone());
     }
     let work = Work::begin("cleaning up the bucket", settings.output);
     let shown = work.clone();
@@ -86,6 +99,12 @@ impl RemoteDocument {
             };
             format!("{what}{}", failure.reason)
         };
+        let remains = |remains: &Remains| RemainsDocument {
+            session_id: remains.session_id.clone(),
+            objects: remains.objects,
+            bytes: remains.bytes,
+            segments: remains.segments,
+        };
         Self {
             bucket,
             dry_run: args.dry_run,
@@ -99,6 +118,7 @@ impl RemoteDocument {
             objects: report.objects,
             remaining: report.remaining.clone(),
             stale_uploads: report.stale_uploads,
+            remains: report.remains.iter().map(remains).collect(),
             failures: report.failures.iter().map(failure).collect(),
         }
     }
@@ -116,6 +136,16 @@ impl RemoteDocument {
         }
         for session in &self.spare {
             line(format!("{} {}", palette.dim("spare"), session.in_a_line()));
+        }
+        for remains in &self.remains {
+            line(format!(
+                "{} what is left of {}: {}, {}, and {} of its records",
+                palette.warn("delete"),
+                remains.session_id,
+                several(remains.objects, "object"),
+                bytes(remains.bytes),
+                several(remains.segments, "segment"),
+            ));
         }
         for key in &self.remaining {
             line(format!(
