@@ -66,17 +66,12 @@ async fn who_asks_for_all_tasks_can_follow_them() {
 async fn who_comes_at_once_shares_one_message() {
     let (_folder, dir) = data_dir();
     let _agent = Agent::start(&dir, "u").await;
-    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(7)));
-    let source = Arc::new(JournalSummaries::with_clock(dir.clone(), clock));
-    let hub = Hub::with_source(dir, source, HubOptions::default());
+    let hub = hub(&dir);
     let first = async |query: &str| {
         let mut viewer = hub.view(&Query::parse(query).unwrap()).await.unwrap();
         within(viewer.next()).await.unwrap().swap_remove(0)
     };
-    let (one, other) = (
-        first("upgrade=u&snapshot=1").await,
-        first("upgrade=u&snapshot=1").await,
-    );
+    let (one, other) = tokio::join!(first("upgrade=u&snapshot=1"), first("upgrade=u&snapshot=1"));
     assert_eq!(one.text().as_ptr(), other.text().as_ptr());
     let without = first("upgrade=u").await;
     assert!(summary(&one).data.snapshot.is_some() && summary(&without).data.snapshot.is_none());
