@@ -1,27 +1,33 @@
 //! The texts of artifacts that can be searched: what is read of the bytes that a manager keeps.
 
 use std::io::Read;
+use std::sync::{Mutex, PoisonError};
 
 use tracking_model::{Artifact, ArtifactStatus, ArtifactType};
 
-use crate::ArtifactKey;
-use crate::index::ArtifactTexts;
-use crate::store::Vault;
+use crate::store::{OpenCollection, Vault};
+use crate::{ArtifactKey, ArtifactTexts};
 
 /// One of so many characters may be no valid UTF-8 in what still counts as text.
 const MOST_INVALID: usize = 20;
 
 /// Reads texts from where a manager keeps its bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct VaultTexts {
     vault: Vault,
     max_bytes: u64,
+    /// Whose directory is open: most often the next artifact is of the same collection.
+    last: Mutex<Option<OpenCollection>>,
 }
 
 impl VaultTexts {
     /// Reads at most so many bytes of each.
     pub(crate) const fn new(vault: Vault, max_bytes: u64) -> Self {
-        Self { vault, max_bytes }
+        Self {
+            vault,
+            max_bytes,
+            last: Mutex::new(None),
+        }
     }
 }
 
@@ -35,7 +41,11 @@ impl ArtifactTexts for VaultTexts {
         if *key.session_id() != artifact.session_id || *key.collection_id() != artifact.collection_id {
             return None;
         }
-        let read = self.vault.read(&key).map(|(reader, size)| {
+        let opened = {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            self.vault.read_near(&key, &mut last)
+        };
+        let read = opened.map(|(reader, size)| {
             let mut bytes = Vec::with_capacity(usize::try_from(size.min(self.max_bytes)).unwrap_or(0));
             reader.take(self.max_bytes).read_to_end(&mut bytes).map(|_| bytes)
         });

@@ -10,27 +10,48 @@ pub const FIELD_BREAK: &str = "\u{E000}";
 /// Passes each word of `text` to `each`: runs of letters and digits of any script, in lower case.
 pub fn each_word(text: &str, mut each: impl FnMut(&str)) {
     let mut word = String::new();
-    let mut chars = 0;
-    for c in text.chars() {
-        if c.is_ascii_alphanumeric() {
-            if chars < MAX_WORD_CHARS {
+    let mut rest = text;
+    while let Some(begin) = rest.find(char::is_alphanumeric) {
+        let (_, from) = rest.split_at(begin);
+        let (run, after) = from.split_at(run_length(from));
+        rest = after;
+        if run.len() <= MAX_WORD_CHARS && run.bytes().all(is_plain) {
+            each(run);
+            continue;
+        }
+        word.clear();
+        for c in run.chars().take(MAX_WORD_CHARS) {
+            if c.is_ascii() {
                 word.push(c.to_ascii_lowercase());
-            }
-            chars += 1;
-        } else if !c.is_ascii() && c.is_alphanumeric() {
-            if chars < MAX_WORD_CHARS {
+            } else {
                 word.extend(c.to_lowercase());
             }
-            chars += 1;
-        } else if chars > 0 {
-            each(&word);
-            word.clear();
-            chars = 0;
         }
-    }
-    if chars > 0 {
         each(&word);
     }
+}
+
+/// Whether a byte is a character of a word as it stands there.
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+/// The bytes of letters and digits that a text begins with.
+fn run_length(text: &str) -> usize {
+    let plain = text
+        .bytes()
+        .position(|byte| !is_plain(byte))
+        .unwrap_or(text.len());
+    let rest = text.get(plain..).unwrap_or_default();
+    // Most words are plain ones that something of ASCII ends.
+    if rest
+        .bytes()
+        .next()
+        .is_none_or(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
+    {
+        return plain;
+    }
+    plain + rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len())
 }
 
 /// The words of a text, in order.

@@ -91,6 +91,20 @@ pub(super) enum Missing {
     Fail,
 }
 
+/// The directory of a collection, kept open by who reads one object of it after the other.
+#[derive(Debug)]
+pub(crate) struct OpenCollection {
+    session: SessionId,
+    collection: CollectionId,
+    directory: OwnedFd,
+}
+
+impl OpenCollection {
+    fn has(&self, key: &ArtifactKey) -> bool {
+        self.session == *key.session_id() && self.collection == *key.collection_id()
+    }
+}
+
 impl LocalStore {
     /// A store in the directory `root`, which must exist when something is put.
     #[must_use]
@@ -158,27 +172,31 @@ impl LocalStore {
 
     /// Opens an object, with its size.
     pub(crate) fn read(&self, key: &ArtifactKey) -> Result<(File, u64), StoreError> {
-        let failed = |source| StoreError::io("get", key, source);
-        let not_a_file = |kind| StoreError::new(StoreErrorKind::NotAFile(kind), "get", key);
-        let directory = self.directory_of(key).map_err(failed)?;
-        // Opening a device may do something.
-        let stat = rustix::fs::statat(&directory, key.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| failed(error.into()))?;
-        if let Some(kind) = FileKind::of(&stat) {
-            return Err(not_a_file(kind));
+        self.read_near(key, &mut None)
+    }
+
+    /// As [`Self::read`], by the directory of the object that was read last if it is of the same collection.
+    pub(crate) fn read_near(
+        &self,
+        key: &ArtifactKey,
+        last: &mut Option<OpenCollection>,
+    ) -> Result<(File, u64), StoreError> {
+        if let Some(open) = last.as_ref().filter(|open| open.has(key)) {
+            match open_in(&open.directory, key) {
+                // The collection may have been made anew.
+                Err(error) if matches!(error.kind(), StoreErrorKind::NotFound) => {}
+                read => return read,
+            }
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&directory, key.file_name(), flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(rustix::io::Errno::LOOP) => return Err(not_a_file(FileKind::Symlink)),
-            Err(error) => return Err(failed(error.into())),
-        };
-        // It may have been replaced since it was looked at.
-        let stat = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
-        match FileKind::of(&stat) {
-            None => Ok((file, u64::try_from(stat.st_size).unwrap_or(0))),
-            Some(kind) => Err(not_a_file(kind)),
-        }
+        let directory = self
+            .directory_of(key)
+            .map_err(|source| StoreError::io("get", key, source))?;
+        let open = last.insert(OpenCollection {
+            session: key.session_id().clone(),
+            collection: key.collection_id().clone(),
+            directory,
+        });
+        open_in(&open.directory, key)
     }
 
     /// Deletes an object, and its content if nothing else uses that. Telling its hash saves reading it.
@@ -275,6 +293,30 @@ fn hash_of(file: &File) -> io::Result<FileHash> {
 }
 
 /// Reads a file piece by piece from its beginning, wherever it stands.
+/// Opens an object in the directory of its collection, with its size.
+fn open_in(directory: &OwnedFd, key: &ArtifactKey) -> Result<(File, u64), StoreError> {
+    let failed = |source| StoreError::io("get", key, source);
+    let not_a_file = |kind| StoreError::new(StoreErrorKind::NotAFile(kind), "get", key);
+    // Opening a device may do something.
+    let stat = rustix::fs::statat(directory, key.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|error| failed(error.into()))?;
+    if let Some(kind) = FileKind::of(&stat) {
+        return Err(not_a_file(kind));
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(directory, key.file_name(), flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::LOOP) => return Err(not_a_file(FileKind::Symlink)),
+        Err(error) => return Err(failed(error.into())),
+    };
+    // It may have been replaced since it was looked at.
+    let stat = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
+    match FileKind::of(&stat) {
+        None => Ok((file, u64::try_from(stat.st_size).unwrap_or(0))),
+        Some(kind) => Err(not_a_file(kind)),
+    }
+}
+
 fn read_pieces(file: &File, mut piece: impl FnMut(&[u8])) -> io::Result<()> {
     let (mut buffer, mut offset) = (vec![0; CHUNK_BYTES], 0);
     loop {
