@@ -13,11 +13,13 @@ use tracking_journal::{Committed, DataDir, JournalReader, Position};
 use tracking_model::{SessionEvent, SessionId, StreamId, Timestamp};
 
 use crate::catalogue::{Catalogue, Fed, SessionEntry, decode, is_another};
-use crate::{ArtifactError, ArtifactIndex, IndexBatch, Unreadable};
+use crate::{ArtifactError, ArtifactIndex, ArtifactTexts, IndexBatch, Prepared, Unreadable};
 
 /// Most records that go to the index at a time. They become one piece of the index, so fewer and larger ones are faster;
 /// they are held in memory, the next beside those at work.
 const BATCH: usize = 8192;
+/// Most bytes that the index makes ready of them ahead, about: 8192 records with 1 KiB of text each take so many.
+const PREPARED_BYTES: usize = 24 << 20;
 /// Records that are read of a session before another one is looked at.
 const PART: usize = 64;
 /// Most sessions that are read side by side: each has its file open.
@@ -167,24 +169,25 @@ impl Catalogue {
         sources: &mut [Source<'_>],
         told: &mut dyn FnMut(u64),
     ) -> Result<(), ArtifactError> {
-        let mut apply = |read: Read| -> Result<(), ArtifactError> {
-            index.apply(&read.batches, &*self.texts)?;
-            told(read.bytes);
-            Ok(())
-        };
+        let texts = &*self.texts;
         let unread: u64 = sources.iter().map(Source::unread).sum();
         if unread < WORTH_A_THREAD {
             while let Some(read) = read(sources) {
-                apply(read)?;
+                index.apply(&read.batches, texts)?;
+                told(read.bytes);
             }
             told(sources.iter().map(Source::offset).sum());
             return Ok(());
         }
-        // The next records are read and decoded while these are indexed.
+        // The next records are read and made ready while these are indexed.
         thread::scope(|scope| {
             let (sender, batches) = sync_channel(0);
-            let reading = scope.spawn(move || read_ahead(sources, &sender));
-            let applied = batches.iter().try_for_each(&mut apply);
+            let reading = scope.spawn(move || read_ahead(sources, index, texts, &sender));
+            let applied = batches.iter().try_for_each(|(read, prepared)| {
+                index.apply_prepared(&read.batches, prepared, texts)?;
+                told(read.bytes);
+                Ok(())
+            });
             drop(batches);
             reading
                 .join()
@@ -201,9 +204,15 @@ struct Read {
     bytes: u64,
 }
 
-fn read_ahead(sources: &mut [Source<'_>], sender: &SyncSender<Read>) {
+fn read_ahead(
+    sources: &mut [Source<'_>],
+    index: &dyn ArtifactIndex,
+    texts: &dyn ArtifactTexts,
+    sender: &SyncSender<(Read, Prepared)>,
+) {
     while let Some(read) = read(sources) {
-        if sender.send(read).is_err() {
+        let prepared = index.prepare(&read.batches, texts, PREPARED_BYTES);
+        if sender.send((read, prepared)).is_err() {
             // The index failed and says why.
             break;
         }

@@ -8,20 +8,19 @@ use artifact_core::{ArtifactTexts, IndexBatch};
 use rusqlite::{Connection, OptionalExtension, params};
 use tracking_model::SessionId;
 
+use crate::ahead::Ahead;
 use crate::error::Cause;
 use crate::facets::{Kind, hashed, quoted};
 use crate::fold::{New, Outcome};
+use crate::load::Sorter;
 use crate::record::stored_size;
 use crate::schema;
-use crate::write::{Counts, Row, Writer, remove};
+use crate::write::{Counts, Handful, Writer, remove};
 
 /// From so many artifacts on, one thread makes ready what another writes.
 const WORTH_A_THREAD: usize = 256;
 /// Artifacts that are handed from one to the other at a time.
 const HANDFUL: usize = 64;
-
-/// From so many artifacts on, they may be part of building the index anew.
-const MANY: usize = 2048;
 
 /// The names of clusters, by session.
 type Clusters = HashMap<i64, String>;
@@ -32,8 +31,14 @@ fn artifacts(at: &Connection) -> Result<i64, Cause> {
     Ok(count.query_row([], |row| row.get(0))?)
 }
 
-/// Takes up what of the batches is not there yet.
-pub(crate) fn apply(at: &Connection, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), Cause> {
+/// Takes up what of the batches is not there yet; `loading` where that is much.
+pub(crate) fn apply(
+    at: &Connection,
+    batches: &[IndexBatch],
+    ahead: Ahead,
+    texts: &dyn ArtifactTexts,
+    loading: bool,
+) -> Result<(), Cause> {
     let mut outcome = Outcome::new(at)?;
     let mut clusters = Clusters::new();
     for batch in batches {
@@ -58,7 +63,7 @@ pub(crate) fn apply(at: &Connection, batches: &[IndexBatch], texts: &dyn Artifac
         mut counts,
         ..
     } = outcome;
-    if new.len() >= MANY && 8 * stored_size(new.len() as u64) > artifacts(at)? {
+    if loading && 8 * stored_size(new.len() as u64) > artifacts(at)? {
         at.execute_batch(schema::NO_SORTS)?;
     }
     let mut writer = Writer::new(at)?;
@@ -69,51 +74,69 @@ pub(crate) fn apply(at: &Connection, batches: &[IndexBatch], texts: &dyn Artifac
         let cluster_name = clusters.get(&changed.session).map_or("", String::as_str);
         writer.change(*id, changed, cluster_name, texts, &mut counts)?;
     }
-    add(&mut writer, &new, &clusters, texts, &mut counts)?;
+    let ready = Preparing {
+        new: &new,
+        clusters: &clusters,
+        ahead,
+        texts,
+        loading,
+    };
+    add(&mut writer, ready, &mut counts)?;
     writer.finish()?;
     counts.write(at)
 }
 
-fn add(
-    writer: &mut Writer<'_>,
-    new: &[New<'_>],
-    clusters: &Clusters,
-    texts: &dyn ArtifactTexts,
-    counts: &mut Counts,
-) -> Result<(), Cause> {
-    if new.len() < WORTH_A_THREAD {
-        return new
-            .iter()
-            .try_for_each(|new| writer.add(&prepare(new, clusters, texts)?, counts));
+fn add(writer: &mut Writer<'_>, preparing: Preparing<'_>, counts: &mut Counts) -> Result<(), Cause> {
+    if preparing.new.len() < WORTH_A_THREAD {
+        return preparing.run(|handful| {
+            writer.add(handful, counts)?;
+            Ok(true)
+        });
     }
     thread::scope(|scope| {
         let (sender, handfuls) = sync_channel(2);
-        let preparing = scope.spawn(move || {
-            for handful in new.chunks(HANDFUL) {
-                let rows = handful.iter().map(|new| prepare(new, clusters, texts));
-                let ready: Result<Vec<Row<'_>>, Cause> = rows.collect();
-                if sender.send(ready?).is_err() {
-                    // Writing failed and says why.
-                    break;
-                }
-            }
-            Ok::<(), Cause>(())
-        });
+        // Where a handful is not taken, writing failed and says why.
+        let thread = scope.spawn(move || preparing.run(|handful| Ok(sender.send(handful).is_ok())));
         let written = handfuls
             .iter()
-            .flatten()
-            .try_for_each(|row| writer.add(&row, counts));
+            .try_for_each(|handful| writer.add(handful, counts));
         drop(handfuls);
-        let prepared = preparing
+        let prepared = thread
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written.and(prepared)
     })
 }
 
-fn prepare<'a>(new: &'a New<'a>, clusters: &Clusters, texts: &dyn ArtifactTexts) -> Result<Row<'a>, Cause> {
-    let cluster_name = clusters.get(&new.session).map_or("", String::as_str);
-    Row::new(new, cluster_name, texts)
+/// New artifacts that are to be made ready for writing.
+struct Preparing<'a> {
+    new: &'a [New<'a>],
+    clusters: &'a Clusters,
+    ahead: Ahead,
+    texts: &'a dyn ArtifactTexts,
+    loading: bool,
+}
+
+impl<'a> Preparing<'a> {
+    /// Makes some ready at a time, as long as `each` takes them.
+    fn run(mut self, mut each: impl FnMut(Handful<'a>) -> Result<bool, Cause>) -> Result<(), Cause> {
+        let mut sorter = self.loading.then(Sorter::default);
+        for some in self.new.chunks(HANDFUL) {
+            let mut handful = Handful::default();
+            for new in some {
+                let parts = self.ahead.take(&new.artifact, self.texts)?;
+                let cluster_name = self.clusters.get(&new.session).map_or("", String::as_str);
+                handful.add(new, parts, cluster_name, sorter.as_mut());
+            }
+            if !each(handful)? {
+                return Ok(());
+            }
+        }
+        if let Some(run) = sorter.and_then(Sorter::finish) {
+            each(Handful::of_run(run))?;
+        }
+        Ok(())
+    }
 }
 
 /// Removes all that is known of a session.

@@ -23,7 +23,7 @@ const KEPT_READERS: usize = 4;
 const KEPT_STATEMENTS: usize = 64;
 /// Caches, in pages, for SQLite converts bytes by the size that pages have before it has read the file: so few connections
 /// are open that memory stays small.
-const WRITER_CACHE: i64 = 2048;
+const WRITER_CACHE: i64 = 768;
 const READER_CACHE: i64 = 512;
 /// Bytes of a page in a new file: few large writes build it faster. Leaves of full-text search stay smaller than that, for
 /// whole ones are read to go backwards.
@@ -95,11 +95,31 @@ impl Database {
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_with(&mut writer, work)
+    }
+
+    fn write_with<T>(
+        &self,
+        writer: &mut Connection,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
         let transaction = writer.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let done = work(&transaction)?;
         transaction.commit()?;
         self.written.store(true, Ordering::Relaxed);
         Ok(done)
+    }
+
+    /// As [`Self::write`], on a connection of its own: full-text search takes what is written beside it for another
+    /// process's work, and looks for it.
+    pub(crate) fn load<T>(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
+        let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loader = connect(&self.path, WRITER_CACHE)?;
+        write_ahead(&loader)?;
+        self.write_with(&mut loader, work)
     }
 
     /// Looks at one moment of the index.
@@ -238,6 +258,13 @@ fn connect(path: &Path, cache_pages: i64) -> Result<Connection, Cause> {
     Ok(connection)
 }
 
+/// How a connection writes that does.
+fn write_ahead(connection: &Connection) -> Result<(), Cause> {
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    Ok(())
+}
+
 /// Makes the tables in a new file, and makes sure that an old one has them.
 fn prepare(connection: &Connection, is_new: bool) -> Result<(), Cause> {
     // A process that died in between leaves a file without tables, which is as good as new.
@@ -258,8 +285,7 @@ fn prepare(connection: &Connection, is_new: bool) -> Result<(), Cause> {
         connection.pragma_update(None, "page_size", PAGE_SIZE)?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    write_ahead(connection)?;
     if is_new {
         connection.execute_batch(&format!(
             "BEGIN IMMEDIATE; PRAGMA application_id = {}; PRAGMA user_version = {}; {} {} COMMIT;",

@@ -30,10 +30,14 @@ impl Cause {
         match self {
             Self::Sqlite(error) => match error {
                 rusqlite::Error::SqliteFailure(failure, _) => {
-                    // `Unknown` is SQL that does not fit the tables: ours does, so they are not ours any more.
+                    // `Unknown` is SQL that does not fit the tables: ours does, so they are not ours any more. Nor does
+                    // anything of ours come twice.
                     matches!(
                         failure.code,
-                        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown
+                        ErrorCode::DatabaseCorrupt
+                            | ErrorCode::NotADatabase
+                            | ErrorCode::Unknown
+                            | ErrorCode::ConstraintViolation
                     )
                 }
                 // What we wrote has the types that we wrote.

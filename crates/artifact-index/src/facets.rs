@@ -53,9 +53,24 @@ fn hash(value: &str) -> u64 {
     })
 }
 
+/// Adds the word that stands for a value to `out`.
+fn add_hashed(out: &mut String, kind: Kind, value: &str) {
+    add_plain(out, kind, "");
+    write!(out, "{:x}", hash(value)).expect("writing to a string cannot fail");
+}
+
+/// Adds the word that stands for a short value of letters and digits to `out`.
+fn add_plain(out: &mut String, kind: Kind, value: &str) {
+    out.push(MARK);
+    out.push(char::from(kind as u8));
+    out.push_str(value);
+}
+
 /// The word that stands for a value.
 pub(crate) fn hashed(kind: Kind, value: &str) -> String {
-    format!("{MARK}{}{:x}", char::from(kind as u8), hash(value))
+    let mut word = String::new();
+    add_hashed(&mut word, kind, value);
+    word
 }
 
 /// The number that stands for an upgrade.
@@ -65,7 +80,9 @@ pub(crate) fn upgrade_number(upgrade_id: &str) -> i64 {
 
 /// The word that stands for a short value of letters and digits.
 pub(crate) fn plain(kind: Kind, value: &str) -> String {
-    format!("{MARK}{}{value}", char::from(kind as u8))
+    let mut word = String::new();
+    add_plain(&mut word, kind, value);
+    word
 }
 
 /// The word that stands for artifacts of a type that are of an upgrade.
@@ -107,42 +124,60 @@ fn as_word_character(c: char) -> char {
 /// Passes each part of a name in lower case to `each`: all runs of three characters.
 fn name_parts(name: &str, mut each: impl FnMut(&str)) {
     let chars: Vec<char> = name.chars().map(as_word_character).collect();
+    let mut word = String::new();
     for part in chars.windows(3) {
-        let part: String = part.iter().collect();
-        each(&plain(Kind::NamePart, &part));
+        word.clear();
+        add_plain(&mut word, Kind::NamePart, "");
+        word.extend(part);
+        each(&word);
     }
 }
 
-/// Adds all facets of an artifact to `out`, each with a space behind it.
-pub(crate) fn add_facets(out: &mut String, artifact: &Artifact, cluster_name: &str, name_key: &str) {
+/// Adds the cluster of an artifact to `out`, with a space behind it.
+pub(crate) fn add_cluster(out: &mut String, cluster_name: &str) {
+    add_hashed(out, Kind::Cluster, cluster_name);
+    out.push(' ');
+}
+
+/// Adds all other facets of an artifact to `out`, each with a space behind it.
+pub(crate) fn add_facets(out: &mut String, artifact: &Artifact, name_key: &str) {
+    let mut hashed = |kind, value| {
+        add_hashed(out, kind, value);
+        out.push(' ');
+    };
+    hashed(Kind::Session, artifact.session_id.as_str());
+    hashed(Kind::Collection, artifact.collection_id.as_str());
+    hashed(Kind::Upgrade, artifact.upgrade_id.as_str());
+    if let Some(task_id) = &artifact.task_id {
+        hashed(Kind::Task, task_id.as_str());
+    }
+    if let Some(step_id) = &artifact.step_id {
+        hashed(Kind::Step, step_id);
+    }
+    for tag in &artifact.tags {
+        hashed(Kind::Tag, tag);
+    }
+    let mut plain = |kind, value: &str| {
+        add_plain(out, kind, value);
+        out.push(' ');
+    };
+    plain(Kind::Type, &(artifact.artifact_type as u8).to_string());
+    if let Some(size) = artifact.file_size {
+        plain(Kind::Size, &magnitude(size).to_string());
+    }
+    for tag in &artifact.tags {
+        each_word(tag, |word| plain(Kind::InTags, word));
+    }
+    each_word(&artifact.name, |word| plain(Kind::InName, word));
+    each_word(artifact.description.as_deref().unwrap_or_default(), |word| {
+        plain(Kind::InDescription, word);
+    });
     let mut add = |word: &str| {
         out.push_str(word);
         out.push(' ');
     };
-    add(&hashed(Kind::Session, artifact.session_id.as_str()));
-    add(&hashed(Kind::Collection, artifact.collection_id.as_str()));
-    add(&hashed(Kind::Upgrade, artifact.upgrade_id.as_str()));
-    add(&hashed(Kind::Cluster, cluster_name));
-    if let Some(task_id) = &artifact.task_id {
-        add(&hashed(Kind::Task, task_id.as_str()));
-    }
-    if let Some(step_id) = &artifact.step_id {
-        add(&hashed(Kind::Step, step_id));
-    }
-    add(&plain(Kind::Type, &(artifact.artifact_type as u8).to_string()));
     add(&upgrade_type(&artifact.upgrade_id, artifact.artifact_type));
-    if let Some(size) = artifact.file_size {
-        add(&plain(Kind::Size, &magnitude(size).to_string()));
-    }
-    for tag in &artifact.tags {
-        add(&hashed(Kind::Tag, tag));
-        each_word(tag, |word| add(&plain(Kind::InTags, word)));
-    }
-    name_parts(name_key, &mut add);
-    each_word(&artifact.name, |word| add(&plain(Kind::InName, word)));
-    each_word(artifact.description.as_deref().unwrap_or_default(), |word| {
-        add(&plain(Kind::InDescription, word));
-    });
+    name_parts(name_key, add);
 }
 
 /// What a query asks of facets, as expressions of FTS5 of which each must hold.

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod ahead;
 mod apply;
 mod by_key;
 mod compare;
@@ -9,6 +10,7 @@ mod expression;
 mod facets;
 mod find;
 mod fold;
+mod load;
 mod page;
 mod rank;
 mod record;

@@ -4,20 +4,25 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use artifact_core::{
-    ArtifactIndex, ArtifactQuery, ArtifactTexts, IndexBatch, IndexError, Matches, MemoryIndex, Sort,
-    Statistics,
+    ArtifactIndex, ArtifactQuery, ArtifactTexts, IndexBatch, IndexError, Matches, MemoryIndex, Prepared,
+    Sort, Statistics,
 };
 use tracking_journal::Position;
 use tracking_model::{Artifact, ArtifactId, SessionId};
 
+use crate::ahead::Ahead;
 use crate::database::Database;
 use crate::error::{Cause, NAME};
 use crate::{apply, find, record, statistics};
+
+/// From so many records on, what they add is loaded at once unless somebody says otherwise.
+const MANY: usize = 2048;
 
 /// Finds artifacts in a SQLite file. Nothing is opened or created before it is asked something.
 #[derive(Debug)]
 pub struct SqliteIndex {
     path: PathBuf,
+    load_from: usize,
     opened: Mutex<Option<Opened>>,
 }
 
@@ -34,8 +39,17 @@ impl SqliteIndex {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            load_from: MANY,
             opened: Mutex::new(None),
         }
+    }
+
+    /// Loads what batches add at once if they have so many records or more, 2048 unless this says otherwise: many are
+    /// faster so, few are slower.
+    #[must_use]
+    pub const fn with_load_from(mut self, records: usize) -> Self {
+        self.load_from = records;
+        self
     }
 
     /// The file.
@@ -106,7 +120,29 @@ impl ArtifactIndex for SqliteIndex {
     }
 
     fn apply(&self, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), IndexError> {
-        let file = |database: &Database| database.write(|at| apply::apply(at, batches, texts));
+        self.apply_prepared(batches, Prepared::default(), texts)
+    }
+
+    fn prepare(&self, batches: &[IndexBatch], texts: &dyn ArtifactTexts, most_bytes: usize) -> Prepared {
+        // What fails is tried again, and then told, when it is needed.
+        Ahead::of(batches, texts, most_bytes).map_or_else(|_| Prepared::default(), Prepared::new)
+    }
+
+    fn apply_prepared(
+        &self,
+        batches: &[IndexBatch],
+        prepared: Prepared,
+        texts: &dyn ArtifactTexts,
+    ) -> Result<(), IndexError> {
+        let records: usize = batches.iter().map(|batch| batch.records.len()).sum();
+        let file = |database: &Database| {
+            let ahead = prepared.into_inner().unwrap_or_default();
+            if records < self.load_from {
+                database.write(|at| apply::apply(at, batches, ahead, texts, false))
+            } else {
+                database.load(|at| apply::apply(at, batches, ahead, texts, true))
+            }
+        };
         self.ask("update", file, |index| index.apply(batches, texts))
     }
 

@@ -2,53 +2,77 @@
 
 use std::collections::HashMap;
 
-use artifact_core::words::Words;
 use artifact_core::{ArtifactTexts, Day};
 use rusqlite::{CachedStatement, Connection, params};
-use tracking_model::{Artifact, ArtifactStatus};
+use tracking_model::{Artifact, UpgradeId};
 
+use crate::ahead::Parts;
 use crate::error::Cause;
-use crate::expression::{DELETED, LIVE};
-use crate::facets::{add_facets, status, upgrade_number};
+use crate::facets::{add_cluster, status, upgrade_number};
 use crate::fold::{Changed, New};
+use crate::load::{Loader, Run, Sorter};
 use crate::record::stored_size;
 
+/// New artifacts that are ready to be written.
+#[derive(Default)]
+pub(crate) struct Handful<'a> {
+    rows: Vec<Row<'a>>,
+    /// Words that were sorted meanwhile, of these and of artifacts before.
+    runs: Vec<Run>,
+}
+
 /// A new artifact as it is written.
-pub(crate) struct Row<'a> {
+struct Row<'a> {
     new: &'a New<'a>,
     name_key: String,
-    words: String,
+    words: RowWords,
     record: String,
 }
 
-impl<'a> Row<'a> {
-    pub(crate) fn new(
-        new: &'a New<'a>,
-        cluster_name: &str,
-        texts: &dyn ArtifactTexts,
-    ) -> Result<Self, Cause> {
-        let name_key = new.artifact.name.to_lowercase();
-        Ok(Self {
-            words: words_of(&new.artifact, cluster_name, &name_key, texts),
-            record: serde_json::to_string(&*new.artifact)?,
-            name_key,
-            new,
-        })
-    }
+enum RowWords {
+    Unsorted(String),
+    /// How many were given to be sorted.
+    Sorted(u64),
 }
 
-/// All that full-text search knows of an artifact, but for its status. What is short comes first, for places in a list are
-/// written in fewer bytes the smaller they are.
-fn words_of(artifact: &Artifact, cluster_name: &str, name_key: &str, texts: &dyn ArtifactTexts) -> String {
-    let deleted = artifact.status == ArtifactStatus::Deleted;
-    let text = if deleted { None } else { texts.text(artifact) };
-    let words = Words::of(artifact, text.as_deref());
-    let mut list = String::with_capacity(words.as_str().len() + 768);
-    add_facets(&mut list, artifact, cluster_name, name_key);
-    list.push_str(if deleted { DELETED } else { LIVE });
-    list.push(' ');
-    list.push_str(words.as_str());
-    list
+impl<'a> Handful<'a> {
+    /// No artifacts, only what is left of their words.
+    pub(crate) fn of_run(run: Run) -> Self {
+        Self {
+            rows: Vec::new(),
+            runs: vec![run],
+        }
+    }
+
+    /// Adds an artifact, whose words are sorted if there is a sorter.
+    pub(crate) fn add(
+        &mut self,
+        new: &'a New<'a>,
+        parts: Parts,
+        cluster_name: &str,
+        sorter: Option<&mut Sorter>,
+    ) {
+        let Parts {
+            name_key,
+            mut words,
+            record,
+        } = parts;
+        add_cluster(&mut words, cluster_name);
+        let words = match sorter {
+            None => RowWords::Unsorted(words),
+            Some(sorter) => {
+                let count = sorter.add(-new.slot, &words);
+                self.runs.extend(sorter.take_full());
+                RowWords::Sorted(count)
+            }
+        };
+        self.rows.push(Row {
+            new,
+            name_key,
+            words,
+            record,
+        });
+    }
 }
 
 pub(crate) fn remove(at: &Connection, id: i64) -> Result<(), Cause> {
@@ -68,6 +92,8 @@ pub(crate) struct Writer<'c> {
     artifact: CachedStatement<'c>,
     statuses: CachedStatement<'c>,
     words: CachedStatement<'c>,
+    /// Takes the words of new artifacts where there are very many.
+    loader: Option<Loader<'c>>,
     latest: i64,
 }
 
@@ -81,11 +107,23 @@ impl<'c> Writer<'c> {
             )?,
             statuses: at.prepare_cached("INSERT INTO statuses (rowid, list) VALUES (?1, ?2)")?,
             words: at.prepare_cached("INSERT INTO words (rowid, list) VALUES (?1, ?2)")?,
+            loader: None,
             latest: 0,
         })
     }
 
-    pub(crate) fn add(&mut self, row: &Row<'_>, counts: &mut Counts) -> Result<(), Cause> {
+    /// Writes artifacts, in their order.
+    pub(crate) fn add(&mut self, handful: Handful<'_>, counts: &mut Counts) -> Result<(), Cause> {
+        for row in &handful.rows {
+            self.add_row(row, counts)?;
+        }
+        for run in handful.runs {
+            self.loader()?.add(run)?;
+        }
+        Ok(())
+    }
+
+    fn add_row(&mut self, row: &Row<'_>, counts: &mut Counts) -> Result<(), Cause> {
         let New {
             session,
             slot,
@@ -103,10 +141,23 @@ impl<'c> Writer<'c> {
             row.record,
         ])?;
         self.statuses.execute(params![id, status(artifact.status)])?;
-        self.words.execute(params![id, row.words])?;
+        match &row.words {
+            RowWords::Unsorted(words) => {
+                self.words.execute(params![id, words])?;
+            }
+            RowWords::Sorted(count) => self.loader()?.count(id, *count)?,
+        }
         self.latest = self.latest.max(slot - artifact.created_at.as_micros());
         counts.add(*session, artifact, 1);
         Ok(())
+    }
+
+    /// Made by the first words that are sorted: nothing may be asked of full-text search after that.
+    fn loader(&mut self) -> Result<&mut Loader<'c>, Cause> {
+        match &mut self.loader {
+            Some(loader) => Ok(loader),
+            none => Ok(none.insert(Loader::new(self.at)?)),
+        }
     }
 
     pub(crate) fn change(
@@ -133,7 +184,8 @@ impl<'c> Writer<'c> {
             self.at
                 .prepare_cached("DELETE FROM words WHERE rowid = ?1")?
                 .execute([id])?;
-            let words = words_of(artifact, cluster_name, &artifact.name.to_lowercase(), texts);
+            let mut words = Parts::of(artifact, texts)?.words;
+            add_cluster(&mut words, cluster_name);
             self.words.execute(params![id, words])?;
         }
         counts.add(changed.session, artifact, 1);
@@ -141,6 +193,7 @@ impl<'c> Writer<'c> {
     }
 
     pub(crate) fn finish(self) -> Result<(), Cause> {
+        self.loader.map_or(Ok(()), Loader::finish)?;
         self.at
             .prepare_cached("UPDATE latest SET late = ?1 WHERE late < ?1")?
             .execute([self.latest])?;
@@ -152,7 +205,7 @@ impl<'c> Writer<'c> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Group {
     session: i64,
-    upgrade_id: String,
+    upgrade_id: UpgradeId,
     artifact_type: i64,
     status: i64,
     day: i64,
@@ -166,7 +219,7 @@ impl Counts {
     pub(crate) fn add(&mut self, session: i64, artifact: &Artifact, by: i64) {
         let group = Group {
             session,
-            upgrade_id: artifact.upgrade_id.to_string(),
+            upgrade_id: artifact.upgrade_id.clone(),
             artifact_type: artifact.artifact_type as i64,
             status: artifact.status as i64,
             day: Day::of(artifact.created_at).number(),
@@ -185,7 +238,7 @@ impl Counts {
         for (group, (artifacts, bytes)) in &self.0 {
             statement.execute(params![
                 group.session,
-                group.upgrade_id,
+                group.upgrade_id.as_str(),
                 group.artifact_type,
                 group.status,
                 group.day,

@@ -51,18 +51,9 @@ struct Entry {
 
 impl Entry {
     fn new(artifact: Arc<Artifact>, texts: &dyn ArtifactTexts) -> Self {
-        let words = words(&artifact, texts);
+        let words = texts.words(&artifact);
         Self { artifact, words }
     }
-}
-
-/// The words of an artifact as it is now.
-fn words(artifact: &Artifact, texts: &dyn ArtifactTexts) -> Words {
-    let text = match artifact.status {
-        ArtifactStatus::Deleted => None,
-        _ => texts.text(artifact),
-    };
-    Words::of(artifact, text.as_deref())
 }
 
 impl MemoryIndex {
@@ -184,7 +175,7 @@ fn change_entry(
 ) {
     change.apply(Arc::make_mut(&mut entry.artifact), meta.at);
     if change.tags.is_some() || change.status == ArtifactStatus::Deleted {
-        entry.words = words(&entry.artifact, texts);
+        entry.words = texts.words(&entry.artifact);
     }
 }
 
