@@ -163,4 +163,42 @@ mod tests {
         assert!(words_of("\u{E000} .-\0").is_empty());
         assert_eq!(words_of(&"a".repeat(1000)), ["a".repeat(128)]);
     }
+
+    /// The words, character by character.
+    fn words_slowly(text: &str) -> Vec<String> {
+        let (mut words, mut word, mut chars) = (Vec::new(), String::new(), 0);
+        for c in text.chars().chain(std::iter::once(' ')) {
+            if c.is_alphanumeric() {
+                if chars < MAX_WORD_CHARS {
+                    word.extend(c.to_lowercase());
+                }
+                chars += 1;
+            } else if chars > 0 {
+                words.push(std::mem::take(&mut word));
+                chars = 0;
+            }
+        }
+        words
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, cases: 2000, ..Default::default() })]
+
+        #[test]
+        fn words_are_the_same_whatever_is_skipped_over(
+            parts in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::prelude::any::<String>(),
+                    "[a-z0-9]{0,12}",
+                    "[a-zA-Z0-9 .–\u{130}\u{212A}ẞ\u{E000}éÉ日٣²\u{345}]{0,20}",
+                    "[a-z]{120,140}",
+                    "[a-zİÉ]{120,140}",
+                ],
+                0..12,
+            ),
+        ) {
+            let text = parts.concat();
+            proptest::prop_assert_eq!(words_of(&text), words_slowly(&text));
+        }
+    }
 }

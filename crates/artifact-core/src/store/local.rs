@@ -292,7 +292,6 @@ fn hash_of(file: &File) -> io::Result<FileHash> {
     Ok(FileHash::new(hasher.finalize().into()))
 }
 
-/// Reads a file piece by piece from its beginning, wherever it stands.
 /// Opens an object in the directory of its collection, with its size.
 fn open_in(directory: &OwnedFd, key: &ArtifactKey) -> Result<(File, u64), StoreError> {
     let failed = |source| StoreError::io("get", key, source);
@@ -317,6 +316,7 @@ fn open_in(directory: &OwnedFd, key: &ArtifactKey) -> Result<(File, u64), StoreE
     }
 }
 
+/// Reads a file piece by piece from its beginning, wherever it stands.
 fn read_pieces(file: &File, mut piece: impl FnMut(&[u8])) -> io::Result<()> {
     let (mut buffer, mut offset) = (vec![0; CHUNK_BYTES], 0);
     loop {
