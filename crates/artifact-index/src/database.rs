@@ -119,7 +119,19 @@ impl Database {
         let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut loader = connect(&self.path, WRITER_CACHE)?;
         write_ahead(&loader)?;
-        self.write_with(&mut loader, work)
+        self.write_with(&mut loader, |at| {
+            // Checked when the log is open too: another file may not have what came before.
+            if !self.is_in_place() {
+                return Err(Cause::Foreign("another file took its place"));
+            }
+            work(at)
+        })
+    }
+
+    /// Whether the file still is where it was opened.
+    fn is_in_place(&self) -> bool {
+        fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
     }
 
     /// Looks at one moment of the index.
@@ -155,10 +167,10 @@ impl Database {
     /// Removes the file, unless another one has taken its place already.
     pub(crate) fn discard(&self) -> Result<(), Cause> {
         let _lock = lock(&self.path)?;
-        match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if (metadata.dev(), metadata.ino()) == self.identity => remove(&self.path),
-            _ => Ok(()),
+        if self.is_in_place() {
+            remove(&self.path)?;
         }
+        Ok(())
     }
 }
 

@@ -8,3 +8,4 @@ mod equal;
 mod faults;
 mod manager;
 mod support;
+mod together;
