@@ -25,6 +25,9 @@ use crate::error::Cause;
 const PAGE_BYTES: usize = 4050;
 /// Bytes of what is sorted that become a segment.
 const SEGMENT_BYTES: usize = 24 << 20;
+/// Pages that FTS5 merges before a load where only FTS5 may merge: more than most loads write, or segments would get more and
+/// more, for it does so on its own only with what is inserted.
+const MERGED_PAGES: i64 = 8192;
 
 /// Writes what is sorted of rows.
 ///
@@ -45,7 +48,14 @@ impl<'c> Loader<'c> {
     pub(crate) fn new(at: &'c Connection) -> Result<Self, Cause> {
         // What FTS5 has not written yet it would write over ours.
         at.execute("INSERT INTO words(words) VALUES ('flush')", [])?;
-        let structure = Structure::read(at)?;
+        let mut structure = Structure::read(at)?;
+        if structure.needs_fts5() {
+            at.execute(
+                "INSERT INTO words(words, rank) VALUES ('merge', ?1)",
+                [MERGED_PAGES],
+            )?;
+            structure = Structure::read(at)?;
+        }
         Ok(Self {
             at,
             origin: structure.next_origin(),

@@ -205,6 +205,14 @@ impl Structure {
             .ok_or(Cause::Foreign("it has more segments than there can be"))
     }
 
+    /// Whether a level would take no more segments, but can only be merged by FTS5.
+    pub(super) fn needs_fts5(&self) -> bool {
+        let levels = self.levels.iter().take(MOST_LEVEL);
+        levels
+            .filter(|level| !level.can_be_merged())
+            .any(|level| level.segments.len() + 1 >= FULL)
+    }
+
     /// Takes out the segments that a new one is to be merged with, the newest first, and tells the level that it then
     /// comes to: of each level from the lowest on, all that it has if one more would make them too many.
     pub(super) fn take_full(&mut self) -> (usize, Vec<Segment>) {
@@ -266,6 +274,10 @@ fn write(at: &Connection, id: i64, record: &[u8]) -> Result<(), Cause> {
 
 #[cfg(test)]
 impl Structure {
+    pub(super) fn is_merging(&self) -> bool {
+        self.levels.iter().any(|level| level.merging > 0)
+    }
+
     /// How many segments each level has.
     pub(super) fn sizes(&self) -> Vec<usize> {
         self.levels.iter().map(|level| level.segments.len()).collect()

@@ -310,7 +310,8 @@ fn what_has_tombstones_is_left_to_fts5() {
         let rows = (0..5).map(|row| (row - 5 * load, "common".to_owned())).collect();
         pair.load(&rows, 5, if load == 3 { &[-4] } else { &[] });
     }
-    assert_eq!(pair.segments(), [10]);
+    // Seven are there before the eighth, and one of them is not to be merged but by FTS5.
+    assert_eq!(pair.segments(), [3, 1]);
     pair.assert_equal();
 }
 
@@ -389,5 +390,38 @@ proptest! {
         if let Err(cause) = load_one(&pair) {
             prop_assert!(cause.is_ruined(), "{cause:?}");
         }
+    }
+}
+
+/// What FTS5 merges little by little goes on while nothing but loads comes, and what was deleted from does not stay in the way.
+#[test]
+fn levels_that_only_fts5_may_merge_do_not_grow_without_end() {
+    for deletes in [false, true] {
+        let pair = Pair::new(PAGE_BYTES);
+        let rows = |load: i64| -> BTreeMap<i64, String> {
+            let words = |row: i64| (0..40).map(|word| format!("w{}x{word} ", row + 9000)).collect();
+            (0..50)
+                .map(|row| (row - 50 * load, words(row - 50 * load)))
+                .collect()
+        };
+        for load in 0..5 {
+            pair.load(&rows(load), 50, &[]);
+        }
+        if deletes {
+            pair.load(&BTreeMap::new(), 1, &[3]);
+        } else {
+            pair.both(|at| {
+                at.execute_batch("INSERT INTO words(words, rank) VALUES ('merge', 1)")
+                    .unwrap();
+            });
+            let structure = Structure::read(&pair.connect()).unwrap();
+            assert!(structure.is_merging());
+        }
+        for load in 5..70 {
+            pair.load(&rows(load), 50, &[]);
+        }
+        let segments = pair.segments();
+        assert!(segments.iter().all(|count| *count <= 8), "{segments:?}");
+        pair.assert_equal();
     }
 }
