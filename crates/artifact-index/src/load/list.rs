@@ -37,6 +37,11 @@ impl List {
         self.bytes.is_empty()
     }
 
+    /// The last row, if there is one.
+    pub(super) const fn last(&self) -> i64 {
+        self.last
+    }
+
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
     }

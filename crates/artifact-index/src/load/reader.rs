@@ -135,6 +135,10 @@ impl<'s> SegmentReader<'s> {
             .get(self.at..end)
             .filter(|_| end <= self.end)
             .ok_or_else(damaged)?;
+        // Each comes after the one before: what is written of them is found by their order.
+        if self.term.get(common..).is_none_or(|before| own <= before) {
+            return Err(damaged());
+        }
         self.term.truncate(common);
         self.term.extend_from_slice(own);
         self.at = end;
@@ -143,8 +147,17 @@ impl<'s> SegmentReader<'s> {
         Ok(())
     }
 
-    /// Reads the rows of the term into an empty list, over as many pages as they go.
+    /// Reads the rows of the term into an empty list; there are some.
     fn read_list(&mut self, list: &mut List) -> Result<(), Cause> {
+        self.read_pages(list)?;
+        if list.is_empty() {
+            return Err(damaged());
+        }
+        Ok(())
+    }
+
+    /// Reads as many pages as the rows of the term go over.
+    fn read_pages(&mut self, list: &mut List) -> Result<(), Cause> {
         loop {
             while self.at < self.limit() {
                 self.read_rows(list)?;
@@ -164,6 +177,9 @@ impl<'s> SegmentReader<'s> {
     fn read_rows(&mut self, list: &mut List) -> Result<(), Cause> {
         let limit = self.limit();
         let first = self.number(limit)?.cast_signed();
+        if !list.is_empty() && first <= list.last() {
+            return Err(damaged());
+        }
         let rows = self.page.get(self.at..limit).unwrap_or_default();
         let (mut rest, mut whole) = (rows, rows);
         let (mut row, mut last) = (first, None);
@@ -179,7 +195,9 @@ impl<'s> SegmentReader<'s> {
             if rest.is_empty() {
                 break None;
             }
-            row = row.wrapping_add_unsigned(varint::take(&mut rest).ok_or_else(damaged)?);
+            let distance = varint::take(&mut rest).filter(|distance| *distance > 0);
+            let next = distance.and_then(|distance| row.checked_add_unsigned(distance));
+            row = next.ok_or_else(damaged)?;
         };
         if let Some(last) = last {
             let bytes = rows.get(..rows.len() - whole.len()).unwrap_or_default();

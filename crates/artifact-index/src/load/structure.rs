@@ -121,7 +121,9 @@ impl Structure {
     pub(super) fn read(at: &Connection) -> Result<Self, Cause> {
         let record: Vec<u8> = at
             .prepare_cached("SELECT block FROM words_data WHERE id = ?1")?
-            .query_row([STRUCTURE], |row| row.get(0))?;
+            .query_row([STRUCTURE], |row| row.get(0))
+            .optional()?
+            .unwrap_or_default();
         Self::decode(&record).ok_or_else(damaged)
     }
 

@@ -425,3 +425,58 @@ fn levels_that_only_fts5_may_merge_do_not_grow_without_end() {
         pair.assert_equal();
     }
 }
+
+#[test]
+fn what_stands_where_a_segment_is_to_be_is_told() {
+    for (table, left) in [
+        (
+            "data",
+            "INSERT INTO words_data (id, block) VALUES ((8 << 37) + 1, x'00')",
+        ),
+        (
+            "idx",
+            "INSERT INTO words_idx (segid, term, pgno) VALUES (8, x'', 2)",
+        ),
+        (
+            "docsize",
+            "INSERT INTO words_docsize (id, sz, origin) VALUES (-1000, x'01', 1)",
+        ),
+        ("structure", "DELETE FROM words_data WHERE id = 10"),
+        ("averages", "UPDATE words_data SET block = NULL WHERE id = 1"),
+    ] {
+        let pair = nearly_full(PAGE_BYTES);
+        pair.connect().execute_batch(left).unwrap();
+        assert!(load_one(&pair).unwrap_err().is_ruined(), "{table}");
+    }
+}
+
+/// A segment of its own as it is not to be: its pages are replaced, with header and list of terms.
+#[test]
+fn terms_and_rows_that_are_out_of_order_are_told() {
+    for (wrong, body, terms) in [
+        (
+            "a term twice",
+            &b"\x020b\x01\x02\x02\x02\x00\x01\x02\x02"[..],
+            &[4, 6][..],
+        ),
+        (
+            "terms that go down",
+            b"\x020b\x01\x02\x02\x01\x01a\x01\x02\x02",
+            &[4, 6],
+        ),
+        ("a term without rows", b"\x020b\x01\x01c\x01\x02\x02", &[4, 3]),
+        ("rows that go down", b"\x020b\x01\x02\x02\x00\x02\x02", &[4]),
+    ] {
+        let pair = nearly_full(PAGE_BYTES);
+        let end = u8::try_from(4 + body.len()).unwrap();
+        let page = [&[0, 0, 0, end], body, terms].concat();
+        pair.connect()
+            .execute(
+                "UPDATE words_data SET block = ?1 WHERE id = (3 << 37) + 1",
+                [page],
+            )
+            .unwrap();
+        let loaded = load_one(&pair);
+        assert!(loaded.is_err_and(|cause| cause.is_ruined()), "{wrong}");
+    }
+}
