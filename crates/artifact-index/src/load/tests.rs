@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use artifact_core::ArtifactTexts;
 use proptest::prelude::*;
 use proptest::sample::select;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
+use tracking_model::Artifact;
 
 use super::*;
+use crate::ahead::Parts;
 use crate::schema;
 
 /// Pages that even short lists fill.
@@ -478,5 +481,40 @@ fn terms_and_rows_that_are_out_of_order_are_told() {
             .unwrap();
         let loaded = load_one(&pair);
         assert!(loaded.is_err_and(|cause| cause.is_ruined()), "{wrong}");
+    }
+}
+
+/// Gives every artifact the same text.
+#[derive(Debug)]
+struct Text(String);
+
+impl ArtifactTexts for Text {
+    fn text(&self, _: &Artifact) -> Option<String> {
+        Some(self.0.clone())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Words are told apart by spaces here, and by its tokeniser in FTS5.
+    #[test]
+    fn any_artifact_has_the_same_words(
+        name in any::<String>(),
+        tag in any::<String>(),
+        text in prop_oneof![any::<String>(), "[ a-zA-Z.\u{0}-\u{2f}\u{7f}-\u{a0}İẞK\u{2028}\u{E000}-\u{E080}]{0,60}"],
+    ) {
+        let artifact = serde_json::json!({
+            "artifact_id": "a", "session_id": "s", "collection_id": "c", "upgrade_id": "u", "name": name,
+            "description": text, "tags": [tag], "artifact_type": "log_file", "status": "created",
+            "created_at": "2025-01-31T05:25:01Z"
+        });
+        let Ok(artifact) = serde_json::from_value::<Artifact>(artifact) else {
+            return Err(TestCaseError::reject("no such artifact"));
+        };
+        let words = Parts::of(&artifact, &Text(text)).unwrap().words;
+        let pair = Pair::new(PAGE_BYTES);
+        pair.load(&BTreeMap::from([(-1, words)]), 1, &[]);
+        pair.assert_equal();
     }
 }

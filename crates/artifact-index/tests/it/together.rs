@@ -110,7 +110,9 @@ fn a_file_that_took_the_place_of_this_one_is_not_loaded() {
     );
     index.apply(&[first], &NoTexts).unwrap();
     for suffix in ["", "-wal", "-shm"] {
-        drop(std::fs::remove_file(dir.path().join(format!("index.sqlite{suffix}"))));
+        drop(std::fs::remove_file(
+            dir.path().join(format!("index.sqlite{suffix}")),
+        ));
     }
     let other = SqliteIndex::new(&path);
     assert!(other.sessions().unwrap().is_empty());
