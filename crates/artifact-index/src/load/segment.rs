@@ -15,8 +15,8 @@ const HEADER: [u8; 4] = [0; 4];
 const WORTH_SKIPPING: usize = 4;
 /// Says of a page of skips that there is one above it.
 const BELOW_ANOTHER: u8 = 1;
-/// Most bytes of the number of a row.
-const MOST_ROW_BYTES: usize = 9;
+/// Most bytes of a number, such as that of a row.
+const MOST_NUMBER_BYTES: usize = 9;
 
 /// A segment that is being written.
 pub(super) struct SegmentWriter<'c> {
@@ -79,7 +79,7 @@ impl<'c> SegmentWriter<'c> {
             if goes_on {
                 self.write_page()?;
             }
-            let space = self.page_bytes.saturating_sub(self.filled() + MOST_ROW_BYTES);
+            let space = self.page_bytes.saturating_sub(self.filled() + MOST_NUMBER_BYTES);
             let (fitting, rest) = left.split_at_size(space)?;
             if !fitting.bytes.is_empty() {
                 self.begin_row(fitting.first)?;
@@ -143,7 +143,8 @@ impl<'c> SegmentWriter<'c> {
         self.begin_row(row.first)?;
         let mut rest = row.bytes;
         while self.filled() + rest.len() >= self.page_bytes {
-            let (now, then) = rest.split_at(whole(rest, self.page_bytes.saturating_sub(self.filled())));
+            let space = self.page_bytes.saturating_sub(self.filled());
+            let (now, then) = rest.split_at(whole(rest, space).ok_or_else(damaged)?);
             self.page.extend_from_slice(now);
             rest = then;
             self.write_page()?;
@@ -279,11 +280,16 @@ impl Skips {
     }
 }
 
-/// How many bytes are whole numbers that fill so much space, and the one that does not fit any more.
-fn whole(numbers: &[u8], space: usize) -> usize {
-    if space == 0 {
-        return 0;
-    }
-    let last = numbers.iter().skip(space - 1).position(|byte| byte & 0x80 == 0);
-    last.map_or(numbers.len(), |last| (space + last).min(numbers.len()))
+/// How many bytes are whole numbers that fill so much space, and the one that does not fit any more; `None` if that one
+/// does not end.
+fn whole(numbers: &[u8], space: usize) -> Option<usize> {
+    let Some(last) = space.checked_sub(1) else {
+        return Some(0);
+    };
+    let mut behind = numbers.iter().skip(last).take(MOST_NUMBER_BYTES);
+    behind.position(|byte| byte & 0x80 == 0).map(|more| space + more)
+}
+
+const fn damaged() -> Cause {
+    Cause::Foreign("the places of a word in it are damaged")
 }

@@ -276,6 +276,14 @@ fn write(at: &Connection, id: i64, record: &[u8]) -> Result<(), Cause> {
 
 #[cfg(test)]
 impl Structure {
+    pub(super) fn set_pages(&mut self, id: u64, pages: u64) {
+        for segment in self.levels.iter_mut().flat_map(|level| &mut level.segments) {
+            if segment.id == id {
+                segment.last_page = pages;
+            }
+        }
+    }
+
     pub(super) fn is_merging(&self) -> bool {
         self.levels.iter().any(|level| level.merging > 0)
     }

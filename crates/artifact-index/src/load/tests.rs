@@ -518,3 +518,34 @@ proptest! {
         pair.assert_equal();
     }
 }
+
+/// No number ends in them: they would all be of one page.
+#[test]
+fn places_that_do_not_end_are_told() {
+    let pair = nearly_full(PAGE_BYTES);
+    let connection = pair.connect();
+    let pages: u8 = 20;
+    let put = |number: u8, page: Vec<u8>| {
+        connection
+            .execute(
+                "REPLACE INTO words_data (id, block) VALUES ((3 << 37) + ?1, ?2)",
+                params![number, page],
+            )
+            .unwrap();
+    };
+    let mut body = b"\x020a\x01".to_vec();
+    varint::put(&mut body, 2 * 4000 * u64::from(pages - 1));
+    let end = u8::try_from(4 + body.len()).unwrap();
+    put(1, [&[0, 0, 0, end], body.as_slice(), &[4]].concat());
+    for number in 2..=pages {
+        let end = 4004_u16.to_be_bytes();
+        put(
+            number,
+            [&[0, 0, end[0], end[1]], [0x81; 4000].as_slice()].concat(),
+        );
+    }
+    let mut structure = Structure::read(&connection).unwrap();
+    structure.set_pages(3, pages.into());
+    structure.write(&connection).unwrap();
+    assert!(load_one(&pair).unwrap_err().is_ruined());
+}
