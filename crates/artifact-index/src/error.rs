@@ -25,6 +25,11 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
+    /// Full-text search's own tables have not what they were written with.
+    pub(crate) const fn damaged() -> Self {
+        Self::Foreign("full-text search in it is damaged")
+    }
+
     /// Whether the file is of no use: building it anew is all that helps.
     pub(crate) fn is_ruined(&self) -> bool {
         match self {

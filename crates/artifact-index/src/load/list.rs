@@ -233,7 +233,7 @@ impl<'a> Rest<'a> {
         if self.is_first {
             self.is_first = false;
         } else {
-            let distance = varint::take(&mut self.bytes).ok_or_else(damaged)?;
+            let distance = varint::take(&mut self.bytes).ok_or_else(Cause::damaged)?;
             self.row = self.row.wrapping_add_unsigned(distance);
         }
         Ok(Some(self.row))
@@ -242,7 +242,7 @@ impl<'a> Rest<'a> {
     fn places(&mut self) -> Result<&'a [u8], Cause> {
         let size = varint::take(&mut self.bytes).and_then(|size| usize::try_from(size / 2).ok());
         let places = size.and_then(|size| self.bytes.split_at_checked(size));
-        let (places, rest) = places.ok_or_else(damaged)?;
+        let (places, rest) = places.ok_or_else(Cause::damaged)?;
         self.bytes = rest;
         Ok(places)
     }
@@ -254,10 +254,6 @@ impl<'a> Rest<'a> {
         let places = self.places().inspect_err(|_| self.bytes = &[])?;
         Ok(Some((row, places)))
     }
-}
-
-const fn damaged() -> Cause {
-    Cause::Foreign("a list of rows in it is damaged")
 }
 
 /// How far a row is from an earlier one.

@@ -13,10 +13,6 @@ pub(super) const PAGES: &str = "SELECT block FROM words_data WHERE id BETWEEN ?1
 /// Where what a page has begins.
 const BODY: usize = 4;
 
-const fn damaged() -> Cause {
-    Cause::Foreign("a page of a segment is damaged or missing")
-}
-
 /// The terms of a segment, and which of them is next.
 pub(super) struct SegmentReader<'s> {
     pages: Rows<'s>,
@@ -67,20 +63,20 @@ impl<'s> SegmentReader<'s> {
             return if self.pages_left == 0 {
                 Ok(false)
             } else {
-                Err(damaged())
+                Err(Cause::damaged())
             };
         };
-        self.pages_left = self.pages_left.checked_sub(1).ok_or_else(damaged)?;
-        let page = row.get_ref(0)?.as_blob().map_err(|_| damaged())?;
+        self.pages_left = self.pages_left.checked_sub(1).ok_or_else(Cause::damaged)?;
+        let page = row.get_ref(0)?.as_blob().map_err(|_| Cause::damaged())?;
         self.page.clear();
         self.page.extend_from_slice(page);
         let number = |at: usize| {
             let bytes = page.get(at..).and_then(|bytes| bytes.first_chunk());
             bytes.map(|bytes| usize::from(u16::from_be_bytes(*bytes)))
         };
-        let (first_row, end) = number(0).zip(number(2)).ok_or_else(damaged)?;
+        let (first_row, end) = number(0).zip(number(2)).ok_or_else(Cause::damaged)?;
         if end < BODY || end > page.len() || first_row > end {
-            return Err(damaged());
+            return Err(Cause::damaged());
         }
         (self.at, self.end, self.first_row) = (BODY, end, first_row);
         (self.offsets, self.next_term, self.has_read_term) = (end, None, false);
@@ -99,7 +95,7 @@ impl<'s> SegmentReader<'s> {
         let next = distance.and_then(|distance| last.checked_add(distance));
         next.filter(|next| *next < self.end && *next >= self.at.max(BODY))
             .map(Some)
-            .ok_or_else(damaged)
+            .ok_or_else(Cause::damaged)
     }
 
     /// Where what belongs to the term before ends on this page.
@@ -108,20 +104,20 @@ impl<'s> SegmentReader<'s> {
     }
 
     fn number(&mut self, limit: usize) -> Result<u64, Cause> {
-        let mut rest = self.page.get(self.at..limit).ok_or_else(damaged)?;
+        let mut rest = self.page.get(self.at..limit).ok_or_else(Cause::damaged)?;
         let before = rest.len();
-        let number = varint::take(&mut rest).ok_or_else(damaged)?;
+        let number = varint::take(&mut rest).ok_or_else(Cause::damaged)?;
         self.at += before - rest.len();
         Ok(number)
     }
 
     fn size(&mut self, limit: usize) -> Result<usize, Cause> {
-        usize::try_from(self.number(limit)?).map_err(|_| damaged())
+        usize::try_from(self.number(limit)?).map_err(|_| Cause::damaged())
     }
 
     /// Reads the term that is next on this page.
     fn read_term(&mut self) -> Result<(), Cause> {
-        let place = self.next_term.ok_or_else(damaged)?;
+        let place = self.next_term.ok_or_else(Cause::damaged)?;
         self.at = place;
         let common = if self.has_read_term {
             self.size(self.end)?
@@ -129,15 +125,15 @@ impl<'s> SegmentReader<'s> {
             0
         };
         let own = self.size(self.end)?;
-        let end = self.at.checked_add(own).ok_or_else(damaged)?;
+        let end = self.at.checked_add(own).ok_or_else(Cause::damaged)?;
         let own = self
             .page
             .get(self.at..end)
             .filter(|_| end <= self.end)
-            .ok_or_else(damaged)?;
+            .ok_or_else(Cause::damaged)?;
         // Each comes after the one before: what is written of them is found by their order.
         if self.term.get(common..).is_none_or(|before| own <= before) {
-            return Err(damaged());
+            return Err(Cause::damaged());
         }
         self.term.truncate(common);
         self.term.extend_from_slice(own);
@@ -151,7 +147,7 @@ impl<'s> SegmentReader<'s> {
     fn read_list(&mut self, list: &mut List) -> Result<(), Cause> {
         self.read_pages(list)?;
         if list.is_empty() {
-            return Err(damaged());
+            return Err(Cause::damaged());
         }
         Ok(())
     }
@@ -178,16 +174,16 @@ impl<'s> SegmentReader<'s> {
         let limit = self.limit();
         let first = self.number(limit)?.cast_signed();
         if !list.is_empty() && first <= list.last() {
-            return Err(damaged());
+            return Err(Cause::damaged());
         }
         let rows = self.page.get(self.at..limit).unwrap_or_default();
         let (mut rest, mut whole) = (rows, rows);
         let (mut row, mut last) = (first, None);
         let cut = loop {
-            let size = varint::take(&mut rest).ok_or_else(damaged)?;
+            let size = varint::take(&mut rest).ok_or_else(Cause::damaged)?;
             // An odd one tells that the row is deleted, which none is in an index that deletes by its own lists.
             let size = usize::try_from(size / 2).ok().filter(|_| size % 2 == 0);
-            let size = size.ok_or_else(damaged)?;
+            let size = size.ok_or_else(Cause::damaged)?;
             let Some((_, behind)) = rest.split_at_checked(size) else {
                 break Some(size);
             };
@@ -197,7 +193,7 @@ impl<'s> SegmentReader<'s> {
             }
             let distance = varint::take(&mut rest).filter(|distance| *distance > 0);
             let next = distance.and_then(|distance| row.checked_add_unsigned(distance));
-            row = next.ok_or_else(damaged)?;
+            row = next.ok_or_else(Cause::damaged)?;
         };
         if let Some(last) = last {
             let bytes = rows.get(..rows.len() - whole.len()).unwrap_or_default();
@@ -225,7 +221,7 @@ impl<'s> SegmentReader<'s> {
                 return Ok(());
             }
             if self.next_term.is_some() || !self.next_page()? {
-                return Err(damaged());
+                return Err(Cause::damaged());
             }
         }
     }

@@ -144,7 +144,7 @@ impl<'c> SegmentWriter<'c> {
         let mut rest = row.bytes;
         while self.filled() + rest.len() >= self.page_bytes {
             let space = self.page_bytes.saturating_sub(self.filled());
-            let (now, then) = rest.split_at(whole(rest, space).ok_or_else(damaged)?);
+            let (now, then) = rest.split_at(whole(rest, space).ok_or_else(Cause::damaged)?);
             self.page.extend_from_slice(now);
             rest = then;
             self.write_page()?;
@@ -288,8 +288,4 @@ fn whole(numbers: &[u8], space: usize) -> Option<usize> {
     };
     let mut behind = numbers.iter().skip(last).take(MOST_NUMBER_BYTES);
     behind.position(|byte| byte & 0x80 == 0).map(|more| space + more)
-}
-
-const fn damaged() -> Cause {
-    Cause::Foreign("the places of a word in it are damaged")
 }

@@ -14,10 +14,10 @@ const AVERAGES: i64 = 1;
 const STRUCTURE: i64 = 10;
 
 const SECOND_FORM: [u8; 4] = [0xff, 0, 0, 1];
-/// FTS5 knows no more segments, and no higher numbers of them.
+/// FTS5 makes no more segments, and gives them no higher numbers.
 const MOST_SEGMENTS: u64 = 2000;
 
-/// Segments have 16 bits for their numbers and 31 for those of their pages.
+/// There are 16 bits for the number of a segment, and 31 for those of its pages.
 const MOST_SEGMENT_ID: u64 = 0xffff;
 const MOST_PAGES: u64 = 0x7fff_ff00;
 /// No table is written so often.
@@ -25,12 +25,10 @@ const MOST_ORIGIN: u64 = 1 << 62;
 
 /// So many segments of a level are too many: they are merged into one of the next.
 const FULL: usize = 8;
-/// Merging into levels above this one takes long; it is left to FTS5, which does some of it with each row that is added.
+/// Merging into levels above this one, or so many pages, takes long, and a list of a term in memory: it is left to FTS5,
+/// which does it little by little.
 const MOST_LEVEL: usize = 2;
-
-const fn damaged() -> Cause {
-    Cause::Foreign("the list of its segments is damaged")
-}
+const MOST_MERGED_PAGES: u64 = 200_000;
 
 /// A segment, in the order in which its numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +101,19 @@ impl Segment {
 }
 
 impl Level {
+    /// Whether one more segment would make them too many.
+    fn is_full(&self) -> bool {
+        self.segments.len() + 1 >= FULL
+    }
+
+    fn pages(&self) -> u64 {
+        let pages = self
+            .segments
+            .iter()
+            .map(|segment| segment.last_page - segment.first_page + 1);
+        pages.sum()
+    }
+
     /// Whether FTS5 does not merge it already, and nothing of it was deleted.
     fn can_be_merged(&self) -> bool {
         self.merging == 0 && self.segments.iter().all(|segment| segment.tombstone_pages == 0)
@@ -124,7 +135,7 @@ impl Structure {
             .query_row([STRUCTURE], |row| row.get(0))
             .optional()?
             .unwrap_or_default();
-        Self::decode(&record).ok_or_else(damaged)
+        Self::decode(&record).ok_or_else(Cause::damaged)
     }
 
     fn decode(record: &[u8]) -> Option<Self> {
@@ -207,25 +218,33 @@ impl Structure {
             .ok_or(Cause::Foreign("it has more segments than there can be"))
     }
 
-    /// Whether a level would take no more segments, but can only be merged by FTS5.
+    /// Whether a level has so many segments that they are to be merged, but only by FTS5.
     pub(super) fn needs_fts5(&self) -> bool {
-        let levels = self.levels.iter().take(MOST_LEVEL);
-        levels
-            .filter(|level| !level.can_be_merged())
-            .any(|level| level.segments.len() + 1 >= FULL)
+        let full = self
+            .levels
+            .iter()
+            .enumerate()
+            .filter(|(_, level)| level.is_full());
+        full.into_iter().any(|(at, level)| {
+            at >= MOST_LEVEL || !level.can_be_merged() || level.pages() > MOST_MERGED_PAGES
+        })
     }
 
     /// Takes out the segments that a new one is to be merged with, the newest first, and tells the level that it then
     /// comes to: of each level from the lowest on, all that it has if one more would make them too many.
     pub(super) fn take_full(&mut self) -> (usize, Vec<Segment>) {
         let mut taken = Vec::new();
+        let mut pages = 0;
         for at in 0..MOST_LEVEL {
-            match self.levels.get_mut(at).filter(|level| level.can_be_merged()) {
-                Some(level) if level.segments.len() + 1 >= FULL => {
-                    taken.extend(level.segments.drain(..).rev())
-                }
-                _ => return (at, taken),
+            let full = self.levels.get_mut(at).filter(|level| level.is_full());
+            let Some(level) = full.filter(|level| level.can_be_merged()) else {
+                return (at, taken);
+            };
+            pages += level.pages();
+            if pages > MOST_MERGED_PAGES {
+                return (at, taken);
             }
+            taken.extend(level.segments.drain(..).rev());
         }
         (MOST_LEVEL, taken)
     }
@@ -260,7 +279,7 @@ pub(super) fn count(at: &Connection, rows: u64, words: u64) -> Result<(), Cause>
     } else {
         varint::take(&mut rest)
             .zip(varint::take(&mut rest))
-            .ok_or_else(damaged)?
+            .ok_or_else(Cause::damaged)?
     };
     let mut record = Vec::new();
     varint::put(&mut record, had_rows.saturating_add(rows));
