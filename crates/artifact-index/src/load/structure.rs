@@ -312,3 +312,38 @@ impl Structure {
         self.levels.iter().map(|level| level.segments.len()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_at_once_is_left_to_fts5() {
+        let level = |pages: u64| {
+            let segments = (1..8).map(|id| Segment::new(id, id, pages, 1)).collect();
+            Level { merging: 0, segments }
+        };
+        let structure = |pages: &[u64]| Structure {
+            settings: [0; 4],
+            written: 0,
+            levels: pages.iter().map(|pages| level(*pages)).collect(),
+        };
+        for (pages, taken_levels, needs_fts5) in [
+            (&[20_000][..], 1, false),
+            (&[40_000], 0, true),
+            (&[2_000, 20_000], 2, false),
+            (&[10_000, 20_000], 1, false),
+            (&[2_000, 40_000], 1, true),
+            (&[2_000, 2_000, 2_000], 2, true),
+        ] {
+            let mut structure = structure(pages);
+            assert_eq!(structure.needs_fts5(), needs_fts5, "{pages:?}");
+            let (level, taken) = structure.take_full();
+            assert_eq!(
+                (level, taken.len()),
+                (taken_levels, 7 * taken_levels),
+                "{pages:?}"
+            );
+        }
+    }
+}
