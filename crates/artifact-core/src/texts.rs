@@ -46,8 +46,9 @@ impl ArtifactTexts for VaultTexts {
             self.vault.read_near(&key, &mut last)
         };
         let read = opened.map(|(reader, size)| {
-            let mut bytes = Vec::with_capacity(usize::try_from(size.min(self.max_bytes)).unwrap_or(0));
-            reader.take(self.max_bytes).read_to_end(&mut bytes).map(|_| bytes)
+            let size = size.min(self.max_bytes);
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+            reader.take(size).read_to_end(&mut bytes).map(|_| bytes)
         });
         match read {
             Ok(Ok(bytes)) => text_of(bytes),

@@ -132,8 +132,8 @@ impl<'a> Preparing<'a> {
                 return Ok(());
             }
         }
-        if let Some(run) = sorter.and_then(Sorter::finish) {
-            each(Handful::of_run(run))?;
+        if let Some(words) = sorter.and_then(Sorter::rest) {
+            each(Handful::of_words(words))?;
         }
         Ok(())
     }

@@ -16,7 +16,8 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use self::merge::{Lists, merge};
 use self::reader::{PAGES, SegmentReader};
-pub(crate) use self::run::{Run, Sorter};
+use self::run::Run;
+pub(crate) use self::run::Sorter;
 use self::segment::SegmentWriter;
 use self::structure::{Segment, Structure, count};
 use crate::error::Cause;
@@ -75,9 +76,9 @@ impl<'c> Loader<'c> {
         Ok(())
     }
 
-    /// Takes words whose rows come after those before.
-    pub(crate) fn add(&mut self, run: Run) -> Result<(), Cause> {
-        self.runs.push(run);
+    /// Sorts words, whose rows come after those before.
+    pub(crate) fn add(&mut self, words: Sorter) -> Result<(), Cause> {
+        self.runs.push(words.sort());
         if self.runs.iter().map(Run::size).sum::<usize>() >= SEGMENT_BYTES {
             self.write_segment()?;
         }

@@ -10,15 +10,15 @@ use crate::ahead::Parts;
 use crate::error::Cause;
 use crate::facets::{add_cluster, status, upgrade_number};
 use crate::fold::{Changed, New};
-use crate::load::{Loader, Run, Sorter};
+use crate::load::{Loader, Sorter};
 use crate::record::stored_size;
 
 /// New artifacts that are ready to be written.
 #[derive(Default)]
 pub(crate) struct Handful<'a> {
     rows: Vec<Row<'a>>,
-    /// Words that were sorted meanwhile, of these and of artifacts before.
-    runs: Vec<Run>,
+    /// Words that are to be sorted now, of these and of artifacts before.
+    words: Vec<Sorter>,
 }
 
 /// A new artifact as it is written.
@@ -37,10 +37,10 @@ enum RowWords {
 
 impl<'a> Handful<'a> {
     /// No artifacts, only what is left of their words.
-    pub(crate) fn of_run(run: Run) -> Self {
+    pub(crate) fn of_words(words: Sorter) -> Self {
         Self {
             rows: Vec::new(),
-            runs: vec![run],
+            words: vec![words],
         }
     }
 
@@ -62,7 +62,7 @@ impl<'a> Handful<'a> {
             None => RowWords::Unsorted(words),
             Some(sorter) => {
                 let count = sorter.add(-new.slot, &words);
-                self.runs.extend(sorter.take_full());
+                self.words.extend(sorter.take_full());
                 RowWords::Sorted(count)
             }
         };
@@ -117,8 +117,8 @@ impl<'c> Writer<'c> {
         for row in &handful.rows {
             self.add_row(row, counts)?;
         }
-        for run in handful.runs {
-            self.loader()?.add(run)?;
+        for words in handful.words {
+            self.loader()?.add(words)?;
         }
         Ok(())
     }

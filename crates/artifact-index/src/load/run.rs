@@ -44,18 +44,18 @@ impl Sorter {
         (self.words.len() - before) as u64
     }
 
-    /// Sorts what it has if that is enough.
-    pub(crate) fn take_full(&mut self) -> Option<Run> {
-        (self.words.len() >= SORTED_WORDS).then(|| self.sort())
+    /// Takes what it has, to be sorted elsewhere, if that is enough.
+    pub(crate) fn take_full(&mut self) -> Option<Self> {
+        (self.words.len() >= SORTED_WORDS).then(|| std::mem::take(self))
     }
 
-    /// Sorts what is left, if there is anything.
-    pub(crate) fn finish(mut self) -> Option<Run> {
-        (!self.rows.is_empty()).then(|| self.sort())
+    /// What is left, if there is anything.
+    pub(crate) fn rest(self) -> Option<Self> {
+        (!self.rows.is_empty()).then_some(self)
     }
 
-    /// Sorts all of it, and forgets it.
-    pub(super) fn sort(&mut self) -> Run {
+    /// Sorts all of it.
+    pub(super) fn sort(self) -> Run {
         let order = self.terms.in_order();
         let (postings, ends) = self.by_term(&order);
         let mut run = Run {
@@ -81,9 +81,6 @@ impl Sorter {
             run.push(self.terms.get(number), list.as_part());
             begin = end;
         }
-        self.terms.clear();
-        self.words.clear();
-        self.rows.clear();
         run
     }
 
@@ -177,17 +174,11 @@ impl Terms {
         });
         order.into_iter().map(|(_, number)| number).collect()
     }
-
-    fn clear(&mut self) {
-        self.words.bytes.clear();
-        self.words.ends.clear();
-        self.numbers.clear();
-    }
 }
 
 /// Terms in order, each with its rows, and which of them is next.
 #[derive(Debug, Default)]
-pub(crate) struct Run {
+pub(super) struct Run {
     pub(super) rows: u64,
     pub(super) words: u64,
     terms: Vec<TermEnd>,

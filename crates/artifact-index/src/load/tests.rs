@@ -106,11 +106,11 @@ impl Pair {
             let count = sorter.add(*row, words);
             loader.count(*row, count).unwrap();
             if number % at_once == at_once - 1 {
-                loader.add(sorter.sort()).unwrap();
+                loader.add(std::mem::take(&mut sorter)).unwrap();
             }
         }
-        if let Some(run) = sorter.finish() {
-            loader.add(run).unwrap();
+        if let Some(rest) = sorter.rest() {
+            loader.add(rest).unwrap();
         }
         loader.finish().unwrap();
         transaction.commit().unwrap();
@@ -309,7 +309,7 @@ fn nothing_stays_of_a_load_that_is_not_committed() {
     let mut loader = Loader::new(&transaction).unwrap();
     let mut sorter = Sorter::default();
     loader.count(0, sorter.add(0, "common")).unwrap();
-    loader.add(sorter.sort()).unwrap();
+    loader.add(std::mem::take(&mut sorter)).unwrap();
     loader.finish().unwrap();
     drop(transaction);
     pair.assert_equal();

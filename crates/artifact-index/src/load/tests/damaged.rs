@@ -19,7 +19,7 @@ fn load_one(pair: &Pair) -> Result<(), Cause> {
     let mut loader = Loader::new(&transaction)?;
     let mut sorter = Sorter::default();
     loader.count(-1000, sorter.add(-1000, "common abc"))?;
-    loader.add(sorter.sort())?;
+    loader.add(std::mem::take(&mut sorter))?;
     loader.finish()
 }
 
