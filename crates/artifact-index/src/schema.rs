@@ -53,8 +53,8 @@ CREATE VIRTUAL TABLE statuses USING fts5(list, content='', contentless_delete=1,
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab(words, instance);
 ";
 
-/// Larger pieces in memory before they are written, and fewer merges of them: twice as fast to build, and fewer pieces to
-/// look at in each query. Still larger ones are no faster.
+/// Larger pieces in memory before they are written, and fewer merges of them: faster where rows are written one by one, and
+/// fewer pieces to look at in each query. Still larger ones are no faster.
 pub(crate) const SETTINGS: &str = "
 INSERT INTO words(words, rank) VALUES ('hashsize', 16777216), ('automerge', 8);
 INSERT INTO statuses(statuses, rank) VALUES ('hashsize', 16777216), ('automerge', 8);

@@ -137,10 +137,9 @@ pub trait ArtifactIndex: Debug + Send + Sync + 'static {
     /// whose tags change, at least as it is after all these records; a deleted one is found by its record alone.
     fn apply(&self, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), IndexError>;
 
-    /// Makes ready what it needs of the artifacts that `batches` add, up to about so many bytes: nothing, unless an index
+    /// Makes ready what it needs of the artifacts that batches add, up to about so many bytes: nothing, unless an index
     /// says otherwise. It may run beside [`Self::apply_prepared`] with the batches before.
-    fn prepare(&self, batches: &[IndexBatch], texts: &dyn ArtifactTexts, most_bytes: usize) -> Prepared {
-        let _ = (batches, texts, most_bytes);
+    fn prepare(&self, _batches: &[IndexBatch], _texts: &dyn ArtifactTexts, _most_bytes: usize) -> Prepared {
         Prepared::default()
     }
 

@@ -403,4 +403,36 @@ mod tests {
             assert!(left.is_empty(), "{left:?}");
         }
     }
+
+    #[test]
+    fn a_directory_that_is_open_hides_none_that_was_made_anew() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = LocalStore::new(dir.path());
+        let key = |collection: &str| {
+            let path = format!("artifacts/s1/{collection}/a.log");
+            ArtifactKey::from_local_path(&path).unwrap()
+        };
+        let write = |collection: &str, text: &str| {
+            let place = dir.path().join("s1").join(collection);
+            std::fs::create_dir_all(&place).unwrap();
+            std::fs::write(place.join("a.log"), text).unwrap();
+        };
+        let mut last = None;
+        let mut read = |collection: &str| {
+            let (file, _) = store.read_near(&key(collection), &mut last)?;
+            Ok::<String, StoreError>(std::io::read_to_string(file).unwrap())
+        };
+        write("one", "first");
+        write("two", "other");
+        assert_eq!(read("one").unwrap(), "first");
+        assert_eq!(read("two").unwrap(), "other");
+        assert_eq!(read("one").unwrap(), "first");
+        std::fs::remove_dir_all(dir.path().join("s1/one")).unwrap();
+        assert_eq!(read("one").unwrap_err().kind(), StoreErrorKind::NotFound);
+        write("one", "second");
+        assert_eq!(read("one").unwrap(), "second");
+        std::fs::remove_dir_all(dir.path().join("s1/one")).unwrap();
+        write("one", "third");
+        assert_eq!(read("one").unwrap(), "third");
+    }
 }
