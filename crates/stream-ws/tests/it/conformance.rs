@@ -31,7 +31,7 @@ async fn fault_28_the_autobahn_cases_pass() {
         .output();
     let output = output.await.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
+    assert!(output.status.success(), "{}: {errors}", output.status);
     let verdicts = String::from_utf8(output.stdout).unwrap();
     let (mut cases, mut failed, mut counts) = (0, Vec::new(), BTreeMap::<_, u32>::new());
     for line in verdicts.lines() {
