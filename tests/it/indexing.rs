@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -144,12 +144,7 @@ fn fault_11_disk_full_while_indexing_hides_nothing_and_is_made_up_for() {
         m = mount.path().display(),
         d = data.path().display(),
     );
-    let mut command = Command::new("unshare");
-    command.arg("--mount");
-    if !rustix::process::geteuid().is_root() {
-        command.arg("--map-root-user");
-    }
-    let output = command.args(["sh", "-c", &script]).output().unwrap();
+    let output = in_mounts_of_its_own(&script);
     let (told, errors) = (
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -164,4 +159,59 @@ fn fault_11_disk_full_while_indexing_hides_nothing_and_is_made_up_for() {
     println!("FAULT row=11 name=disk_full_while_indexing searches=3 failed={failed} hidden={hidden}");
     assert_eq!((found.len(), failed, hidden), (3, 0, 0), "{told}\n{errors}");
     assert!(numbers("index ")[0] > 1 << 20, "{told}\n{errors}");
+}
+
+/// A container may have nothing that can be written but the data directory, and so no place for temporary files.
+#[test]
+fn fault_11_sorting_needs_no_place_but_the_data_directory() {
+    let data = data_directory();
+    assert_eq!(finish(indexer(data.path())), SESSIONS * ARTIFACTS);
+    // More names than are sorted in memory where there is such a place.
+    let database = rusqlite::Connection::open(data.path().join("index.sqlite")).unwrap();
+    database
+        .execute_batch(
+            "DROP INDEX artifact_by_size;
+             DROP INDEX artifact_by_name;
+             WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n LIMIT 60000)
+             INSERT INTO artifact
+             SELECT id - n, session, upgrade, status, size, hex(randomblob(125)), artifact_id, record
+             FROM (SELECT * FROM artifact ORDER BY id LIMIT 1), n;",
+        )
+        .unwrap();
+    drop(database);
+    let script = format!(
+        "for place in /var/tmp /usr/tmp /tmp; do \
+             if test -d $place; then mount --bind $place $place; fi; \
+         done && mount --bind {d} {d} && \
+         for place in /var/tmp /usr/tmp /tmp; do \
+             if test -d $place; then mount -o remount,bind,ro $place && ! touch $place/x 2> /dev/null || exit 9; fi; \
+         done && cd /proc && {program} {d}",
+        d = data.path().display(),
+        program = env!("CARGO_BIN_EXE_artifact-indexer"),
+    );
+    let output = in_mounts_of_its_own(&script);
+    let told = String::from_utf8_lossy(&output.stdout);
+    let found = format!("found {}\n", SESSIONS * ARTIFACTS);
+    let failed = usize::from(!output.status.success() || !told.ends_with(&found));
+    let database = rusqlite::Connection::open(data.path().join("index.sqlite")).unwrap();
+    let made = "SELECT count(*) FROM sqlite_schema WHERE name IN ('artifact_by_size', 'artifact_by_name')";
+    let made: usize = database.query_row(made, [], |row| row.get(0)).unwrap();
+    println!("FAULT row=11 name=no_place_for_temporary_files failed={failed} sorts={made}");
+    // Else it was not the index that answered.
+    assert_eq!((failed, made), (0, 2), "{output:?}");
+}
+
+/// Runs a script that may mount things.
+fn in_mounts_of_its_own(script: &str) -> Output {
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command
+        .env_remove("SQLITE_TMPDIR")
+        .env_remove("TMPDIR")
+        .args(["sh", "-c", script])
+        .output()
+        .unwrap()
 }

@@ -18,6 +18,8 @@ use crate::{ArtifactError, ArtifactIndex, ArtifactTexts, IndexBatch, Prepared, U
 /// Most records that go to the index at a time. They become one piece of the index, so fewer and larger ones are faster;
 /// they are held in memory, the next beside those at work.
 const BATCH: usize = 8192;
+/// Of the first ones fewer, and twice as many each time: nothing can be indexed while these are read.
+const FIRST_BATCH: usize = 2048;
 /// Most bytes that the index makes ready of them ahead, about: 8192 records with 1 KiB of text each take so many.
 const PREPARED_BYTES: usize = 24 << 20;
 /// Records that are read of a session before another one is looked at.
@@ -172,7 +174,7 @@ impl Catalogue {
         let texts = &*self.texts;
         let unread: u64 = sources.iter().map(Source::unread).sum();
         if unread < WORTH_A_THREAD {
-            while let Some(read) = read(sources) {
+            while let Some(read) = read(sources, BATCH) {
                 index.apply(&read.batches, texts)?;
                 told(read.bytes);
             }
@@ -210,7 +212,9 @@ fn read_ahead(
     texts: &dyn ArtifactTexts,
     sender: &SyncSender<(Read, Prepared)>,
 ) {
-    while let Some(read) = read(sources) {
+    let mut most = FIRST_BATCH;
+    while let Some(read) = read(sources, most) {
+        most = BATCH.min(2 * most);
         let prepared = index.prepare(&read.batches, texts, PREPARED_BYTES);
         if sender.send((read, prepared)).is_err() {
             // The index failed and says why.
@@ -219,11 +223,11 @@ fn read_ahead(
     }
 }
 
-/// The next records, of the sessions that are behind the others in time; `None` if there are no more.
-fn read(sources: &mut [Source<'_>]) -> Option<Read> {
+/// The next records, `most` or little more, of the sessions that are behind the others in time; `None` if there are no more.
+fn read(sources: &mut [Source<'_>], most: usize) -> Option<Read> {
     let mut records: Vec<Vec<Committed<SessionEvent>>> = sources.iter().map(|_| Vec::new()).collect();
     let mut count = 0;
-    while count < BATCH {
+    while count < most {
         let behind = sources
             .iter_mut()
             .zip(&mut records)

@@ -118,8 +118,17 @@ impl Database {
     ) -> Result<T, Cause> {
         let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut loader = connect(&self.path, WRITER_CACHE)?;
-        write_ahead(&loader)?;
-        self.write_with(&mut loader, |at| {
+        self.write_apart(&mut loader, work)
+    }
+
+    /// Works in one transaction of a new connection, if that has the file that is known.
+    fn write_apart<T>(
+        &self,
+        connection: &mut Connection,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
+        write_ahead(connection)?;
+        self.write_with(connection, |at| {
             // Checked when the log is open too: another file may not have what came before.
             if !self.is_in_place() {
                 return Err(Cause::Foreign("another file took its place"));
@@ -159,9 +168,25 @@ impl Database {
                 .query_row([], |row| row.get::<_, i64>(0))?)
         })?;
         if count < 2 {
-            self.write(|at| Ok(at.execute_batch(schema::SORTS)?))?;
+            self.make_sorts_in("FILE").or_else(|cause| {
+                if !cause.is_of_files() {
+                    return Err(cause);
+                }
+                let error: &dyn std::error::Error = &cause;
+                tracing::debug!(error, "sorting in memory");
+                self.make_sorts_in("MEMORY")
+            })?;
         }
         Ok(())
+    }
+
+    /// Sorts in a temporary file or in memory. A file keeps memory small whatever the number of artifacts, but there may be
+    /// no place for it.
+    fn make_sorts_in(&self, store: &str) -> Result<(), Cause> {
+        let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sorter = connect(&self.path, WRITER_CACHE)?;
+        sorter.pragma_update(None, "temp_store", store)?;
+        self.write_apart(&mut sorter, |at| Ok(at.execute_batch(schema::SORTS)?))
     }
 
     /// Removes the file, unless another one has taken its place already.

@@ -72,6 +72,14 @@ impl Cause {
         }
     }
 
+    /// Whether a file could not be made or written; it does not say which one.
+    pub(crate) fn is_of_files(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+        ))
+    }
+
     fn kind(&self) -> IndexErrorKind {
         match self {
             Self::Sqlite(error) => match error.sqlite_error_code() {
