@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -31,6 +32,8 @@ const PAGE_SIZE: i64 = 16 << 10;
 
 /// The log is copied into the file when it has so many pages.
 const LOG_PAGES: i64 = 4000;
+/// When it has so many, loading waits until all that is copied beside it is in the file; more are no faster.
+const LONG_LOG: i64 = 4 * LOG_PAGES;
 
 /// The database file, open.
 #[derive(Debug)]
@@ -111,14 +114,38 @@ impl Database {
     }
 
     /// As [`Self::write`], on a connection of its own: full-text search takes what is written beside it for another
-    /// process's work, and looks for it.
+    /// process's work, and looks for it. Meanwhile a thread copies what was loaded before from the log into the file.
     pub(crate) fn load<T>(
         &self,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
         let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut loader = connect(&self.path, WRITER_CACHE)?;
-        self.write_apart(&mut loader, work)
+        write_ahead(&loader, 0)?;
+        thread::scope(|scope| {
+            let copying = scope.spawn(|| self.copy_log());
+            let done = self.write_apart(&mut loader, work);
+            let pages = copying
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // It is written from its beginning again only where all of it is copied when a transaction begins.
+            if pages > LONG_LOG {
+                self.copy_log();
+            }
+            done
+        })
+    }
+
+    /// Copies the log into the file, as far as nobody reads older pages of that; tells how many pages it has. Where that fails
+    /// the log is as good, and longer.
+    fn copy_log(&self) -> i64 {
+        let copied = connect(&self.path, READER_CACHE)
+            .and_then(|at| Ok(at.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?));
+        copied.unwrap_or_else(|cause| {
+            let error: &dyn std::error::Error = &cause;
+            tracing::debug!(error, "the log of the search index is not copied");
+            0
+        })
     }
 
     /// Works in one transaction of a new connection, if that has the file that is known.
@@ -127,7 +154,6 @@ impl Database {
         connection: &mut Connection,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
-        write_ahead(connection)?;
         self.write_with(connection, |at| {
             // Checked when the log is open too: another file may not have what came before.
             if !self.is_in_place() {
@@ -185,6 +211,7 @@ impl Database {
     fn make_sorts_in(&self, store: &str) -> Result<(), Cause> {
         let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sorter = connect(&self.path, WRITER_CACHE)?;
+        write_ahead(&sorter, LOG_PAGES)?;
         sorter.pragma_update(None, "temp_store", store)?;
         self.write_apart(&mut sorter, |at| Ok(at.execute_batch(schema::SORTS)?))
     }
@@ -295,10 +322,10 @@ fn connect(path: &Path, cache_pages: i64) -> Result<Connection, Cause> {
     Ok(connection)
 }
 
-/// How a connection writes that does.
-fn write_ahead(connection: &Connection) -> Result<(), Cause> {
+/// How a connection writes that does; it copies the log into the file when that has so many pages, never if 0.
+fn write_ahead(connection: &Connection, log_pages: i64) -> Result<(), Cause> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", log_pages)?;
     Ok(())
 }
 
@@ -322,7 +349,7 @@ fn prepare(connection: &Connection, is_new: bool) -> Result<(), Cause> {
         connection.pragma_update(None, "page_size", PAGE_SIZE)?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    write_ahead(connection)?;
+    write_ahead(connection, LOG_PAGES)?;
     if is_new {
         connection.execute_batch(&format!(
             "BEGIN IMMEDIATE; PRAGMA application_id = {}; PRAGMA user_version = {}; {} {} COMMIT;",

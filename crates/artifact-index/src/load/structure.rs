@@ -25,10 +25,10 @@ const MOST_ORIGIN: u64 = 1 << 62;
 
 /// So many segments of a level are too many: they are merged into one of the next.
 const FULL: usize = 8;
-/// Merging into levels above this one, or more pages than seven large segments have, takes long, and the list of a term in
-/// memory: it is left to FTS5, which does it little by little.
+/// Merging into levels above this one, or so many pages, takes long, and a list of a term in memory: it is left to FTS5,
+/// which does it little by little.
 const MOST_LEVEL: usize = 2;
-const MOST_MERGED_PAGES: u64 = 60_000;
+const MOST_MERGED_PAGES: u64 = 200_000;
 
 /// A segment, in the order in which its numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -329,11 +329,11 @@ mod tests {
             levels: pages.iter().map(|pages| level(*pages)).collect(),
         };
         for (pages, taken_levels, needs_fts5) in [
-            (&[6_000][..], 1, false),
-            (&[12_000], 0, true),
-            (&[2_000, 6_000], 2, false),
-            (&[4_000, 6_000], 1, false),
-            (&[2_000, 12_000], 1, true),
+            (&[20_000][..], 1, false),
+            (&[40_000], 0, true),
+            (&[2_000, 20_000], 2, false),
+            (&[10_000, 20_000], 1, false),
+            (&[2_000, 40_000], 1, true),
             (&[2_000, 2_000, 2_000], 2, true),
         ] {
             let mut structure = structure(pages);
