@@ -32,7 +32,7 @@ const PAGE_SIZE: i64 = 16 << 10;
 
 /// The log is copied into the file when it has so many pages.
 const LOG_PAGES: i64 = 4000;
-/// When it has so many, loading waits until all that is copied beside it is in the file; more are no faster.
+/// When it has so many, what loading left of it is copied before more is loaded; more are no faster.
 const LONG_LOG: i64 = 4 * LOG_PAGES;
 
 /// The database file, open.
@@ -123,11 +123,17 @@ impl Database {
         let mut loader = connect(&self.path, WRITER_CACHE)?;
         write_ahead(&loader, 0)?;
         thread::scope(|scope| {
-            let copying = scope.spawn(|| self.copy_log());
+            let copying = thread::Builder::new().spawn_scoped(scope, || self.copy_log());
             let done = self.write_apart(&mut loader, work);
-            let pages = copying
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let pages = match copying {
+                Ok(copying) => copying
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(error) => {
+                    tracing::debug!(%error, "the log of the search index is copied without a thread");
+                    self.copy_log()
+                }
+            };
             // It is written from its beginning again only where all of it is copied when a transaction begins.
             if pages > LONG_LOG {
                 self.copy_log();
@@ -195,7 +201,7 @@ impl Database {
         })?;
         if count < 2 {
             self.make_sorts_in("FILE").or_else(|cause| {
-                if !cause.is_of_files() {
+                if !cause.may_be_of_temporary_files() {
                     return Err(cause);
                 }
                 let error: &dyn std::error::Error = &cause;

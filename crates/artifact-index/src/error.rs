@@ -72,11 +72,17 @@ impl Cause {
         }
     }
 
-    /// Whether a file could not be made or written; it does not say which one.
-    pub(crate) fn is_of_files(&self) -> bool {
+    /// Whether it may be that a temporary file could not be made or written; SQLite does not say which file it was.
+    /// `Unknown` is also what it says where the path of that is too long.
+    pub(crate) fn may_be_of_temporary_files(&self) -> bool {
         matches!(self, Self::Sqlite(error) if matches!(
             error.sqlite_error_code(),
-            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::Unknown
+            )
         ))
     }
 

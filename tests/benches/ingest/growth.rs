@@ -52,11 +52,14 @@ pub(crate) fn growth() {
     // Microseconds of an add: of all processors, and as the caller waits.
     let mut next = ARTIFACTS;
     let mut add = |to: &Bench, count: usize| {
+        let sources: Vec<_> = (next..next + count)
+            .map(|number| (number, source(number)))
+            .collect();
         let (began, cpu) = (Instant::now(), cpu_time());
-        for number in next..next + count {
+        for (number, source) in sources {
             let added = to
                 .manager
-                .add_artifact(&to.session, &to.collection, source(number), named(number));
+                .add_artifact(&to.session, &to.collection, source, named(number));
             to.runtime.block_on(added).unwrap();
         }
         next += count;
