@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use stream_ws::ServerOptions;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
@@ -173,8 +174,26 @@ async fn answer(mut socket: TcpStream, page: &str) -> Option<Value> {
         .then(|| serde_json::from_str(&body).unwrap())
 }
 
-fn chromium(profile: &Path, url: &str) -> Child {
-    Command::new("chromium-headless-shell")
+/// A browser, which a script starts, and which starts processes of its own.
+struct Browser {
+    group: Pid,
+    _script: Child,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if let Err(error) = kill_process_group(self.group, Signal::KILL) {
+            assert_eq!(
+                error,
+                rustix::io::Errno::SRCH,
+                "they are gone already, or can be ended"
+            );
+        }
+    }
+}
+
+fn chromium(profile: &Path, url: &str) -> Browser {
+    let script = Command::new("chromium-headless-shell")
         .args([
             "--headless",
             "--no-sandbox",
@@ -191,9 +210,14 @@ fn chromium(profile: &Path, url: &str) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
+        .process_group(0)
         .spawn()
-        .expect("`cargo xtask test --step set-up` installs chromium-headless-shell")
+        .expect("`cargo xtask test --step set-up` installs chromium-headless-shell");
+    let group = script.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    Browser {
+        group: group.expect("it runs"),
+        _script: script,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,7 +241,7 @@ async fn a_page_in_a_browser_is_cut_off_and_continues() {
     let mut pages = JoinSet::new();
     pages.spawn(serve_page(listener, page, sender));
     let profile = tempfile::tempdir().unwrap();
-    let mut browser = chromium(profile.path(), &origin);
+    let browser = chromium(profile.path(), &origin);
 
     let mut hear = async |what: &str| loop {
         let heard = within(said.recv()).await.expect("the page is served");
@@ -245,7 +269,7 @@ async fn a_page_in_a_browser_is_cut_off_and_continues() {
         }
     };
     assert_eq!(numbers(&last["seen"]), (5..=13).collect::<Vec<u64>>());
-    browser.kill().await.unwrap();
+    drop(browser);
     pages.shutdown().await;
     served.stop().await;
 }
