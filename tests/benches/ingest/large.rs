@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::workload::{Bench, cp_and_sync, settle};
 
 const BYTES: u64 = 1 << 30;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 
 /// Copied and hashed, against SHA-256 in memory; durable, against `cp` and a sync of the file; verified, against SHA-256.
 pub(crate) fn large() {
@@ -21,7 +21,7 @@ pub(crate) fn large() {
     let source = temp.path().join("source");
     write_source(&source);
     let (mut hashing, mut copying, mut adding, mut copies) = (vec![], vec![], vec![], vec![]);
-    let mut verifying = vec![];
+    let (mut seconds, mut least, mut verifying) = (vec![], vec![], vec![]);
     for round in 0..ROUNDS {
         let hash = sha_in_memory();
         settle(temp.path());
@@ -30,9 +30,9 @@ pub(crate) fn large() {
             File::open(&copy).unwrap().sync_all().unwrap()
         });
         fs::remove_file(&copy).unwrap();
-        settle(temp.path());
         // Identical content would be stored once.
         change(&source, round);
+        settle(temp.path());
         let data = temp.path().join(format!("data-{round}"));
         let (copied, added, verified) = add(&data, &source);
         fs::remove_dir_all(&data).unwrap();
@@ -40,6 +40,8 @@ pub(crate) fn large() {
         copying.push(hash.as_secs_f64() / copied.as_secs_f64());
         adding.push(added.as_secs_f64() / cp.as_secs_f64());
         copies.push(cp.as_secs_f64());
+        seconds.push(added.as_secs_f64());
+        least.push(added.as_secs_f64() / hash.as_secs_f64());
         verifying.push(hash.as_secs_f64() / verified.as_secs_f64());
     }
     let gigabytes = BYTES as f64 / 1e9 / median(hashing);
@@ -50,7 +52,12 @@ pub(crate) fn large() {
         ">= 0.85",
         &details,
     );
-    let details = format!("cp and a sync of the file {:.2} s", median(copies));
+    let details = format!(
+        "{:.2} s, {:.2} of SHA-256 alone; cp and a sync of the file {:.2} s",
+        median(seconds),
+        median(least),
+        median(copies)
+    );
     print(
         "1 GiB added, durable, times of cp and a sync",
         median(adding),

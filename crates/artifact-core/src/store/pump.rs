@@ -12,9 +12,8 @@ use super::{CHUNK_BYTES, StoreError};
 pub(super) const INLINE_BYTES: u64 = 4 << 20;
 /// Pieces under way between the two threads: 4 MiB in all.
 const PIECES: usize = 16;
-
-/// So many bytes are worth a visit to the disk.
-const FLUSHED_BYTES: usize = 32 << 20;
+/// So many are given back at once: hashing is what takes longest, and waking who waits for a piece takes time from it.
+const GIVEN_BACK: usize = PIECES / 2;
 
 /// Why a copy ended before its source did.
 #[derive(Debug)]
@@ -44,27 +43,27 @@ pub(super) fn read_piece(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result
 /// A piece and how many bytes of it are filled.
 type Piece = (Vec<u8>, usize);
 
-/// Copies `source` to its end by `write`, hashing in a thread of its own. `flush`, where given, writes to the disk what was
-/// written so far; it runs in a third thread, which mostly waits, so that little is left to be written at the end. `false`,
-/// with nothing read, if there are no such threads to be had.
+/// Copies `source` to its end by `write`, hashing in a thread of its own. `false`, with nothing read, if there is no such
+/// thread to be had.
 pub(super) fn copy_overlapped(
     source: &mut dyn Read,
     hasher: &mut Sha256,
     mut write: impl FnMut(&[u8]) -> Result<(), StoreError>,
-    flush: impl Fn() -> Result<(), StoreError> + Sync,
 ) -> Result<bool, FillError> {
     let (filled, to_hash) = mpsc::sync_channel::<Piece>(PIECES);
     let (give_back, empty) = mpsc::sync_channel::<Vec<u8>>(PIECES);
-    let (grown, to_flush) = mpsc::sync_channel::<()>(1);
-    let flush = &flush;
     thread::scope(|scope| {
-        // Dropped when this closure ends, which ends the threads that the scope waits for.
-        let (filled, grown) = (filled, grown);
+        // Dropped when this closure ends, which ends the thread that the scope waits for.
+        let filled = filled;
         let hash = move || {
+            let mut hashed = Vec::with_capacity(GIVEN_BACK);
             for (buffer, length) in to_hash {
                 hasher.update(buffer.get(..length).unwrap_or_default());
-                // Whoever reads is gone once there is nothing more to read.
-                if give_back.send(buffer).is_err() {}
+                hashed.push(buffer);
+                if hashed.len() == GIVEN_BACK {
+                    // Whoever reads is gone once there is nothing more to read.
+                    hashed.drain(..).for_each(|buffer| drop(give_back.send(buffer)));
+                }
             }
         };
         let builder = thread::Builder::new().name("artifact-hash".to_owned());
@@ -72,35 +71,16 @@ pub(super) fn copy_overlapped(
             tracing::debug!(%error, "hashing without a thread of its own");
             return Ok(false);
         }
-        let builder = thread::Builder::new().name("artifact-flush".to_owned());
-        let flusher = builder
-            .spawn_scoped(scope, move || to_flush.into_iter().try_for_each(|()| flush()))
-            .inspect_err(|error| tracing::debug!(%error, "flushing at the end alone"))
-            .ok();
-        let (mut buffers, mut unflushed) = (Buffers { empty, made: 0 }, 0);
+        let mut buffers = Buffers { empty, made: 0 };
         loop {
             let mut buffer = buffers.next();
             let read = read_piece(source, &mut buffer).map_err(FillError::Read)?;
             if read == 0 {
-                break;
+                return Ok(true);
             }
             write(buffer.get(..read).unwrap_or_default())?;
             send(&filled, (buffer, read));
-            unflushed += read;
-            // One that is still busy takes this along, or the sync at the end does.
-            if unflushed >= FLUSHED_BYTES && grown.try_send(()).is_ok() {
-                unflushed = 0;
-            }
         }
-        drop((filled, grown));
-        // A failure that a sync has told once is not told again, so it must not get lost here.
-        if let Some(flusher) = flusher {
-            match flusher.join() {
-                Ok(flushed) => flushed?,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok(true)
     })
 }
 

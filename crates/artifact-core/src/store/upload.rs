@@ -326,17 +326,12 @@ impl Upload {
             copied(read as u64);
         }
         let mut hasher = std::mem::take(&mut self.hasher);
-        let (file, failed) = (self.file(), self.shelf.failed());
-        let flush = || {
-            file.as_ref()
-                .map_or(Ok(()), |file| file.sync_data().map_err(&failed))
-        };
         let write = |bytes: &[u8]| {
             self.write_unhashed(bytes)?;
             copied(bytes.len() as u64);
             Ok(())
         };
-        let overlapped = copy_overlapped(source, &mut hasher, write, flush);
+        let overlapped = copy_overlapped(source, &mut hasher, write);
         self.hasher = hasher;
         if overlapped? {
             return Ok(());
@@ -348,14 +343,6 @@ impl Upload {
             }
             self.write(buffer.get(..read).unwrap_or_default())?;
             copied(read as u64);
-        }
-    }
-
-    /// The file that is written, if it is one and another handle of it can be had.
-    fn file(&self) -> Option<File> {
-        match &self.sink {
-            Sink::Local(draft) => draft.file().try_clone().ok(),
-            Sink::Memory(..) => None,
         }
     }
 

@@ -2,16 +2,20 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags};
 use tracking_model::{CollectionId, FileHash, SessionId};
 
 use super::content::{Found, Taken};
 use super::names::take_numbered;
 use super::{INCOMING, LIVE, LocalStore, Missing, read_pieces};
 use crate::store::{ArtifactKey, PutMode};
+
+/// So many bytes are handed on to the disk at a time while more are written.
+const HANDED_ON_BYTES: u64 = 8 << 20;
 
 /// What becomes of an upload whose writer dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,8 @@ impl Shelf {
             file,
             place,
             content: Taken::Leave,
+            written: 0,
+            handed_on: 0,
         })
     }
 
@@ -137,6 +143,9 @@ pub(in crate::store) struct Draft {
     place: Place,
     /// What becomes of the stored content of its bytes, if there is one.
     content: Taken,
+    /// Bytes written through this handle, and how many of them the kernel was asked to write to the disk.
+    written: u64,
+    handed_on: u64,
 }
 
 /// Where the bytes of a draft are.
@@ -175,6 +184,8 @@ impl Draft {
             file,
             place,
             content: Taken::Leave,
+            written: 0,
+            handed_on: 0,
         }
     }
 
@@ -188,6 +199,8 @@ impl Draft {
             file: self.file.try_clone()?,
             place: Place::Stored,
             content: Taken::Leave,
+            written: 0,
+            handed_on: 0,
         }))
     }
 
@@ -195,12 +208,24 @@ impl Draft {
         &self.shelf
     }
 
-    pub(in crate::store) const fn file(&self) -> &File {
-        &self.file
+    pub(in crate::store) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        if self.written - self.handed_on >= HANDED_ON_BYTES {
+            self.hand_on();
+        }
+        Ok(())
     }
 
-    pub(in crate::store) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
+    /// Has the kernel begin to write to the disk what was written here, without waiting for it, so that little is left to the
+    /// sync at the end, which also tells what failed. Linux does that with pages that are said not to be needed (before it
+    /// forgets them, if they are on the disk already); where it is not done, only that sync takes longer.
+    fn hand_on(&mut self) {
+        let range = NonZero::new(self.written - self.handed_on);
+        if let Err(error) = rustix::fs::fadvise(&self.file, self.handed_on, range, Advice::DontNeed) {
+            tracing::trace!(%error, "leaving all writing to the sync at the end");
+        }
+        self.handed_on = self.written;
     }
 
     /// Reads what was written so far, piece by piece, from its beginning.
