@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use artifact_core::{ArtifactQuery, ManagerOptions, Problem, TestArtifactsManager, VerifyScope};
 use tracking_journal::DataDir;
 
-use crate::adder_program;
+use crate::{adder_program, in_mounts_of_its_own};
 
 /// What is in a data directory after an end of any kind.
 struct Found {
@@ -136,13 +136,9 @@ fn fault_11_a_disk_that_fills_up_keeps_no_part_of_a_file() {
         m = mount.path().display(),
         k = kept.path().display(),
     );
-    let mut command = Command::new("unshare");
-    command.arg("--mount");
-    if !rustix::process::geteuid().is_root() {
-        command.arg("--map-root-user");
-    }
-    let output = command
-        .args(["sh", "-c", &script])
+    let line = in_mounts_of_its_own(&script);
+    let output = Command::new(&line[0])
+        .args(&line[1..])
         .arg(adder_program())
         .arg(sources.path())
         .output()

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use scenarios::{Ended, Recovered, Writer};
 
-use crate::writer_program;
+use crate::{in_mounts_of_its_own, writer_program};
 
 #[test]
 fn fault_10_disk_full_on_append_is_reported_and_writing_goes_on() {
@@ -18,15 +18,10 @@ fn fault_10_disk_full_on_append_is_reported_and_writing_goes_on() {
         m = mount.path().display(),
         k = kept.path().display(),
     );
-    let mut wrapper = vec!["unshare", "--mount"];
-    if !rustix::process::geteuid().is_root() {
-        wrapper.push("--map-root-user");
-    }
-    wrapper.extend(["sh", "-c", &script]);
     let data = mount.path().join("data");
     let ended = Writer::new(&data, "w")
         .with_count(120)
-        .with_wrapper(wrapper)
+        .with_wrapper(in_mounts_of_its_own(&script))
         .spawn(writer_program())
         .finish();
     let full_at: Vec<u64> = full_notes(&ended);

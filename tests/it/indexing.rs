@@ -9,7 +9,7 @@ use serde_json::json;
 use tracking_journal::{DataDir, Journal, JournalOptions};
 use tracking_model::{ImportSession, Session, SessionCommand, SessionId, StreamId};
 
-use crate::Choices;
+use crate::{Choices, in_mounts_of_its_own};
 
 const SESSIONS: usize = 6;
 const ARTIFACTS: usize = 700;
@@ -151,7 +151,7 @@ fn fault_11_disk_full_while_indexing_hides_nothing_and_is_made_up_for() {
         m = mount.path().display(),
         d = data.path().display(),
     );
-    let output = in_mounts_of_its_own(&script);
+    let output = run_script(&script);
     let (told, errors) = (
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -211,7 +211,7 @@ fn fault_11_sorting_needs_no_place_but_the_data_directory() {
         d = data.path().display(),
         program = env!("CARGO_BIN_EXE_artifact-indexer"),
     );
-    let output = in_mounts_of_its_own(&script);
+    let output = run_script(&script);
     let told = String::from_utf8_lossy(&output.stdout);
     let found = format!("found {}\n", SESSIONS * ARTIFACTS);
     let failed = usize::from(!output.status.success() || !told.ends_with(&found));
@@ -234,16 +234,12 @@ fn fault_11_sorting_goes_on_where_the_path_for_temporary_files_is_too_long() {
 }
 
 /// Runs a script that may mount things.
-fn in_mounts_of_its_own(script: &str) -> Output {
-    let mut command = Command::new("unshare");
-    command.arg("--mount");
-    if !rustix::process::geteuid().is_root() {
-        command.arg("--map-root-user");
-    }
-    command
+fn run_script(script: &str) -> Output {
+    let line = in_mounts_of_its_own(script);
+    Command::new(&line[0])
+        .args(&line[1..])
         .env_remove("SQLITE_TMPDIR")
         .env_remove("TMPDIR")
-        .args(["sh", "-c", script])
         .output()
         .unwrap()
 }

@@ -24,6 +24,15 @@ fn adder_program() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_BIN_EXE_artifact-adder"))
 }
 
+/// The command line of a shell script that may mount things: they are seen by it alone and end with it. What follows the
+/// line becomes the script's `$0` and arguments.
+fn in_mounts_of_its_own(script: &str) -> Vec<String> {
+    let root = rustix::process::geteuid().is_root();
+    let line = ["unshare", "--mount", "--map-root-user", "sh", "-c", script];
+    let line = line.iter().filter(|word| !root || **word != "--map-root-user");
+    line.map(|&word| word.to_owned()).collect()
+}
+
 /// A small generator of test choices (xorshift64*), so that a seed reproduces a run.
 struct Choices(u64);
 

@@ -57,8 +57,8 @@ impl Writer {
 
     /// Sets what runs it.
     #[must_use]
-    pub fn with_wrapper<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Self {
-        self.wrapper = words.into_iter().map(str::to_owned).collect();
+    pub fn with_wrapper(mut self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.wrapper = words.into_iter().map(Into::into).collect();
         self
     }
 
