@@ -44,6 +44,8 @@ pub(crate) struct Database {
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     written: AtomicBool,
+    /// [`LONG_LOG`]; less in tests.
+    long_log: i64,
 }
 
 impl Database {
@@ -89,6 +91,7 @@ impl Database {
             writer: Mutex::new(writer),
             readers: Mutex::new(Vec::new()),
             written: AtomicBool::new(false),
+            long_log: LONG_LOG,
         })
     }
 
@@ -135,7 +138,7 @@ impl Database {
                 }
             };
             // It is written from its beginning again only where all of it is copied when a transaction begins.
-            if pages > LONG_LOG {
+            if pages > self.long_log {
                 self.copy_log();
             }
             done
@@ -366,4 +369,29 @@ fn prepare(connection: &Connection, is_new: bool) -> Result<(), Cause> {
         ))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_stays_short_while_much_is_loaded() {
+        let dir = tempfile::TempDir::new().expect("a temporary directory");
+        let path = dir.path().join("index.sqlite");
+        let mut database = Database::open(&path).expect("a new index");
+        database.long_log = 64;
+        let load = |statement: &str| {
+            let loaded = database.load(|at| Ok(at.execute_batch(statement)?));
+            loaded.expect("it can be loaded");
+        };
+        load("CREATE TABLE loaded (bytes BLOB);");
+        for _ in 0..100 {
+            load("INSERT INTO loaded VALUES (randomblob(320000));");
+        }
+        let log = fs::metadata(beside(&path, "-wal")).expect("there is a log").len();
+        let pages = log / PAGE_SIZE.unsigned_abs();
+        // What is long, and twice the 20 pages and some that a load writes: one that found it short, and the next.
+        assert!((40..64 + 2 * 30).contains(&pages), "{pages} pages");
+    }
 }
