@@ -76,7 +76,7 @@ impl TestArtifactsManager {
             if artifact.s3_key.is_some() {
                 return Ok(artifact);
             }
-            match inner.change_artifact(&id, &action) {
+            match inner.change_copy(&id, &action) {
                 // Somebody else, an agent beside us perhaps, was faster.
                 Err(ArtifactError::Refused(SessionCommandError::Transition { from, to, .. }))
                     if from == to =>

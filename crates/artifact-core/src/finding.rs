@@ -212,7 +212,7 @@ impl Inner {
 
     /// An artifact, and the last sequence of its session that this takes into account. The journals tell where the index
     /// does not: deleting must be possible on a full disk.
-    fn artifact_as_of(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
+    pub(crate) fn artifact_as_of(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
         let asked = self.with_own_index(|| {
             let session_id = self.look_up(id)?.session_id.clone();
             let as_of = match self.catalogue.refresh(&session_id) {
@@ -324,15 +324,35 @@ impl Inner {
         }
     }
 
-    /// Changes an artifact as its record is now; looks again where someone else changed it meanwhile. Returns its record
-    /// after that, which follows from the change: nothing that fails afterwards can make a recorded change a failure.
+    /// Changes an artifact as the journal has it, for what is recorded or removed by it must not follow from an index that
+    /// lies. It reads the session's journal.
     pub(crate) fn change_artifact(
         self: &Arc<Self>,
         id: &ArtifactId,
         action: &ArtifactAction,
     ) -> Result<Arc<Artifact>, ArtifactError> {
+        self.change_known(|| self.recorded_as_of(id), action)
+    }
+
+    /// Records where a copy of an artifact is, or why there is none. Nothing else of its record goes into that, so what the
+    /// index has of it will do: there may be very many.
+    pub(crate) fn change_copy(
+        self: &Arc<Self>,
+        id: &ArtifactId,
+        action: &ArtifactAction,
+    ) -> Result<Arc<Artifact>, ArtifactError> {
+        self.change_known(|| self.artifact_as_of(id), action)
+    }
+
+    /// Changes an artifact as it is `known`; looks again where someone else changed it meanwhile. Returns its record
+    /// after that, which follows from the change: nothing that fails afterwards can make a recorded change a failure.
+    fn change_known(
+        self: &Arc<Self>,
+        known: impl Fn() -> Result<(Arc<Artifact>, u64), ArtifactError>,
+        action: &ArtifactAction,
+    ) -> Result<Arc<Artifact>, ArtifactError> {
         loop {
-            let (mut artifact, as_of) = self.artifact_as_of(id)?;
+            let (mut artifact, as_of) = known()?;
             let change = ChangeArtifact {
                 artifact: Arc::clone(&artifact),
                 as_of,

@@ -77,14 +77,19 @@ impl Inner {
     /// One artifact's record as a journal has it, with all its changes. The index only tells where to look: what bytes
     /// are compared with is never taken from it. In memory there is nothing else to take it from.
     pub(crate) fn artifact_in_journal(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
-        let known = self.artifact(id)?;
+        self.recorded_as_of(id).map(|(artifact, _)| artifact)
+    }
+
+    /// As [`Self::artifact_in_journal`], with the last sequence of its session that this takes into account.
+    pub(crate) fn recorded_as_of(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
+        let known = self.artifact_as_of(id)?;
         if self.catalogue.home().is_none() {
             return Ok(known);
         }
-        match self.recorded_in(&known.session_id, id) {
-            Ok(Some((artifact, _))) => Ok(artifact),
+        match self.recorded_in(&known.0.session_id, id) {
+            Ok(Some(recorded)) => Ok(recorded),
             // The index is wrong about the session.
-            Ok(None) | Err(ArtifactError::UnknownSession(_)) => Ok(self.find_recorded(id)?.0),
+            Ok(None) | Err(ArtifactError::UnknownSession(_)) => self.find_recorded(id),
             Err(error) => Err(error),
         }
     }

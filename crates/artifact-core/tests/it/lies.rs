@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use artifact_core::{
-    ArtifactError, ArtifactIndex, ArtifactQuery, IndexBatch, MemoryIndex, NoTexts, Problem,
-    TestArtifactsManager, VerifyScope,
+    ArtifactError, ArtifactIndex, ArtifactQuery, DeleteOptions, DeletedBytes, IndexBatch, MemoryIndex,
+    NoTexts, Problem, TestArtifactsManager, VerifyScope,
 };
 use tracking_journal::{Committed, DataDir};
 use tracking_model::{Artifact, NewArtifact, RecordMeta, SessionEvent, Timestamp};
@@ -28,6 +28,24 @@ fn with_index(fixture: &Fixture, index: &Arc<MemoryIndex>) -> TestArtifactsManag
     TestArtifactsManager::new(data, options().with_index(index))
 }
 
+/// Puts a record into the index that no journal has.
+fn tell(index: &MemoryIndex, lie: Artifact) {
+    let meta = RecordMeta {
+        seq: 1000,
+        id: uuid::Uuid::nil(),
+        at: Timestamp::EPOCH,
+        actor: Arc::from("attacker"),
+    };
+    let session_id = lie.session_id.clone();
+    let event = SessionEvent::ArtifactAdded(Arc::new(lie));
+    let batch = IndexBatch {
+        session_id,
+        records: vec![Committed { meta, event }],
+        position: None,
+    };
+    index.apply(&[batch], &NoTexts).unwrap();
+}
+
 /// Somebody alters a stored file, and the record in the index so that it fits, or so that it leads to another file.
 #[tokio::test]
 async fn fault_36_an_index_that_lies_hides_no_altered_bytes() {
@@ -45,19 +63,7 @@ async fn fault_36_an_index_that_lies_hides_no_altered_bytes() {
         let index = Arc::new(MemoryIndex::new());
         let manager = with_index(&fixture, &index);
         manager.search_artifacts(ArtifactQuery::new()).await.unwrap();
-        let meta = RecordMeta {
-            seq: 1000,
-            id: uuid::Uuid::nil(),
-            at: Timestamp::EPOCH,
-            actor: Arc::from("attacker"),
-        };
-        let event = SessionEvent::ArtifactAdded(Arc::new(lie));
-        let batch = IndexBatch {
-            session_id: fixture.session.clone(),
-            records: vec![Committed { meta, event }],
-            position: None,
-        };
-        index.apply(&[batch], &NoTexts).unwrap();
+        tell(&index, lie);
 
         let id = &artifact.artifact_id;
         let scope = VerifyScope::Artifact(id.clone());
@@ -76,6 +82,38 @@ async fn fault_36_an_index_that_lies_hides_no_altered_bytes() {
         lies += 1;
     }
     println!("FAULT row=36 name=index_lies lies={lies} believed=0");
+}
+
+/// What is recorded and removed follows from the journal, whatever the index says of an artifact's tags and path.
+#[tokio::test]
+async fn fault_36_an_index_that_lies_removes_no_other_file() {
+    let fixture = Fixture::new().await;
+    let (artifact, other) = (add(&fixture, "x.log").await, add(&fixture, "other.log").await);
+    let [own_file, other_file] =
+        [&artifact, &other].map(|artifact| fixture.manager.local_path(artifact).unwrap());
+    let index = Arc::new(MemoryIndex::new());
+    let manager = with_index(&fixture, &index);
+    manager.search_artifacts(ArtifactQuery::new()).await.unwrap();
+    let mut lie = Artifact::clone(&artifact);
+    lie.local_path.clone_from(&other.local_path);
+    lie.tags = vec![Arc::from("evil")];
+    let id = &artifact.artifact_id;
+
+    tell(&index, lie.clone());
+    let tags = vec![Arc::from("good")];
+    let tagged = manager.tag_artifact(id, tags.clone(), Vec::new()).await.unwrap();
+    assert_eq!((&tagged.tags, &tagged.local_path), (&tags, &artifact.local_path));
+
+    tell(&index, lie);
+    let deletion = manager
+        .delete_artifact(id, DeleteOptions::default())
+        .await
+        .unwrap();
+    assert!(matches!(deletion.bytes, DeletedBytes::Removed), "{deletion:?}");
+    let live_deleted = usize::from(!other_file.exists());
+    println!("FAULT row=36 name=index_lies_about_paths live_deleted={live_deleted}");
+    assert!(!own_file.exists());
+    assert_eq!(live_deleted, 0);
 }
 
 /// The record that is taken has all changes, as the index would tell them.
