@@ -103,6 +103,16 @@ pub enum ArtifactError {
         /// The SHA-256 of what is there.
         found: FileHash,
     },
+    /// What a live writer wrote, which exists nowhere else, could not be recorded, as where its session was completed
+    /// meanwhile. Its bytes stay in the data directory, where verifying reports them as extra.
+    #[error("it could not be recorded; its bytes stay at {path}")]
+    Unrecorded {
+        /// Where they are, below the data directory.
+        path: Arc<str>,
+        /// Why there is no record.
+        #[source]
+        source: Box<Self>,
+    },
     /// A file could not be written or read.
     #[error("cannot {operation} {}", path.display())]
     Io {

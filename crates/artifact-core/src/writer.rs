@@ -9,7 +9,7 @@ use tracking_model::{Artifact, CollectionId, NewArtifact, SessionId};
 use crate::ArtifactError;
 use crate::executor::off_executor;
 use crate::manager::Inner;
-use crate::store::Upload;
+use crate::store::{Upload, UploadKind};
 
 /// An artifact in the making: write it, then finish it. Writing blocks.
 ///
@@ -51,7 +51,8 @@ impl ArtifactWriter {
     /// Makes it durable and records it.
     ///
     /// # Errors
-    /// As [`add_artifact`](crate::TestArtifactsManager::add_artifact).
+    /// As [`add_artifact`](crate::TestArtifactsManager::add_artifact); [`ArtifactError::Unrecorded`] where only its record is
+    /// refused, as in a session that was completed meanwhile: its bytes stay.
     ///
     /// # Cancellation
     /// Finishing that has begun goes on when the future is dropped.
@@ -64,8 +65,9 @@ impl ArtifactWriter {
     /// # Errors
     /// As [`Self::finish`].
     pub fn finish_blocking(self) -> Result<Arc<Artifact>, ArtifactError> {
+        let (session, collection) = (&self.session_id, &self.collection_id);
         self.inner
-            .finish(&self.session_id, &self.collection_id, self.artifact, self.upload)
+            .finish(session, collection, self.artifact, self.upload, UploadKind::Live)
     }
 }
 

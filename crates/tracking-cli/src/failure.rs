@@ -86,6 +86,7 @@ fn progress_hint(error: &ProgressError) -> Option<String> {
 
 fn artifact_hint(error: &ArtifactError) -> Option<String> {
     let hint = match error {
+        ArtifactError::Unrecorded { source, .. } => return artifact_hint(source),
         ArtifactError::Journal(error) => return journal_hint(error),
         ArtifactError::DataDir(error) => return data_dir_hint(error),
         ArtifactError::UnknownSession(_) => "`ekstrack session list` shows those there are".to_owned(),

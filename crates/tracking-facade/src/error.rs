@@ -209,6 +209,7 @@ fn artifact_kind(error: &ArtifactError) -> ErrorKind {
         | ArtifactError::UnknownArtifact(_)
         | ArtifactError::BytesMissing { .. } => ErrorKind::NotFound,
         ArtifactError::Refused(refusal) => session_refusal_kind(refusal),
+        ArtifactError::Unrecorded { source, .. } => artifact_kind(source),
         ArtifactError::Journal(error) => journal_kind(error),
         ArtifactError::DataDir(error) => data_dir_kind(error),
         ArtifactError::Source(error) => source_kind(error),

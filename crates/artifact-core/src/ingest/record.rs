@@ -70,7 +70,7 @@ impl Inner {
         let source = SourceFile::open(&file.path, file.symlinks)?;
         let meter = Meter::new(progress, 1, source.size());
         source.copy_to(&mut upload, &|bytes| meter.bytes(bytes))?;
-        let added = self.finish(session_id, collection_id, file.artifact, upload);
+        let added = self.finish(session_id, collection_id, file.artifact, upload, UploadKind::Copy);
         meter.file();
         added
     }
@@ -96,7 +96,7 @@ impl Inner {
                 return Err(SourceError::Stream { bytes, source }.into());
             }
         }
-        self.finish(session_id, collection_id, artifact, upload)
+        self.finish(session_id, collection_id, artifact, upload, UploadKind::Copy)
     }
 
     /// Refuses what would be refused anyway, before any byte is copied.
@@ -129,20 +129,22 @@ impl Inner {
                 .with_name("interrupted-output.log")
                 .with_description("what a writer had written when it died")
                 .with_tags(["interrupted"]);
-            let recovered = self.finish(session_id, &collection_id, artifact, upload)?;
+            let recovered = self.finish(session_id, &collection_id, artifact, upload, UploadKind::Live)?;
             tracing::warn!(session = %session_id, artifact = %recovered.artifact_id, "recovered interrupted output");
             all.push(recovered);
         }
         Ok(all)
     }
 
-    /// Makes the bytes durable under their name, then records them.
+    /// Makes the bytes durable under their name, then records them. Bytes that exist nowhere else stay where they cannot be
+    /// recorded.
     pub(crate) fn finish(
         self: &Arc<Self>,
         session_id: &SessionId,
         collection_id: &CollectionId,
         mut artifact: NewArtifact,
         upload: Upload,
+        kind: UploadKind,
     ) -> Result<Arc<Artifact>, ArtifactError> {
         let sealed = upload.seal();
         describe(&mut artifact, &sealed);
@@ -153,7 +155,15 @@ impl Inner {
         if receipt.is_ok() {
             self.snapshot_later(session_id);
         }
-        self.recorded(&put, receipt)
+        match (receipt, kind) {
+            (Err(error), UploadKind::Live) if self.catalogue.home().is_some() => {
+                Err(ArtifactError::Unrecorded {
+                    path: put.key.local_path().into(),
+                    source: Box::new(error),
+                })
+            }
+            (receipt, _) => self.recorded(&put, receipt),
+        }
     }
 
     /// What became of the record of bytes that are stored; they are removed if there is none.

@@ -16,7 +16,9 @@ use artifact_core::{
 };
 use rustix::fs::{CWD, FileType, Mode};
 use tracking_journal::{Committed, DataDir};
-use tracking_model::{ArtifactName, ArtifactStatus, NewArtifact, RecordMeta, SessionEvent, Timestamp};
+use tracking_model::{
+    ArtifactName, ArtifactStatus, NewArtifact, RecordMeta, SessionCommandError, SessionEvent, Timestamp,
+};
 
 use crate::support::{Fixture, open, options};
 
@@ -70,6 +72,41 @@ async fn fault_13_an_add_that_dies_after_any_step_leaves_nothing_half() {
     assert_eq!(added.local_path.as_deref(), Some("artifacts/s/c/after-2.log"));
     assert!(fs::read_dir(session.join(".incoming")).unwrap().next().is_none());
     println!("FAULT row=13 name=add steps=2 partial=0 reported_extra=1");
+}
+
+/// Neither is that of a writer whose session was completed meanwhile.
+#[tokio::test]
+async fn live_output_without_a_record_stays_on_disk() {
+    let fixture = Fixture::new().await;
+    let new = NewArtifact::new().with_name("out.log");
+    let begin = fixture
+        .manager
+        .begin_artifact(&fixture.session, &fixture.collection, new);
+    let mut writer = begin.await.unwrap();
+    writer.write_all(b"the last words").unwrap();
+    let completed = open(&fixture.dir).complete_session(&fixture.session, None).await;
+    completed.unwrap();
+    let Err(ArtifactError::Unrecorded { path, source }) = writer.finish().await else {
+        panic!("a session that was completed takes no more records");
+    };
+    assert!(
+        matches!(
+            *source,
+            ArtifactError::Refused(SessionCommandError::SessionCompleted { .. })
+        ),
+        "{source:?}"
+    );
+    let stored = fixture.dir.path().join("data").join(&*path);
+    assert_eq!(fs::read(stored).unwrap(), b"the last words");
+    let report = fixture
+        .manager
+        .verify_artifacts(VerifyScope::All, |_| {})
+        .await
+        .unwrap();
+    assert!(
+        report.findings.len() == 1 && report.findings[0].is_extra(),
+        "{report:?}"
+    );
 }
 
 /// Output that was being kept when its writer died exists nowhere else, so it is not thrown away.

@@ -17,6 +17,11 @@ use crate::output::note;
 use crate::process::Keep;
 use crate::settings::{Settings, close_artifacts};
 
+/// The names of what is kept of the output.
+const STDOUT: &str = "stdout.log";
+const STDERR: &str = "stderr.log";
+const TIMES: &str = "output-times.jsonl";
+
 /// The session and collection of a run, and what is being kept in them.
 #[derive(Debug)]
 pub(super) struct Evidence {
@@ -107,8 +112,8 @@ impl Evidence {
                 .with_task(args.task.clone());
             manager.ensure_collection(&place.session, collection).await?;
             let keep = Keep {
-                stdout: Some(begin_log(&manager, &place, args, "stdout.log").await?),
-                stderr: Some(begin_log(&manager, &place, args, "stderr.log").await?),
+                stdout: Some(begin_log(&manager, &place, args, STDOUT).await?),
+                stderr: Some(begin_log(&manager, &place, args, STDERR).await?),
                 times: Some(begin_times(&manager, &place, args).await?),
             };
             let own = OwnData::at(&settings.data_dir);
@@ -131,10 +136,11 @@ impl Evidence {
         // A command that wrote nothing to stdout has an empty log to show for it; no stderr is the normal case.
         let stderr = logs.stderr.filter(|log| log.size() > 0);
         let times = logs.times.filter(|times| times.size() > 0);
-        for log in [logs.stdout, stderr, times].into_iter().flatten() {
+        for (name, log) in [(STDOUT, logs.stdout), (STDERR, stderr), (TIMES, times)] {
+            let Some(log) = log else { continue };
             match log.finish().await {
                 Ok(artifact) => kept.push(artifact.into()),
-                Err(error) => warn("the log", &error),
+                Err(error) => warn(name, &error),
             }
         }
         for path in matching(patterns, &self.own) {
@@ -184,7 +190,7 @@ async fn begin_times(
     args: &RunArgs,
 ) -> Result<ArtifactWriter, ArtifactError> {
     let times = NewArtifact::new()
-        .with_name("output-times.jsonl")
+        .with_name(TIMES)
         .with_type(ArtifactType::MetricsData)
         .with_task(args.task.clone())
         .with_description("when each piece of the output came");
