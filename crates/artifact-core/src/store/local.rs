@@ -404,6 +404,39 @@ mod tests {
         }
     }
 
+    /// Neither finds the other's bytes when its own are all there.
+    #[test]
+    fn the_same_bytes_of_two_at_the_same_time_are_stored_once() {
+        use std::os::unix::fs::MetadataExt;
+
+        let dir = tempfile::TempDir::new().unwrap();
+        let vault = Vault::Local(LocalStore::new(dir.path()));
+        let (session, collection) = (SessionId::new("s1").unwrap(), CollectionId::new("c1").unwrap());
+        let kinds = [
+            UploadKind::Copy,
+            UploadKind::Live,
+            UploadKind::Copy,
+            UploadKind::Live,
+        ];
+        let sealed = kinds.map(|kind| {
+            let mut upload = vault.begin(&session, &collection, None, kind).unwrap();
+            upload.write(b"the same").unwrap();
+            upload.seal()
+        });
+        let put = sealed.map(|sealed| sealed.commit("a.log", crate::store::PutMode::Numbered).unwrap());
+        let file = |put: PutOutcome| dir.path().join("s1/c1").join(put.key.file_name());
+        let files: Vec<_> = put.into_iter().map(|put| file(put).metadata().unwrap()).collect();
+        for metadata in &files {
+            assert_eq!((metadata.ino(), metadata.nlink()), (files[0].ino(), 5));
+        }
+        assert_eq!(
+            std::fs::read_dir(dir.path().join("s1").join(INCOMING))
+                .unwrap()
+                .count(),
+            0
+        );
+    }
+
     #[test]
     fn a_directory_that_is_open_hides_none_that_was_made_anew() {
         let dir = tempfile::TempDir::new().unwrap();

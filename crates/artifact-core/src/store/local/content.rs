@@ -1,9 +1,9 @@
 //! Contents that are stored once, however many artifacts have them.
 //!
-//! `<root>/.content/<sha-256>` is one more hard link to a stored file. It is made after the file's bytes are durable and
-//! after the file has its name, so that whoever finds it may link to it at once, and a crash leaves no link without an
-//! artifact but where one was being removed. A content whose only link is its own is garbage. Nothing depends on a link
-//! that is missing: bytes are then stored once more.
+//! `<root>/.content/<sha-256>` is one more hard link to a stored file. It is made after the file's bytes are durable, so
+//! that whoever finds it may link to it at once, and before the file has a name: of several that store the same bytes at
+//! the same time one makes it, and the others use that one's. A content whose only link is its own is garbage, which a
+//! crash leaves. Nothing depends on a link that is missing: bytes are then stored once more.
 
 use std::fs::File;
 use std::io;
@@ -82,24 +82,20 @@ impl Shelf {
         }
     }
 
-    /// Lets others use the file `name`, whose bytes are durable. Failing costs only space.
-    pub(super) fn keep(&self, name: &str, hash: &FileHash, taken: Taken) {
-        if let Err(error) = self.link_content(name, hash, taken) {
-            tracing::debug!(%hash, %error, "this content is not shared with others");
-        }
-    }
-
-    fn link_content(&self, name: &str, hash: &FileHash, taken: Taken) -> io::Result<()> {
+    /// Gives a file whose bytes are durable the name of its content, by `link`, so that others may use it.
+    pub(super) fn link_content(
+        &self,
+        hash: &FileHash,
+        taken: Taken,
+        link: impl Fn(&OwnedFd, &str) -> io::Result<()>,
+    ) -> io::Result<()> {
         let (content, entry) = (self.content()?, hash.to_string());
-        let link = || rustix::fs::linkat(&self.directory, name, content, entry.as_str(), AtFlags::empty());
-        match (link(), taken) {
-            // Another writer of the same bytes was faster.
-            (Err(rustix::io::Errno::EXIST), Taken::Leave) => Ok(()),
-            (Err(rustix::io::Errno::EXIST), Taken::Replace) => {
+        match link(content, &entry) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && taken == Taken::Replace => {
                 rustix::fs::unlinkat(content, entry.as_str(), AtFlags::empty())?;
-                Ok(link()?)
+                link(content, &entry)
             }
-            (linked, _) => Ok(linked?),
+            linked => linked,
         }
     }
 }

@@ -285,39 +285,66 @@ impl Draft {
 
     /// Gives the bytes, which must be durable, their name; the name is durable after [`Shelf::sync_names`].
     pub(in crate::store) fn publish(
-        self,
+        mut self,
         wanted: &ArtifactKey,
         mode: PutMode,
         hash: &FileHash,
         size: u64,
     ) -> io::Result<ArtifactKey> {
-        let (draft, name) = match self.name(wanted, mode) {
+        // What is in `.incoming` stays there until the bytes have their name.
+        let _incoming = self.become_content(hash, size);
+        let name = match self.name(wanted, mode) {
             // All who shared these bytes were removed meanwhile, or they are as many as the file system can count.
             Err(error)
                 if matches!(self.place, Place::Stored) && error.kind() != io::ErrorKind::AlreadyExists =>
             {
-                let copy = self.copied()?;
+                let mut copy = self.copied()?;
                 let name = copy.name(wanted, mode)?;
-                (copy, name)
+                drop(copy.become_content(hash, size));
+                name
             }
-            named => (self, named?),
+            named => named?,
         };
-        if !matches!(draft.place, Place::Stored) && size > 0 {
-            draft.shelf.keep(&name, hash, draft.content);
-        }
         Ok(wanted.with_file_name(name))
     }
 
+    /// Lets others use the bytes, which must be durable, or uses what another has stored of them meanwhile. Returns where
+    /// they were. Failing costs only space.
+    fn become_content(&mut self, hash: &FileHash, size: u64) -> Option<Place> {
+        if size == 0 || matches!(self.place, Place::Stored) {
+            return None;
+        }
+        let linked = self
+            .shelf
+            .link_content(hash, self.content, |directory, name| self.link(directory, name));
+        match linked {
+            // It has its link in `.incoming` too.
+            Ok(()) if matches!(self.place, Place::Incoming(_)) => return None,
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match self.shelf.find(hash, size, &self.file) {
+                    Found::Same(file) => self.file = file,
+                    Found::Nothing | Found::Unusable => return None,
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%hash, %error, "this content is not shared with others");
+                return None;
+            }
+        }
+        // Whoever removes the last artifact that shares them removes the content too, so they may have no link at all.
+        Some(std::mem::replace(&mut self.place, Place::Stored))
+    }
+
     fn name(&self, wanted: &ArtifactKey, mode: PutMode) -> io::Result<String> {
-        let wanted = wanted.file_name();
+        let (directory, wanted) = (&self.shelf.directory, wanted.file_name());
         match mode {
-            PutMode::Create => self.link(wanted).map(|()| wanted.to_owned()),
-            PutMode::Numbered => take_numbered(&self.shelf.directory, wanted, |name| self.link(name)),
+            PutMode::Create => self.link(directory, wanted).map(|()| wanted.to_owned()),
+            PutMode::Numbered => take_numbered(directory, wanted, |name| self.link(directory, name)),
         }
     }
 
-    fn link(&self, name: &str) -> io::Result<()> {
-        let directory = &self.shelf.directory;
+    fn link(&self, directory: &OwnedFd, name: &str) -> io::Result<()> {
         match &self.place {
             Place::Incoming(incoming) => rustix::fs::linkat(
                 &incoming.directory,
