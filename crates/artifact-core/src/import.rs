@@ -83,7 +83,7 @@ pub struct ImportFailure {
 #[non_exhaustive]
 pub enum ImportError {
     /// It is no session's file.
-    #[error(transparent)]
+    #[error("it is not a file of a session of artifacts")]
     Reference(#[from] ReferenceError),
     /// It could not be read, or what it says could not be written.
     #[error(transparent)]
@@ -94,8 +94,8 @@ impl TestArtifactsManager {
     /// Takes over the reference's sessions in `root`: its base directory, with `session_<id>.json` files and the sessions'
     /// directories in it, or one such file. Each session is taken over whole or not at all; the files are kept.
     ///
-    /// Bytes are copied from below `root` and the options' other directories, wherever the files say that they are; what
-    /// is in none of them is recorded as missing.
+    /// Bytes are copied from below `root` and the options' other directories, wherever the files say that they are: what a
+    /// file names below its own `base_directory` is looked for below `root`. What is in none of them is recorded as missing.
     ///
     /// # Errors
     /// [`ArtifactError::Io`] if `root`, or a directory to copy from, cannot be listed. Files that cannot be taken over are in the report.
@@ -246,13 +246,11 @@ impl<'a> Bytes<'a> {
         let home = inner.catalogue.home();
         let in_place = home.is_some_and(|home| home.artifacts_dir() == root);
         let mut roots = Vec::new();
-        // The reference wrote absolute paths; the directory may have been moved since.
-        if let Some(known_as) = read
-            .base_directory
-            .as_deref()
-            .and_then(|base| Path::new(base).parent())
-        {
-            roots.push((root.clone(), known_as.to_owned()));
+        // The reference names the session's own directory, other writers the one that holds it. Either may be relative to
+        // where its writer ran, and may have been moved since.
+        if let Some(named) = read.base_directory.as_deref().map(without_dots) {
+            let known_as = [named.parent(), Some(&*named)].into_iter().flatten();
+            roots.extend(known_as.map(|known_as| (root.clone(), known_as.to_owned())));
         }
         // A session's file may name it as the caller does, in full, or without the links on the way.
         for given in std::iter::once(&root).chain(&options.copy_from) {
@@ -263,7 +261,7 @@ impl<'a> Bytes<'a> {
                 Some(root.clone()),
             ];
             for known_as in names.into_iter().flatten() {
-                roots.push((root.clone(), known_as));
+                roots.push((root.clone(), without_dots(known_as)));
             }
         }
         Self {
@@ -289,7 +287,7 @@ impl<'a> Bytes<'a> {
             return Ok(artifact);
         }
         let found = match &path {
-            Some(path) => self.find(Path::new(&**path)),
+            Some(path) => self.find(&without_dots(&**path)),
             None => None,
         };
         let Some((source, relative)) = found else {
@@ -403,6 +401,14 @@ impl<'a> Bytes<'a> {
             }
         }
     }
+}
+
+/// The path without components that are `.`, which mean nothing.
+fn without_dots(path: impl AsRef<Path>) -> PathBuf {
+    let components = path.as_ref().components();
+    components
+        .filter(|component| *component != Component::CurDir)
+        .collect()
 }
 
 /// The key of a file that is where this artifact's bytes belong.

@@ -115,6 +115,95 @@ async fn a_directory_of_the_reference_is_opened_in_place() {
     assert!(manager.adopt_sessions().await.unwrap().sessions.is_empty());
 }
 
+/// A session with bytes at `0d9f/c1/x.log`, whose file names `base_directory` and says that they are at `path`.
+fn write_session(base: &std::path::Path, base_directory: &str, path: &str) {
+    write_reference(base, base);
+    let file = base.join("session_0d9f.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut session: serde_json::Value = serde_json::from_str(&text).unwrap();
+    session["base_directory"] = base_directory.into();
+    let artifacts = session["collections"]["c1"]["artifacts"].as_array_mut().unwrap();
+    artifacts.truncate(1);
+    artifacts[0]["local_path"] = path.into();
+    std::fs::write(file, session.to_string()).unwrap();
+}
+
+/// The base directory was given relative to where the reference ran, or was moved since, or the session's own is named.
+#[tokio::test]
+async fn what_a_file_names_below_its_base_directory_is_found_below_the_imported_one() {
+    for (base_directory, path) in [
+        ("dd/artifacts", "dd/artifacts/0d9f/c1/x.log"),
+        ("./dd/artifacts/", "dd/./artifacts/0d9f/c1/x.log"),
+        ("dd/artifacts", "./dd/artifacts/0d9f/c1/x.log"),
+        ("./dd/artifacts/0d9f", "dd/artifacts/0d9f/c1/x.log"),
+        (".", "./0d9f/c1/x.log"),
+        ("/srv/old/artifacts", "/srv/old/artifacts/0d9f/c1/x.log"),
+        ("/srv/old/artifacts/0d9f", "/srv/old/artifacts/0d9f/c1/x.log"),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let manager = open(&dir);
+        let base = dir.path().join("data/artifacts");
+        write_session(&base, base_directory, path);
+        let copied_to = TempDir::new().unwrap();
+        let import = open(&copied_to);
+        let copied = import
+            .import_reference_sessions(&base, ImportOptions::default())
+            .await
+            .unwrap();
+        let adopted = manager.adopt_sessions().await.unwrap();
+        for (manager, report) in [(&import, copied), (&manager, adopted)] {
+            assert_eq!(report.sessions[0].missing, 0, "{report:?}");
+            assert!(report.sessions[0].warnings.is_empty(), "{report:?}");
+            let found = manager.artifact(&ArtifactId::new("a1").unwrap()).await.unwrap();
+            assert_eq!(found.local_path.as_deref(), Some("artifacts/0d9f/c1/x.log"));
+            let verified = manager.verify_artifacts(VerifyScope::All, |_| {}).await.unwrap();
+            assert_eq!((verified.artifacts, verified.without_bytes), (1, 0));
+        }
+        assert_eq!(std::fs::read_dir(base.join("0d9f/c1")).unwrap().count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_base_directory_that_lies_leads_nowhere_else() {
+    let outside = TempDir::new().unwrap();
+    std::fs::write(outside.path().join("secret"), b"abc").unwrap();
+    let secret = outside.path().join("secret");
+    let secret = secret.to_str().unwrap();
+    for (base_directory, path) in [
+        ("/srv/old", "/srv/old/0d9f/../../../secret"),
+        ("/srv/old", "/srv/old/0d9f/../0d9f/c1/x.log"),
+        ("dd/artifacts", "dd/artifacts/../artifacts/0d9f/c1/x.log"),
+        ("dd/art", "dd/artifacts/0d9f/c1/x.log"),
+        ("/srv/old", "/srv/older/0d9f/c1/x.log"),
+        ("/srv/old", "/srv/old/0d9f/c1/link"),
+        ("/srv/old", "/srv/old/0d9f/linked/secret"),
+        ("/srv/old", "/srv/old/0d9f/c1"),
+        ("/srv/old", "/srv/old"),
+        ("/", secret),
+        ("", secret),
+        (outside.path().to_str().unwrap(), secret),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let base = dir.path().join("data/artifacts");
+        write_session(&base, base_directory, path);
+        std::fs::write(dir.path().join("secret"), b"abc").unwrap();
+        std::os::unix::fs::symlink(secret, base.join("0d9f/c1/link")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), base.join("0d9f/linked")).unwrap();
+        let into = TempDir::new().unwrap();
+        let copied = open(&into)
+            .import_reference_sessions(&base, ImportOptions::default())
+            .await
+            .unwrap();
+        let adopted = open(&dir).adopt_sessions().await.unwrap();
+        for report in [copied, adopted] {
+            assert_eq!(
+                report.sessions[0].missing, 1,
+                "{base_directory} {path}: {report:?}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_directory_to_copy_from_may_be_named_in_any_way_and_must_exist() {
     let dir = TempDir::new().unwrap();
