@@ -60,8 +60,7 @@ impl Archive {
     pub fn import(&self, sources: &ImportSources) -> Result<ArchiveImport, TrackingError> {
         let (mut upgrades, mut sessions) = (Vec::new(), Vec::new());
         for path in &sources.paths {
-            let is_session = path.is_file()
-                && fs::read(path).is_ok_and(|file| ReferenceKind::of(&file) == Ok(ReferenceKind::Session));
+            let is_session = path.is_file() && is_session(path);
             if is_session || path.is_dir() {
                 sessions.push(path.clone());
             }
@@ -142,6 +141,16 @@ impl Archive {
             manager.close().await?;
             Ok(reports)
         })
+    }
+}
+
+/// Whether a file is a session's by what it holds; by its name if it holds nothing that says so.
+fn is_session(file: &Path) -> bool {
+    match fs::read(file).map(|content| ReferenceKind::of(&content)) {
+        Ok(Ok(kind)) => kind == ReferenceKind::Session,
+        _ => file
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"session_")),
     }
 }
 

@@ -269,6 +269,24 @@ fn files_to_import_may_have_any_name() {
 }
 
 #[test]
+fn a_broken_file_is_named_by_what_it_should_have_been() {
+    let ekstrack = Ekstrack::new();
+    for (name, kind) in [
+        ("session_x.json", "a session of artifacts"),
+        ("upgrade_x.json", "an upgrade's progress"),
+    ] {
+        fs::write(ekstrack.home().join(name), "{").unwrap();
+        let output = ekstrack.output(&["--json", "import", name]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let reason = document["skipped"][0]["reason"].as_str().unwrap();
+        assert!(
+            reason.contains(&format!("not a file of {kind}: not JSON at line 1")),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
 fn a_damaged_journal_below_a_directory_of_any_name_is_repaired() {
     let ekstrack = Ekstrack::started();
     ekstrack.ok(&["upgrade", "phase", "prod", "Nodes"]);
