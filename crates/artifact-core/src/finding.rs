@@ -107,7 +107,8 @@ impl TestArtifactsManager {
     /// The artifacts that a query matches; whatever was added before this call is among them.
     ///
     /// # Errors
-    /// If the data directory cannot be listed, or the index fails; [`ArtifactError::Cursor`] for a cursor of another order.
+    /// If the data directory cannot be listed, or the index fails; [`ArtifactError::Cursor`] for a cursor of another order;
+    /// [`ArtifactError::UnknownSession`] and [`ArtifactError::UnknownCollection`] for those that the query names together.
     /// Sessions that cannot be read are named in the answer; one that the query names is an error. Of a journal that the
     /// index has taken up only what was written since is read, and the hash of the record before that compared: damage
     /// before it is found by [`tracking_journal::verify`].
@@ -260,6 +261,17 @@ impl Inner {
             self.catalogue.look(id, |_| ())?;
         } else if self.catalogue.refresh(id)? == 0 {
             return Err(ArtifactError::UnknownSession(id.clone()));
+        }
+        if let Some(collection_id) = &query.collection_id {
+            let known = self
+                .catalogue
+                .look(id, |session| session.collection(collection_id).is_some())?;
+            if !known {
+                return Err(ArtifactError::UnknownCollection {
+                    session_id: id.clone(),
+                    collection_id: collection_id.clone(),
+                });
+            }
         }
         Ok(Vec::new())
     }

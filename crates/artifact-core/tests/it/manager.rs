@@ -50,6 +50,16 @@ async fn a_session_is_created_found_and_completed() {
             fixture.manager.complete_session(&unknown, None).await,
             Err(ArtifactError::UnknownSession(_))
         ));
+        let unknown = CollectionId::new("nonexistent").unwrap();
+        let query = ArtifactQuery::new().in_session(fixture.session.clone());
+        let found = fixture
+            .manager
+            .search_artifacts(query.in_collection(unknown))
+            .await;
+        assert!(
+            matches!(found, Err(ArtifactError::UnknownCollection { .. })),
+            "{found:?}"
+        );
         let completed = fixture
             .manager
             .complete_session(&fixture.session, Some(SessionOutcome::Failed))
