@@ -27,7 +27,13 @@ pub(crate) struct Unlisted {
     source: io::Error,
 }
 
-/// The data directory, which is left out where it is come across: it grows by what is kept.
+/// Something that is not added: each add would keep what those before it kept.
+#[derive(Debug, thiserror::Error)]
+#[error("{} leads into the data directory, which is not added to itself", .0.display())]
+pub(crate) struct OfOwnData(pub(crate) PathBuf);
+
+/// The data directory, which grows by what is kept: it is left out where it is come across, and what is named of it is
+/// refused.
 #[derive(Debug)]
 pub(crate) struct OwnData(Option<PathBuf>);
 
@@ -35,6 +41,13 @@ impl OwnData {
     /// The one at `path`, if there is any.
     pub(crate) fn at(path: &Path) -> Self {
         Self(path.canonicalize().ok())
+    }
+
+    /// Whether a path leads to it or into it.
+    fn holds(&self, path: &Path) -> bool {
+        self.0
+            .as_deref()
+            .is_some_and(|own| here(path).canonicalize().is_ok_and(|path| path.starts_with(own)))
     }
 
     /// Whether it is this directory, which is no link.
@@ -53,11 +66,25 @@ pub(crate) struct Found {
     pub(crate) files: Vec<PathBuf>,
     /// Where it could not be looked: there may be more.
     pub(crate) unlisted: Vec<Unlisted>,
+    /// What is of the data directory though it was named itself, or matched.
+    pub(crate) refused: Vec<OfOwnData>,
     /// The data directory, if it was come across.
     left_out: Option<PathBuf>,
 }
 
 impl Found {
+    /// Only what is not added.
+    fn refused(path: &Path) -> Self {
+        Self {
+            refused: vec![OfOwnData(path.to_owned())],
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.unlisted.is_empty() && self.refused.is_empty()
+    }
+
     /// Says on stderr what was left out, if anything was.
     pub(crate) fn tell_left_out(&self) {
         if let Some(own) = &self.left_out {
@@ -71,6 +98,7 @@ impl Found {
     fn sort(&mut self) {
         self.files.sort();
         self.unlisted.sort_by(|one, other| one.path.cmp(&other.path));
+        self.refused.sort_by(|one, other| one.0.cmp(&other.0));
     }
 }
 
@@ -108,6 +136,10 @@ impl FilePattern {
     /// What it names; a plain path as it is. What a glob matches may be no regular file: whoever adds it refuses that by
     /// name. Of directories that match only those count in which something was passed over.
     pub(crate) fn files(&self, own: &OwnData) -> Found {
+        let root = self.glob.as_ref().map_or(&self.text, |glob| &glob.root);
+        if own.holds(root) {
+            return Found::refused(&self.text);
+        }
         match &self.glob {
             Some(glob) => glob.files(own),
             None => Found {
@@ -151,7 +183,11 @@ impl Glob {
                 let matches = self.below.is_match(below);
                 if !kind.is_dir() {
                     all &= matches;
-                    found.files.extend(matches.then_some(path));
+                    if matches && kind.is_symlink() && own.holds(&path) {
+                        found.refused.push(OfOwnData(path));
+                    } else {
+                        found.files.extend(matches.then_some(path));
+                    }
                 } else if (matches || depth > 1) && own.is(&path) {
                     found.left_out = Some(path);
                 } else if depth > 1 {
@@ -190,7 +226,7 @@ fn has_signs(path: &OsStr) -> bool {
 /// What is below a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    /// Its regular files, relative to it.
+    /// Its regular files, relative to it, and what else is to be said of it.
     pub(crate) found: Found,
     /// How many entries are neither files nor directories.
     pub(crate) others: usize,
@@ -200,6 +236,10 @@ pub(crate) struct Tree {
 /// directories are never entered, so that there is no way round in circles.
 pub(crate) fn tree(root: &Path, follow: bool, own: &OwnData) -> Tree {
     let mut tree = Tree::default();
+    if own.holds(root) {
+        tree.found = Found::refused(root);
+        return tree;
+    }
     let mut waiting = vec![root.to_owned()];
     while let Some(directory) = waiting.pop() {
         each_entry(&directory, &mut tree.found.unlisted, |path, kind| {
@@ -207,6 +247,8 @@ pub(crate) fn tree(root: &Path, follow: bool, own: &OwnData) -> Tree {
                 tree.found.left_out = Some(path);
             } else if kind.is_dir() {
                 waiting.push(path);
+            } else if follow && kind.is_symlink() && path.is_file() && own.holds(&path) {
+                tree.found.refused.push(OfOwnData(path));
             } else if kind.is_file() || (follow && kind.is_symlink() && path.is_file()) {
                 let relative = path.strip_prefix(root).unwrap_or(&path);
                 tree.found.files.push(relative.to_owned());
@@ -219,6 +261,15 @@ pub(crate) fn tree(root: &Path, follow: bool, own: &OwnData) -> Tree {
     tree
 }
 
+/// A path that can be opened: an empty one is the working directory.
+fn here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    }
+}
+
 /// Tells `each` the path and kind of every entry of a directory; links are not followed. What cannot be looked at goes to
 /// `unlisted`, and what is not there is empty.
 fn each_entry(directory: &Path, unlisted: &mut Vec<Unlisted>, mut each: impl FnMut(PathBuf, FileType)) {
@@ -226,11 +277,7 @@ fn each_entry(directory: &Path, unlisted: &mut Vec<Unlisted>, mut each: impl FnM
         path: path.to_owned(),
         source,
     };
-    let here = if directory.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        directory
-    };
+    let here = here(directory);
     let entries = match fs::read_dir(here) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,

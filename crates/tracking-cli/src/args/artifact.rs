@@ -117,8 +117,8 @@ pub(crate) enum ArtifactCommand {
     #[command(after_help = "\
 FILE may be '-' for standard input (with --name), a quoted glob, or a directory, whose regular
 files are all added, those below it too; their places in it are kept as metadata
-`relative_path`. The data directory is left out of both. What cannot be added is reported file
-by file, and the rest is kept.
+`relative_path`. The data directory is left out where one leads to it; what is named of it is
+refused. What cannot be added is reported file by file, and the rest is kept.
 
 Examples:
   ekstrack artifact add prod-1.33 nodes kubelet.log --tag node --task drain

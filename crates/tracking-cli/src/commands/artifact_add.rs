@@ -15,7 +15,7 @@ use super::runtime::block_on;
 use crate::args::{ArtifactAdd, KeyValue};
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
-use crate::files::{FilePattern, Found, OwnData, Unlisted, tree};
+use crate::files::{FilePattern, Found, OfOwnData, OwnData, Unlisted, tree};
 use crate::output::{note, path_text};
 use crate::settings::{Settings, close_artifacts};
 use crate::work::Work;
@@ -103,7 +103,7 @@ fn sources(args: &ArtifactAdd, own: &OwnData) -> Result<Vec<Source>, Failure> {
             sources.push(Source::Stdin(described.clone()));
         } else if is_directory(given, symlinks) {
             let found = files_below(args, given, own);
-            if found.files.is_empty() && found.unlisted.is_empty() {
+            if found.is_empty() {
                 sources.push(nothing(args, given, "there are no regular files in it"));
             }
             for relative in found.files {
@@ -111,16 +111,18 @@ fn sources(args: &ArtifactAdd, own: &OwnData) -> Result<Vec<Source>, Failure> {
                 sources.push(file(given.join(relative), artifact));
             }
             sources.extend(found.unlisted.into_iter().map(|one| unlisted(args, one)));
+            sources.extend(found.refused.into_iter().map(|one| refused(args, one)));
         } else {
             let pattern = FilePattern::new(given)
                 .map_err(|error| Failure::of(Kind::Usage, attempted(args, given), &error))?;
             let found = pattern.files(own);
             found.tell_left_out();
-            if found.files.is_empty() && found.unlisted.is_empty() {
+            if found.is_empty() {
                 sources.push(nothing(args, given, "no file matches"));
             }
             sources.extend(found.files.into_iter().map(|path| file(path, described.clone())));
             sources.extend(found.unlisted.into_iter().map(|one| unlisted(args, one)));
+            sources.extend(found.refused.into_iter().map(|one| refused(args, one)));
         }
     }
     let count = sources
@@ -142,6 +144,12 @@ fn nothing(args: &ArtifactAdd, given: &Path, cause: &str) -> Source {
 fn unlisted(args: &ArtifactAdd, one: Unlisted) -> Source {
     let failure = Failure::of(Kind::Unavailable, attempted(args, &one.path), &one);
     Source::Nothing(one.path, failure)
+}
+
+fn refused(args: &ArtifactAdd, one: OfOwnData) -> Source {
+    let failure = Failure::of(Kind::Refused, attempted(args, &one.0), &one)
+        .hint("`ekstrack artifact download` copies an artifact out of it");
+    Source::Nothing(one.0, failure)
 }
 
 fn is_directory(path: &Path, symlinks: Symlinks) -> bool {

@@ -199,11 +199,68 @@ fn the_data_directory_is_left_out_where_it_is_come_across() {
     ];
     let (kept, _) = added(&ekstrack.output(&run));
     assert_eq!(kept, ["stdout.log", "a.log", "b.log"]);
-    // What is asked for itself is added.
-    let output = ekstrack.output(&["--json", "artifact", "add", "s", "c", "data/artifacts/s/c/a*.log"]);
-    assert!(output.status.success(), "{output:?}");
-    let output = ekstrack.output(&["--json", "artifact", "add", "s", "c", "data/progress"]);
-    assert!(!added(&output).0.is_empty(), "{output:?}");
+}
+
+/// Else what is named of it would be kept in it once more, and twice by the next add.
+#[test]
+fn nothing_of_the_data_directory_is_added_to_it() {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["session", "create", "prod", "--cluster", "k", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "Logs", "--id", "c"]);
+    write(&ekstrack, "a.log");
+    write(&ekstrack, "dd/b.log");
+    ekstrack.ok(&["artifact", "add", "s", "c", "a.log"]);
+    let link = |to: &str, name: &str| symlink(ekstrack.home().join(to), ekstrack.home().join(name)).unwrap();
+    link("data", "link");
+    link("data/artifacts/s/c/a.log", "dd/stored.log");
+    link("dd/b.log", "b.log");
+    let add = |given: &[&str], failed: &[&str], dir: &str| {
+        let mut add =
+            ekstrack.command(&[&["--json", "artifact", "add", "s", "c", "--follow"], given].concat());
+        let output = add.current_dir(ekstrack.home().join(dir)).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{given:?}: {output:?}");
+        let (kept, refused) = added(&output);
+        assert_eq!(kept, ["b.log"], "{given:?}");
+        assert_eq!(refused, failed, "{given:?}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            told.contains("leads into the data directory, which is not added to itself"),
+            "{told}"
+        );
+    };
+    for given in [
+        "data",
+        "./data/",
+        "dd/../data/artifacts",
+        "data/**/*",
+        "data/artifacts/s/c/a*.log",
+        "data/artifacts/s/c/a.log",
+        "link",
+        "link/artifacts/*/*/a.log",
+        "dd/stored.log",
+    ] {
+        add(&[given, "b.log"], &[given], "");
+    }
+    add(&["dd"], &["dd/stored.log"], "");
+    add(&["dd/*"], &["dd/stored.log"], "");
+    add(&[".", "../../b.log"], &["."], "data/artifacts");
+    add(&["**/*.log", "../b.log"], &["**/*.log"], "data");
+    let output = ekstrack.output(&["artifact", "add", "s", "c", "link/artifacts/s/c/a.log"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let run = [
+        "--json",
+        "run",
+        "prod",
+        "t",
+        "--artifact",
+        "data/**/*.log",
+        "--",
+        "true",
+    ];
+    let output = ekstrack.output(&run);
+    assert_eq!(added(&output).0, ["stdout.log"], "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("data/**/*.log is not kept"), "{told}");
 }
 
 #[test]

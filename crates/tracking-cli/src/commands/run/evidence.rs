@@ -213,11 +213,14 @@ fn matching(patterns: &[FilePattern], own: &OwnData) -> Vec<PathBuf> {
     for pattern in patterns {
         let named = pattern.files(own);
         named.tell_left_out();
-        if named.files.is_empty() && named.unlisted.is_empty() {
+        if named.is_empty() {
             note("warning", &format!("no file matches {}", pattern.text()));
         }
         for one in &named.unlisted {
             note("warning", &chain(one).join(": "));
+        }
+        for one in &named.refused {
+            note("warning", &format!("{} is not kept: {one}", one.0.display()));
         }
         found.extend(named.files);
     }
