@@ -111,6 +111,9 @@ fn artifact_hint(error: &ArtifactError) -> Option<String> {
         ArtifactError::Source(SourceError::Replaced { .. }) => {
             "add the file that is there now, if there is one".to_owned()
         }
+        ArtifactError::Source(SourceError::TooLong { .. }) => {
+            "give a larger --max-bytes, or none, if all of it is wanted".to_owned()
+        }
         ArtifactError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
             "give the name of a file that does not exist, or a directory".to_owned()
         }

@@ -8,7 +8,7 @@ use tracking_model::{
 };
 
 use super::KeyValue;
-use super::value::{age, artifact_type, outcome};
+use super::value::{age, artifact_type, outcome, size};
 
 /// What can be done with a session.
 #[derive(Debug, Subcommand)]
@@ -124,7 +124,8 @@ Examples:
   ekstrack artifact add prod-1.33 nodes kubelet.log --tag node --task drain
   ekstrack artifact add prod-1.33 nodes 'logs/*.log' --type log_file
   ekstrack artifact add prod-1.33 nodes ./must-gather
-  kubectl get nodes -o json | ekstrack artifact add prod-1.33 nodes - --name nodes.json")]
+  kubectl get nodes -o json | ekstrack artifact add prod-1.33 nodes - --name nodes.json
+  kubectl logs web-1 | ekstrack artifact add prod-1.33 nodes - --name web-1.log --max-bytes 100M")]
     Add(ArtifactAdd),
     /// Show an artifact
     #[command(after_help = "Example:\n  ekstrack artifact show 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11")]
@@ -229,6 +230,9 @@ pub(crate) struct ArtifactAdd {
     /// Take what symbolic links lead to, if that is a regular file
     #[arg(long)]
     pub(crate) follow: bool,
+    /// Refuse standard input of more than so many bytes, such as 4096, 10k, 4M or 1G
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) max_bytes: Option<u64>,
     /// Tag; may be given again
     #[arg(long)]
     pub(crate) tag: Vec<String>,

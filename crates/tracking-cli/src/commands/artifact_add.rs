@@ -93,6 +93,10 @@ fn sources(args: &ArtifactAdd, own: &OwnData) -> Result<Vec<Source>, Failure> {
     let file = |path: PathBuf, artifact| {
         Source::File(NewFile::new(path).with_artifact(artifact).with_symlinks(symlinks))
     };
+    if args.max_bytes.is_some() && !args.files.iter().any(|given| given.as_os_str() == "-") {
+        let cause = "--max-bytes limits standard input, and no file is '-'";
+        return Err(Failure::new(Kind::Usage, attempted(args, &args.files[0]), cause));
+    }
     let mut sources = Vec::new();
     for given in &args.files {
         let usage = |cause: &str| Failure::new(Kind::Usage, attempted(args, given), cause);
@@ -230,7 +234,7 @@ async fn add_all(
             Source::File(file) => (file.path, outcomes.next().expect("each file has one outcome")),
             Source::Stdin(new) => {
                 work.say("standard input");
-                let stdin = manager.add_reader(session, collection, new, io::stdin(), None);
+                let stdin = manager.add_reader(session, collection, new, io::stdin(), args.max_bytes);
                 (PathBuf::from("-"), stdin.await)
             }
             Source::Nothing(path, failure) => {

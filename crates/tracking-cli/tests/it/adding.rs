@@ -263,6 +263,38 @@ fn nothing_of_the_data_directory_is_added_to_it() {
     assert!(told.contains("data/**/*.log is not kept"), "{told}");
 }
 
+/// Runs `artifact add` with `bytes` on stdin.
+fn add_stdin(ekstrack: &Ekstrack, args: &[&str]) -> Output {
+    write(ekstrack, "stdin");
+    let stdin = fs::File::open(ekstrack.home().join("stdin")).unwrap();
+    let mut add = ekstrack.command(&[&["artifact", "add", "s", "c"], args].concat());
+    add.stdin(stdin).output().unwrap()
+}
+
+#[test]
+fn standard_input_has_a_limit_where_one_is_given() {
+    let ekstrack = prepared();
+    let output = add_stdin(&ekstrack, &["-", "--name", "in", "--max-bytes", "4"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("longer than the 4 bytes that are allowed"),
+        "{told}"
+    );
+    assert!(told.contains("--max-bytes"), "{told}");
+    let count = |ekstrack: &Ekstrack| ekstrack.json(&["stats"])["artifacts"].clone();
+    assert_eq!(count(&ekstrack), 0);
+    ekstrack.ok(&["verify"]);
+    let output = add_stdin(&ekstrack, &["-", "--name", "in", "--max-bytes", "1k"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(count(&ekstrack), 1);
+    let output = add_stdin(&ekstrack, &["stdin", "--max-bytes", "4"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("--max-bytes limits standard input"), "{told}");
+    assert_eq!(count(&ekstrack), 1);
+}
+
 #[test]
 fn names_that_are_no_text_are_in_documents_all_the_same() {
     let ekstrack = prepared();
