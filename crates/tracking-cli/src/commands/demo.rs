@@ -17,6 +17,7 @@ use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
 use crate::live::{End, Follow, Until};
 use crate::output::note;
+use crate::render::one_line;
 use crate::settings::Settings;
 use crate::sinks::tell_undrained;
 use agent::Agent;
@@ -38,7 +39,7 @@ pub(crate) fn demo(args: &DemoArgs, settings: &Settings) -> Result<u8, Failure> 
             plan::FROM,
             plan::TO,
             (20.0 / args.speed).ceil(),
-            settings.data_dir.display(),
+            one_line(&settings.data_dir.display().to_string()),
         ))?;
     }
     let finale = match block_on(simulate(&id, args.speed, settings))?? {

@@ -9,6 +9,7 @@ use crate::args::JournalCommand;
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
 use crate::output::path_text;
+use crate::render::one_line;
 use crate::settings::Settings;
 
 pub(crate) fn journal(command: JournalCommand, settings: &Settings) -> Result<(), Failure> {
@@ -51,7 +52,7 @@ fn repair(journal: &str, settings: &Settings) -> Result<(), Failure> {
             report.unverified,
             report.missing,
             report.dropped_lines,
-            report.damaged_file.display(),
+            one_line(&report.damaged_file.display().to_string()),
         ),
     })
 }

@@ -15,7 +15,7 @@ use super::runtime::block_on;
 use crate::args::{CollectionCommand, SessionCommand};
 use crate::exit::{Failure, chain};
 use crate::failure::cannot;
-use crate::render::{Cell, Palette, Table, bytes, time};
+use crate::render::{Cell, Palette, Table, bytes, one_line, time};
 use crate::settings::{Settings, close_artifacts};
 
 /// A collection as scripts get it.
@@ -84,7 +84,7 @@ impl UnreadableSession {
             "{} session {}: {}\n",
             palette.error("unreadable:"),
             self.session_id,
-            self.error
+            one_line(&self.error)
         )
     }
 }

@@ -167,6 +167,7 @@ fn list_text(document: &ListDocument, palette: Palette) -> String {
         (false, _) => table.render(palette),
     };
     for Unreadable { upgrade_id, error } in &document.unreadable {
+        let error = one_line(error);
         writeln!(text, "{} {upgrade_id}: {error}", palette.error("unreadable:"))
             .expect("strings take everything");
     }

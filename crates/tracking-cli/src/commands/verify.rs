@@ -206,7 +206,7 @@ impl VerifyDocument {
                     )
                 }
                 (error, _) => {
-                    let error = error.as_deref().unwrap_or("it is empty");
+                    let error = one_line(error.as_deref().unwrap_or("it is empty"));
                     {
                         let head = if finding.damaged { "damaged" } else { "unread " };
                         format!("{}  {}: {error}", palette.error(head), finding.stream)

@@ -409,3 +409,14 @@ fn names_cannot_steer_a_terminal() {
         assert!(!text.contains(['\u{202E}', '\u{1b}']), "{text:?}");
     }
 }
+
+#[test]
+fn where_a_copy_is_cannot_steer_a_terminal() {
+    let ekstrack = prepared();
+    write(&ekstrack, "a\nb\u{1b}c.exe");
+    let id = ekstrack.json(&["artifact", "add", "s", "c", "a\nb\u{1b}c.exe"])["artifact_id"].clone();
+    fs::create_dir(ekstrack.home().join("out")).unwrap();
+    let told = ekstrack.ok(&["artifact", "download", id.as_str().unwrap(), "out"]);
+    assert_eq!(told, "out/a b\u{FFFD}c.exe\n");
+    assert!(ekstrack.home().join("out/a\nb\u{1b}c.exe").exists());
+}

@@ -127,7 +127,7 @@ pub(super) fn download(settings: &Settings, id: &ArtifactId, dest: &Path) -> Res
     }
     settings
         .output
-        .result(&document, |_| format!("{}\n", path.display()))
+        .result(&document, |_| one_line(&path.display().to_string()) + "\n")
 }
 
 fn touched(settings: &Settings, artifact: &Artifact) {

@@ -144,6 +144,6 @@ pub(super) fn download(
         let size = artifact
             .file_size
             .map_or_else(String::new, |size| format!(", {}", bytes(size)));
-        format!("{} (verified{size})\n", path.display())
+        format!("{} (verified{size})\n", one_line(&path.display().to_string()))
     })
 }
