@@ -15,15 +15,17 @@ use tracking_model::{Fold, Session, SessionCommand, SessionEvent, SessionId, Str
 
 use crate::store::Vault;
 use crate::texts::VaultTexts;
-use crate::{ArtifactError, ArtifactIndex, ArtifactTexts, IndexBatch, ManagerOptions, MemoryIndex};
+use crate::{
+    ArtifactError, ArtifactIndex, ArtifactTexts, IndexBatch, IndexError, ManagerOptions, MemoryIndex,
+};
 
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     home: Option<DataDir>,
     vault: Vault,
     index: Arc<dyn ArtifactIndex>,
-    /// The one in memory that took its place when it could not be written.
-    stand_in: OnceLock<MemoryIndex>,
+    /// The one in memory that took its place when it could not be written, and why.
+    stand_in: OnceLock<(MemoryIndex, IndexError)>,
     pub(crate) texts: Arc<dyn ArtifactTexts>,
     journal_options: JournalOptions,
     sessions: Mutex<HashMap<SessionId, Arc<SessionEntry>>>,
@@ -118,7 +120,7 @@ impl Catalogue {
 
     pub(crate) fn index(&self) -> &dyn ArtifactIndex {
         match self.stand_in.get() {
-            Some(index) => index,
+            Some((index, _)) => index,
             None => &*self.index,
         }
     }
@@ -128,10 +130,15 @@ impl Catalogue {
         self.stand_in.get().is_some()
     }
 
+    /// Why it was, if it was.
+    pub(crate) fn index_failure(&self) -> Option<&IndexError> {
+        self.stand_in.get().map(|(_, why)| why)
+    }
+
     /// Finds artifacts in memory from now on, for what is recorded must be found where nothing can be written; `false` if
     /// that is so already, or would lose what was only in the index.
-    pub(crate) fn find_in_memory(&self) -> bool {
-        self.home.is_some() && self.stand_in.set(MemoryIndex::new()).is_ok()
+    pub(crate) fn find_in_memory(&self, why: IndexError) -> bool {
+        self.home.is_some() && self.stand_in.set((MemoryIndex::new(), why)).is_ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<SessionEntry>>> {

@@ -11,8 +11,8 @@ use tracking_model::{
 
 use crate::manager::Inner;
 use crate::{
-    ArtifactError, ArtifactQuery, IndexErrorKind, IndexProgress, NamePattern, PageCursor, PageCursorError,
-    Snippet, Statistics, TestArtifactsManager, Unreadable,
+    ArtifactError, ArtifactQuery, IndexError, IndexErrorKind, IndexProgress, NamePattern, PageCursor,
+    PageCursorError, Snippet, Statistics, TestArtifactsManager, Unreadable,
 };
 
 /// Artifacts that are read at a time where all are visited.
@@ -59,6 +59,13 @@ impl TestArtifactsManager {
     ) -> Result<Vec<Unreadable>, ArtifactError> {
         self.run(move |inner| inner.with_index(|| inner.catalogue.refresh_all(&progress)))
             .await
+    }
+
+    /// Why this manager searches without its index, reading the journals into memory instead, which is slower; `None` as
+    /// long as it does not.
+    #[must_use]
+    pub fn index_failure(&self) -> Option<&IndexError> {
+        self.inner.catalogue.index_failure()
     }
 
     /// Takes a session up into the index anew: after its texts, which come from elsewhere, became others.
@@ -182,8 +189,10 @@ impl Inner {
                 if matches!(error.kind, IndexErrorKind::Full | IndexErrorKind::Unavailable)
                     && self.catalogue.home().is_some() =>
             {
-                if self.catalogue.find_in_memory() {
-                    let error: &dyn std::error::Error = &error;
+                if self.catalogue.find_in_memory(error)
+                    && let Some(error) = self.catalogue.index_failure()
+                {
+                    let error: &dyn std::error::Error = error;
                     tracing::warn!(error, "searching without the index, which is slower");
                 }
                 self.with_own_index(&ask)

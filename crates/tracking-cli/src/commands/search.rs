@@ -14,8 +14,9 @@ use super::artifact::artifact_table;
 use super::runtime::block_on;
 use super::session::UnreadableSession;
 use crate::args::{CriteriaArgs, SearchArgs, StatsArgs};
-use crate::exit::{Failure, Kind};
+use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
+use crate::output::note;
 use crate::render::{Palette, Table, bytes};
 use crate::settings::Settings;
 use crate::work::Work;
@@ -81,6 +82,7 @@ pub(crate) fn search(args: SearchArgs, settings: &Settings) -> Result<(), Failur
     });
     work.end();
     let found = found?.map_err(settings.cannot(attempted))?;
+    tell_of_index(&manager);
     let document = SearchDocument {
         artifacts: found.artifacts,
         more: found.more,
@@ -147,6 +149,17 @@ async fn update_index(
     };
     // Sessions that cannot be read are named by what is asked next.
     manager.update_index(told).await.map(drop)
+}
+
+/// Says on stderr that the index could not be used, if it could not: what was found is right all the same.
+fn tell_of_index(manager: &TestArtifactsManager) {
+    if let Some(error) = manager.index_failure() {
+        let why = chain(error).join(": ");
+        note(
+            "warning",
+            &format!("the search index cannot be used, which is slower: {why}"),
+        );
+    }
 }
 
 fn query(args: CriteriaArgs, attempted: impl Fn() -> String + Copy) -> Result<ArtifactQuery, Failure> {
@@ -267,6 +280,7 @@ pub(crate) fn stats(args: StatsArgs, settings: &Settings) -> Result<(), Failure>
     });
     work.end();
     let counted = counted?.map_err(settings.cannot(attempted))?;
+    tell_of_index(&manager);
     let unreadable = UnreadableSession::all(&counted.unreadable, settings);
     let document = StatsDocument::new(&counted.statistics, unreadable);
     settings

@@ -130,3 +130,27 @@ fn a_deleted_index_comes_back() {
         3
     );
 }
+
+#[test]
+fn a_search_that_cannot_use_the_index_says_so_once() {
+    let ekstrack = filled();
+    let index = ekstrack.data().join("index.sqlite");
+    fs::remove_file(&index).unwrap();
+    fs::create_dir(&index).unwrap();
+    for (args, said) in [(&["search", "ready"][..], "kubelet"), (&["stats"], "artifacts,")] {
+        let output = ekstrack.output(args);
+        assert!(output.status.success(), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains(said),
+            "{output:?}"
+        );
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(
+            told.starts_with("ekstrack: warning: the search index cannot be used, which is slower: "),
+            "{told}"
+        );
+    }
+    fs::remove_dir(&index).unwrap();
+    assert!(ekstrack.output(&["search", "ready"]).stderr.is_empty());
+}
