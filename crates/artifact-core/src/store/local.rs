@@ -33,7 +33,7 @@ use super::{
 use crate::FileKind;
 use crate::executor::{detach, off_executor};
 pub(super) use content::CONTENT;
-pub(crate) use content::SweptContent;
+pub(crate) use content::{SweptContent, is_content};
 pub(crate) use draft::UploadKind;
 pub(super) use draft::{Draft, Shelf};
 

@@ -19,7 +19,7 @@ pub use body::{ChunkSender, Chunks, PutBody, ReceiverGone};
 pub use error::{Retry, StoreError, StoreErrorKind};
 pub use key::{ArtifactKey, KeyError, KeyPrefix};
 pub use local::LocalStore;
-pub(crate) use local::{OpenCollection, UploadKind};
+pub(crate) use local::{OpenCollection, UploadKind, is_content};
 pub use memory::MemoryStore;
 pub(crate) use pump::FillError;
 pub(crate) use upload::{Sealed, Shelf, Upload, Vault};

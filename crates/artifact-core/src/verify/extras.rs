@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use tracking_model::{Artifact, ArtifactStatus, FileHash, SessionId, StreamId};
+use tracking_model::{Artifact, ArtifactStatus, SessionId, StreamId};
 
 use super::{Finding, Problem, Verification, VerifyReport, has_bytes, unreadable};
 use crate::on_disk::Paths;
-use crate::store::Entry;
+use crate::store::{Entry, is_content};
 use crate::{ArtifactError, FileKind, StoreError};
 
 /// Most extras that a report names one by one; the rest is counted.
@@ -167,11 +167,6 @@ fn is_beside_a_session(name: &str) -> bool {
     let before = |beginning: &&str| name.rfind(beginning).and_then(|at| name.get(..at));
     let mut stems = SUFFIXES.iter().filter_map(|suffix| name.strip_suffix(suffix));
     stems.any(is_session) || BEGINNINGS.iter().filter_map(before).any(is_session)
-}
-
-fn is_content(name: &str) -> bool {
-    name.parse::<FileHash>()
-        .is_ok_and(|hash| hash.to_string() == name)
 }
 
 #[cfg(test)]

@@ -264,6 +264,28 @@ async fn content_that_nothing_uses_is_swept() {
 }
 
 #[tokio::test]
+async fn what_is_no_content_is_not_swept() {
+    let fixture = Fixture::new().await;
+    let kept = fixture.source("kept.log", b"kept");
+    add_all(&fixture, vec![NewFile::new(kept)]).await[0]
+        .as_ref()
+        .unwrap();
+    let content = fixture.dir.path().join("data/artifacts/.content");
+    let foreign = ["notes.txt", ".hidden", &"0A".repeat(32), &"0a".repeat(31)].map(|name| content.join(name));
+    for path in &foreign {
+        fs::write(path, "somebody's").unwrap();
+    }
+    assert_eq!(fixture.manager.sweep_content().await.unwrap(), 0);
+    assert!(foreign.iter().all(|path| path.exists()));
+    let report = fixture
+        .manager
+        .verify_artifacts(VerifyScope::All, |_| {})
+        .await
+        .unwrap();
+    assert_eq!(report.extras, 4);
+}
+
+#[tokio::test]
 async fn symbolic_links_are_followed_where_that_is_asked_for() {
     let fixture = Fixture::new().await;
     let dir = fixture.dir.path();

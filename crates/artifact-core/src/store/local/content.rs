@@ -113,7 +113,7 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Removes all contents that no artifact uses: what removals that were interrupted left.
+    /// Removes all contents that no artifact uses: what removals that were interrupted left. What else is there is not ours.
     pub(in crate::store) fn sweep_content(&self) -> io::Result<SweptContent> {
         let content = match self.directory(&[CONTENT], Missing::Fail) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SweptContent::default()),
@@ -121,6 +121,9 @@ impl LocalStore {
         };
         let mut swept = SweptContent::default();
         for name in names_in(&content)? {
+            if !name.to_str().is_ok_and(is_content) {
+                continue;
+            }
             let stat = match rustix::fs::statat(&content, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(rustix::io::Errno::NOENT) => continue,
                 stat => stat?,
@@ -139,6 +142,12 @@ impl LocalStore {
         }
         Ok(swept)
     }
+}
+
+/// Whether a content can have this name: a SHA-256 in lower case.
+pub(crate) fn is_content(name: &str) -> bool {
+    name.parse::<FileHash>()
+        .is_ok_and(|hash| hash.to_string() == name)
 }
 
 fn open(content: &OwnedFd, hash: &FileHash) -> io::Result<File> {
