@@ -216,7 +216,11 @@ impl SourceFile {
             Symlinks::Refuse => (rustix::fs::lstat(path), OFlags::NOFOLLOW),
             Symlinks::Follow => (rustix::fs::stat(path), OFlags::empty()),
         };
-        let stat = stat.map_err(|error| io("look at", error.into()))?;
+        let stat = stat.map_err(|error| match error {
+            // Links that lead round in circles lead to no file.
+            rustix::io::Errno::LOOP => refuse(FileKind::Other),
+            error => io("look at", error.into()),
+        })?;
         if let Some(kind) = FileKind::of(&stat) {
             return Err(refuse(kind));
         }

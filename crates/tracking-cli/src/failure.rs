@@ -3,8 +3,8 @@
 use std::io;
 
 use tracking_facade::{
-    ArtifactError, CommandError, DataDirError, ErrorKind, JournalError, ProgressError, SessionCommandError,
-    SourceError, Status, StoreErrorKind, Subject, TrackingError, TransitionError,
+    ArtifactError, CommandError, DataDirError, ErrorKind, FileKind, JournalError, ProgressError,
+    SessionCommandError, SourceError, Status, StoreErrorKind, Subject, TrackingError, TransitionError,
 };
 
 use crate::exit::{Failure, Kind};
@@ -105,6 +105,10 @@ fn artifact_hint(error: &ArtifactError) -> Option<String> {
         ArtifactError::Refused(SessionCommandError::ArtifactDeleted(_)) => {
             "`ekstrack session show --history` tells who did that, when and why".to_owned()
         }
+        ArtifactError::Source(SourceError::NotAFile {
+            kind: FileKind::Symlink,
+            ..
+        }) => "--follow adds what it leads to".to_owned(),
         ArtifactError::Source(SourceError::Changed { .. }) => {
             "add it again when nothing writes it any more".to_owned()
         }

@@ -193,8 +193,8 @@ impl Glob {
                 } else if depth > 1 {
                     directories.extend(matches.then(|| path.clone()));
                     waiting.push((path, depth - 1));
-                } else {
-                    found.files.extend(matches.then_some(path));
+                } else if matches && has_files(&path) {
+                    found.files.push(path);
                 }
             });
             if !all {
@@ -216,6 +216,23 @@ impl Glob {
 fn reaches_below(paths: &[PathBuf], directory: &Path) -> bool {
     let next = paths.partition_point(|path| path.as_path() < directory);
     paths.get(next).is_some_and(|path| path.starts_with(directory))
+}
+
+/// Whether anything but directories is below a directory; one that cannot be listed may have something.
+fn has_files(directory: &Path) -> bool {
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else {
+            return true;
+        };
+        for entry in entries {
+            match entry.and_then(|entry| Ok((entry.file_type()?, entry.path()))) {
+                Ok((kind, path)) if kind.is_dir() => waiting.push(path),
+                _ => return true,
+            }
+        }
+    }
+    false
 }
 
 /// Whether a path has signs of a glob.
@@ -329,6 +346,7 @@ mod tests {
         assert_eq!(files("a/**"), ["a/b/z.log", "a/b/z.txt", "a/y.log"]);
         fs::create_dir_all(root.join("empty/too")).unwrap();
         assert_eq!(files("e*/**"), [""; 0]);
+        assert_eq!(files("e*"), [""; 0]);
         assert_eq!(files("**/{b,y.log,e*}"), ["a/b", "a/y.log"]);
         assert_eq!(files("a/?/z.{log,txt}"), ["a/b/z.log", "a/b/z.txt"]);
         assert_eq!(files("odd[1].log"), ["odd[1].log"]);

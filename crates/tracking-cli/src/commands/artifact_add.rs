@@ -75,11 +75,13 @@ pub(super) fn add(settings: &Settings, args: &ArtifactAdd) -> Result<(), Failure
 }
 
 fn attempted(args: &ArtifactAdd, file: &Path) -> String {
+    let what = match &args.name {
+        Some(name) if file.as_os_str() == "-" => format!("standard input as {name}"),
+        _ => file.display().to_string(),
+    };
     format!(
-        "add {} to collection {} of session {}",
-        file.display(),
-        args.collection,
-        args.session
+        "add {what} to collection {} of session {}",
+        args.collection, args.session
     )
 }
 

@@ -164,14 +164,12 @@ fn tell_of_index(manager: &TestArtifactsManager) {
 
 fn query(args: CriteriaArgs, attempted: impl Fn() -> String + Copy) -> Result<ArtifactQuery, Failure> {
     let now = SystemClock.now();
-    let invalid = |error: ArtifactError| cannot(attempted)(error);
     let arcs = |tags: Vec<String>| tags.into_iter().map(Arc::from).collect();
     let mut query = ArtifactQuery::new();
     if !args.text.is_empty() {
         query.text = Some(TextQuery::new(args.text.join(" ")).map_err(|error| misread(error, attempted()))?);
     }
-    let name = args.name.map(NamePattern::new).transpose();
-    query.name = name.map_err(|error| invalid(error.into()))?;
+    query.name = args.name.map(|name| name_pattern(name, attempted)).transpose()?;
     query.all_tags = arcs(args.tag);
     query.any_tags = arcs(args.any_tag);
     query.no_tags = arcs(args.not_tag);
@@ -188,6 +186,21 @@ fn query(args: CriteriaArgs, attempted: impl Fn() -> String + Copy) -> Result<Ar
     query.since = args.since.map(|since| since.at(now));
     query.until = args.until.map(|until| until.at(now));
     Ok(query)
+}
+
+/// Reads a name pattern, or shows the place from which on it makes no sense.
+fn name_pattern(text: String, attempted: impl Fn() -> String) -> Result<NamePattern, Failure> {
+    NamePattern::new(text.as_str()).map_err(|error| {
+        let before = text
+            .char_indices()
+            .map(|(end, _)| text.get(..end).unwrap_or_default());
+        let place = before
+            .enumerate()
+            .filter(|(_, before)| NamePattern::new(*before).is_ok())
+            .last();
+        let place = place.map_or(0, |(characters, _)| characters);
+        Failure::of(Kind::Usage, attempted(), &error).at(text, place)
+    })
 }
 
 /// Shows the place at which a text query stops making sense.

@@ -143,7 +143,8 @@ fn what_a_glob_matches_is_never_passed_over() {
     symlink("a.log", ekstrack.home().join("g/l.log")).unwrap();
     let pipe = ekstrack.home().join("g/p.log");
     assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
-    fs::create_dir(ekstrack.home().join("g/d.log")).unwrap();
+    write(&ekstrack, "g/d.log/passed-over");
+    fs::create_dir(ekstrack.home().join("g/empty.log")).unwrap();
     let add = |args: &[&str]| ekstrack.output(&[&["--json", "artifact", "add", "s", "c"], args].concat());
 
     let output = add(&["g/*.log"]);
@@ -159,6 +160,14 @@ fn what_a_glob_matches_is_never_passed_over() {
         assert_eq!(output.status.code(), Some(4), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
     }
+    let told = add(&["g/l.log"]).stderr;
+    assert!(
+        String::from_utf8_lossy(&told).contains("--follow adds"),
+        "{told:?}"
+    );
+    symlink("round.log", ekstrack.home().join("round.log")).unwrap();
+    let output = add(&["--follow", "round.log"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
 }
 
 /// Else each add of `.` would keep all that the ones before it kept.

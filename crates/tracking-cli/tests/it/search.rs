@@ -99,6 +99,7 @@ fn queries_that_cannot_be_read() {
             &["search", "a*b"],
             &["--json", "search", "node \"not ready"],
             &["search", "--name", "[a"],
+            &["search", "--name", "kube{let"],
             &["search", "--after", "somewhere"],
             &["search", "--sort", "size", "--after", "newest~1~a~s"],
             &["search", "--session", "unknown"],
