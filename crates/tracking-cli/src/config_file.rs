@@ -20,6 +20,7 @@ pub(crate) struct ConfigFile {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) actor: Option<String>,
     pub(crate) lock_timeout: Option<f64>,
+    pub(crate) text_bytes: Option<u64>,
     pub(crate) s3: Option<S3Config>,
     pub(crate) eventbridge: Option<EventBridgeConfig>,
 }
@@ -119,7 +120,7 @@ impl Misread {
         let others = others.iter().flat_map(|failure| failure.causes()).cloned();
         let problems: Vec<String> = self.problems.into_iter().chain(others).collect();
         Failure::new(Kind::Usage, self.attempted, problems.join("; ")).hint(
-            "its keys are data_dir, actor, lock_timeout (seconds), and the sections [s3] and [eventbridge]",
+            "its keys are data_dir, actor, lock_timeout (seconds), text_bytes, and the sections [s3] and [eventbridge]",
         )
     }
 }

@@ -24,6 +24,8 @@ use crate::sinks::SinkSettings;
 
 pub(crate) const DEFAULT_DATA_DIR: &str = "ekstrack-data";
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A text is taken up in memory, and many of them together.
+const MOST_TEXT_BYTES: u64 = 1 << 20;
 
 /// What every command works with.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) actor: Arc<str>,
     pub(crate) lock_timeout: Duration,
+    /// How many bytes of the beginning of each log are searched as text, if the configuration says so.
+    pub(crate) text_bytes: Option<u64>,
     pub(crate) output: Output,
     /// What the command's changes go to beside the data directory.
     pub(crate) sinks: SinkSettings,
@@ -59,6 +63,13 @@ impl Settings {
             })?,
             (None, None) => DEFAULT_LOCK_TIMEOUT,
         };
+        if let Some(bytes) = file.text_bytes.filter(|bytes| *bytes > MOST_TEXT_BYTES) {
+            return Err(Failure::new(
+                Kind::Usage,
+                "use `text_bytes` of the configuration file",
+                format!("{bytes} is more than {MOST_TEXT_BYTES}"),
+            ));
+        }
         let actor = global.actor.or(file.actor).unwrap_or_else(default_actor);
         check_name("actor", &actor)
             .map_err(|error| Failure::of(Kind::Usage, "record who makes this change", &error))?;
@@ -80,6 +91,7 @@ impl Settings {
                 .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)),
             actor: actor.into(),
             lock_timeout,
+            text_bytes: file.text_bytes,
             output: Output::new(global.json),
             sinks,
             asks_bucket: global.remote,
@@ -208,7 +220,10 @@ impl Settings {
         let journal = JournalOptions::default()
             .with_actor(Arc::clone(&self.actor))
             .with_lock_timeout(self.lock_timeout);
-        let options = ManagerOptions::default().with_journal(journal);
+        let mut options = ManagerOptions::default().with_journal(journal);
+        if let Some(bytes) = self.text_bytes {
+            options = options.with_text_bytes(bytes);
+        }
         open_artifacts(dir, self.sinks.named_in(options))
     }
 

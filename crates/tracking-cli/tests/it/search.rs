@@ -155,3 +155,26 @@ fn a_search_that_cannot_use_the_index_says_so_once() {
     fs::remove_dir(&index).unwrap();
     assert!(ekstrack.output(&["search", "ready"]).stderr.is_empty());
 }
+
+#[test]
+fn how_much_of_a_text_is_searched_can_be_set() {
+    let ekstrack = Ekstrack::new();
+    let config = ekstrack.home().join("ekstrack.toml");
+    fs::write(&config, "text_bytes = 16\n").unwrap();
+    ekstrack.ok(&["session", "create", "up", "--cluster", "k", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "Logs", "--id", "c"]);
+    fs::write(ekstrack.home().join("a.log"), "kubelet started\nproxy ready\n").unwrap();
+    ekstrack.ok(&["artifact", "add", "s", "c", "a.log"]);
+    let found = |word: &str| {
+        ekstrack.json(&["search", word])["artifacts"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!((found("started"), found("proxy")), (1, 0));
+    fs::write(&config, "").unwrap();
+    fs::remove_file(ekstrack.data().join("index.sqlite")).unwrap();
+    assert_eq!((found("started"), found("proxy")), (1, 1));
+    fs::write(&config, "text_bytes = 1048577\n").unwrap();
+    assert_eq!(ekstrack.output(&["stats"]).status.code(), Some(2));
+}
