@@ -33,9 +33,17 @@ pub(crate) struct Unlisted {
 pub(crate) struct OfOwnData(pub(crate) PathBuf);
 
 /// The data directory, which grows by what is kept: it is left out where it is come across, and what is named of it is
-/// refused.
+/// refused. What others put beside what is kept there, as somebody who works in the directory itself does, is theirs.
 #[derive(Debug)]
 pub(crate) struct OwnData(Option<PathBuf>);
+
+/// Whether what has this name in a data directory is of it.
+fn is_kept(name: &OsStr) -> bool {
+    ["artifacts", "progress", "cursors"]
+        .iter()
+        .any(|kept| name == *kept)
+        || name.as_encoded_bytes().starts_with(b"index.sqlite")
+}
 
 impl OwnData {
     /// The one at `path`, if there is any.
@@ -43,11 +51,21 @@ impl OwnData {
         Self(path.canonicalize().ok())
     }
 
-    /// Whether a path leads to it or into it.
+    /// Where a path leads below it.
+    fn below(&self, path: &Path) -> Option<PathBuf> {
+        let path = here(path).canonicalize().ok()?;
+        Some(path.strip_prefix(self.0.as_deref()?).ok()?.to_owned())
+    }
+
+    /// Whether a path leads to what is kept in it.
     fn holds(&self, path: &Path) -> bool {
-        self.0
-            .as_deref()
-            .is_some_and(|own| here(path).canonicalize().is_ok_and(|path| path.starts_with(own)))
+        self.below(path)
+            .is_some_and(|below| below.iter().next().is_some_and(is_kept))
+    }
+
+    /// Whether a path leads to it.
+    fn is_at(&self, path: &Path) -> bool {
+        self.below(path).is_some_and(|below| below.as_os_str().is_empty())
     }
 
     /// Whether it is this directory, which is no link.
@@ -141,7 +159,10 @@ impl FilePattern {
             return Found::refused(&self.text);
         }
         match &self.glob {
-            Some(glob) => glob.files(own),
+            Some(glob) => match glob.files(own) {
+                found if found.is_empty() && own.is_at(root) => Found::refused(&self.text),
+                found => found,
+            },
             None => Found {
                 files: vec![self.text.clone()],
                 ..Found::default()
@@ -176,9 +197,13 @@ impl Glob {
         let mut found = Found::default();
         let (mut directories, mut passed_over) = (Vec::new(), Vec::new());
         let mut waiting = vec![(self.root.clone(), self.depth)];
+        let mut is_own = own.is_at(&self.root);
         while let Some((directory, depth)) = waiting.pop() {
             let mut all = true;
             each_entry(&directory, &mut found.unlisted, |path, kind| {
+                if is_own && path.file_name().is_some_and(is_kept) {
+                    return;
+                }
                 let below = path.strip_prefix(&self.root).unwrap_or(&path);
                 let matches = self.below.is_match(below);
                 if !kind.is_dir() {
@@ -197,6 +222,7 @@ impl Glob {
                     found.files.push(path);
                 }
             });
+            is_own = false;
             if !all {
                 passed_over.push(directory);
             }
@@ -258,8 +284,12 @@ pub(crate) fn tree(root: &Path, follow: bool, own: &OwnData) -> Tree {
         return tree;
     }
     let mut waiting = vec![root.to_owned()];
+    let mut is_own = own.is_at(root);
     while let Some(directory) = waiting.pop() {
         each_entry(&directory, &mut tree.found.unlisted, |path, kind| {
+            if is_own && path.file_name().is_some_and(is_kept) {
+                return;
+            }
             if kind.is_dir() && own.is(&path) {
                 tree.found.left_out = Some(path);
             } else if kind.is_dir() {
@@ -273,6 +303,10 @@ pub(crate) fn tree(root: &Path, follow: bool, own: &OwnData) -> Tree {
                 tree.others += 1;
             }
         });
+        is_own = false;
+    }
+    if tree.found.is_empty() && own.is_at(root) {
+        tree.found = Found::refused(root);
     }
     tree.found.sort();
     tree

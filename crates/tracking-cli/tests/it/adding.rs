@@ -272,6 +272,27 @@ fn nothing_of_the_data_directory_is_added_to_it() {
     assert!(told.contains("data/**/*.log is not kept"), "{told}");
 }
 
+/// Somebody may work in the data directory itself.
+#[test]
+fn what_others_put_into_the_data_directory_is_added() {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["session", "create", "prod", "--cluster", "k", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "Logs", "--id", "c"]);
+    write(&ekstrack, "data/report.log");
+    write(&ekstrack, "data/logs/node.log");
+    for (given, files) in [
+        ("report.log", &["report.log"][..]),
+        ("*.log", &["report.log"]),
+        ("**/*.log", &["node.log", "report.log"]),
+        (".", &["node.log", "report.log"]),
+    ] {
+        let mut add = ekstrack.command(&["--json", "--data-dir", ".", "artifact", "add", "s", "c", given]);
+        let output = add.current_dir(ekstrack.home().join("data")).output().unwrap();
+        assert!(output.status.success(), "{given}: {output:?}");
+        assert_eq!(added(&output).0, files, "{given}");
+    }
+}
+
 /// Runs `artifact add` with `bytes` on stdin.
 fn add_stdin(ekstrack: &Ekstrack, args: &[&str]) -> Output {
     write(ekstrack, "stdin");
