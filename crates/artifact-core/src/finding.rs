@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracking_model::{
-    Artifact, ArtifactAction, ArtifactId, ChangeArtifact, SessionCommand, SessionCommandError, SessionEvent,
-    SessionId, Span, Timestamp,
+    Artifact, ArtifactAction, ArtifactId, ArtifactStatus, ChangeArtifact, SessionCommand,
+    SessionCommandError, SessionEvent, SessionId, Span, Timestamp,
 };
 
 use crate::manager::Inner;
@@ -275,7 +275,19 @@ impl Inner {
             let known = self
                 .catalogue
                 .look(id, |session| session.collection(collection_id).is_some())?;
-            if !known {
+            // Its header may be lost, and its artifacts not.
+            let mut any = ArtifactQuery::new()
+                .in_session(id.clone())
+                .in_collection(collection_id.clone());
+            any.statuses = ArtifactStatus::ALL.to_vec();
+            if !known
+                && self
+                    .catalogue
+                    .index()
+                    .query(&any.with_limit(1))?
+                    .artifacts
+                    .is_empty()
+            {
                 return Err(ArtifactError::UnknownCollection {
                     session_id: id.clone(),
                     collection_id: collection_id.clone(),
@@ -355,8 +367,8 @@ impl Inner {
         self.change_known(|| self.recorded_as_of(id), action)
     }
 
-    /// Records where a copy of an artifact is, or why there is none. Nothing else of its record goes into that, so what the
-    /// index has of it will do: there may be very many.
+    /// Records where a copy of an artifact is, or why there is none, of the artifact as the index has it: there may be very
+    /// many, and to read the journal for each would take far too long.
     pub(crate) fn change_copy(
         self: &Arc<Self>,
         id: &ArtifactId,

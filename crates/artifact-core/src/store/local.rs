@@ -438,6 +438,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_taken_leaves_no_bytes_behind() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let vault = Vault::Local(LocalStore::new(dir.path()));
+        let key = ArtifactKey::from_local_path("artifacts/s1/c1/a.log").unwrap();
+        let put = |bytes: &[u8]| vault.put(&key, bytes.to_vec().into(), &PutOptions::default());
+        put(b"the first").unwrap();
+        assert!(matches!(
+            put(b"the second").unwrap_err().kind(),
+            StoreErrorKind::AlreadyExists
+        ));
+        assert_eq!(std::fs::read_dir(dir.path().join(CONTENT)).unwrap().count(), 1);
+    }
+
+    #[test]
     fn a_directory_that_is_open_hides_none_that_was_made_anew() {
         let dir = tempfile::TempDir::new().unwrap();
         let store = LocalStore::new(dir.path());

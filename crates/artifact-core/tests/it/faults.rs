@@ -74,6 +74,33 @@ async fn fault_13_an_add_that_dies_after_any_step_leaves_nothing_half() {
     println!("FAULT row=13 name=add steps=2 partial=0 reported_extra=1");
 }
 
+/// Nor what could not get its name.
+#[tokio::test]
+async fn fault_13_live_output_that_cannot_be_named_is_recovered() {
+    let fixture = Fixture::new().await;
+    let (session, collection) = (&fixture.session, &fixture.collection);
+    let new = NewArtifact::new().with_name("out.log");
+    let begin = fixture.manager.begin_artifact(session, collection, new);
+    let mut writer = begin.await.unwrap();
+    writer.write_all(b"the last words").unwrap();
+    let directory = fixture.dir.path().join("data/artifacts/s/c");
+    fs::remove_dir(&directory).unwrap();
+    assert!(writer.finish().await.is_err());
+    let recovered = open(&fixture.dir)
+        .recover_interrupted(Some(session))
+        .await
+        .unwrap();
+    let bytes = fs::read(directory.join("interrupted-output.log")).unwrap();
+    let lost = usize::from(bytes != b"the last words");
+    println!(
+        "FAULT row=13 name=live_output_without_a_name recovered={} lost={lost}",
+        recovered.len()
+    );
+    assert_eq!((recovered.len(), lost), (1, 0));
+    let incoming = fixture.dir.path().join("data/artifacts/s/.incoming");
+    assert_eq!(fs::read_dir(incoming).unwrap().count(), 0);
+}
+
 /// Neither is that of a writer whose session was completed meanwhile.
 #[tokio::test]
 async fn live_output_without_a_record_stays_on_disk() {

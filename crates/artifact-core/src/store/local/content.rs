@@ -1,9 +1,9 @@
 //! Contents that are stored once, however many artifacts have them.
 //!
 //! `<root>/.content/<sha-256>` is one more hard link to a stored file. It is made after the file's bytes are durable, so
-//! that whoever finds it may link to it at once, and before the file has a name: of several that store the same bytes at
-//! the same time one makes it, and the others use that one's. A content whose only link is its own is garbage, which a
-//! crash leaves. Nothing depends on a link that is missing: bytes are then stored once more.
+//! that whoever finds it may link to it at once, and before the file has a name: of several that copy the same bytes at
+//! the same time one makes it, and the others use that one's. Only what is in `.incoming` has its name first, for its links
+//! tell whether it has. A content whose only link is its own is garbage, which a crash leaves. Nothing depends on a link that is missing: bytes are then stored once more.
 
 use std::fs::File;
 use std::io;

@@ -68,6 +68,7 @@ impl Shelf {
             shelf: Arc::clone(self),
             file,
             place,
+            former: None,
             content: Taken::Leave,
             written: 0,
             handed_on: 0,
@@ -108,7 +109,14 @@ impl Shelf {
             // Between its creation and its lock the file looks like a leftover; whoever sweeps may have taken it.
             let ours = file.try_lock().is_ok() && rustix::fs::fstat(&file)?.st_nlink > 0;
             if ours {
-                return Ok((file, Place::Incoming(Incoming { directory, name })));
+                return Ok((
+                    file,
+                    Place::Incoming(Incoming {
+                        directory,
+                        name,
+                        stays: false,
+                    }),
+                ));
             }
         }
     }
@@ -139,8 +147,11 @@ impl Shelf {
 #[derive(Debug)]
 pub(in crate::store) struct Draft {
     shelf: Arc<Shelf>,
-    file: File,
+    // Before the file, whose handle has the lock: a name that is there is locked.
     place: Place,
+    file: File,
+    /// Where the bytes were before they were found to be stored already; that stays until they have their name.
+    former: Option<Former>,
     /// What becomes of the stored content of its bytes, if there is one.
     content: Taken,
     /// Bytes written through this handle, and how many of them the kernel was asked to write to the disk.
@@ -159,15 +170,27 @@ enum Place {
     Stored,
 }
 
+/// A name in `.incoming`, and the locked file that it leads to.
+#[derive(Debug)]
+struct Former {
+    place: Place,
+    _file: File,
+}
+
 /// A name in `.incoming`, which is removed at the end.
 #[derive(Debug)]
 struct Incoming {
     directory: OwnedFd,
     name: String,
+    /// Whether it stays, to be recovered: what exists nowhere else, is all written, and has no other name yet.
+    stays: bool,
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         if let Err(error) = rustix::fs::unlinkat(&self.directory, self.name.as_str(), AtFlags::empty()) {
             // It is unlocked with this process, so the next one that opens the session removes it.
             tracing::debug!(name = self.name, %error, "leaving an unfinished file behind");
@@ -176,13 +199,24 @@ impl Drop for Incoming {
 }
 
 impl Draft {
-    /// Takes over a locked file in `.incoming` whose writer is dead.
-    pub(super) fn take_over(shelf: Arc<Shelf>, file: File, directory: OwnedFd, name: String) -> Self {
-        let place = Place::Incoming(Incoming { directory, name });
+    /// Takes over a locked file in `.incoming` whose writer is dead. One that is not `wanted` goes with its handle.
+    pub(super) fn take_over(
+        shelf: Arc<Shelf>,
+        file: File,
+        directory: OwnedFd,
+        name: String,
+        wanted: bool,
+    ) -> Self {
+        let place = Place::Incoming(Incoming {
+            directory,
+            name,
+            stays: wanted,
+        });
         Self {
             shelf,
             file,
             place,
+            former: None,
             content: Taken::Leave,
             written: 0,
             handed_on: 0,
@@ -198,6 +232,7 @@ impl Draft {
             shelf: Arc::clone(&self.shelf),
             file: self.file.try_clone()?,
             place: Place::Stored,
+            former: None,
             content: Taken::Leave,
             written: 0,
             handed_on: 0,
@@ -254,19 +289,26 @@ impl Draft {
         }
     }
 
-    /// Uses bytes that are stored already, where there are the same. Tells whether that is so.
-    pub(in crate::store) fn share(&mut self, hash: &FileHash, size: u64) -> bool {
+    /// Ends writing: uses bytes that are stored already, where there are the same.
+    pub(in crate::store) fn share(&mut self, hash: &FileHash, size: u64) {
+        if let Place::Incoming(incoming) = &mut self.place {
+            incoming.stays = incoming.name.starts_with(LIVE);
+        }
+        self.adopt(hash, size);
+    }
+
+    /// Uses what is stored of these bytes, if there is any.
+    fn adopt(&mut self, hash: &FileHash, size: u64) {
         match self.shelf.find(hash, size, &self.file) {
             Found::Same(file) => {
-                self.file = file;
-                self.place = Place::Stored;
-                true
+                let place = std::mem::replace(&mut self.place, Place::Stored);
+                let _file = std::mem::replace(&mut self.file, file);
+                if matches!(place, Place::Incoming(_)) {
+                    self.former = Some(Former { place, _file });
+                }
             }
-            Found::Nothing => false,
-            Found::Unusable => {
-                self.content = Taken::Replace;
-                false
-            }
+            Found::Nothing => {}
+            Found::Unusable => self.content = Taken::Replace,
         }
     }
 
@@ -291,49 +333,76 @@ impl Draft {
         hash: &FileHash,
         size: u64,
     ) -> io::Result<ArtifactKey> {
-        // What is in `.incoming` stays there until the bytes have their name.
-        let _incoming = self.become_content(hash, size);
+        let is_content = size > 0 && self.become_content(hash, size);
         let name = match self.name(wanted, mode) {
-            // All who shared these bytes were removed meanwhile, or they are as many as the file system can count.
-            Err(error)
-                if matches!(self.place, Place::Stored) && error.kind() != io::ErrorKind::AlreadyExists =>
-            {
-                let mut copy = self.copied()?;
+            Err(error) if matches!(self.place, Place::Stored) && is_of_links(&error) => {
+                let copy = self.copied()?;
                 let name = copy.name(wanted, mode)?;
-                drop(copy.become_content(hash, size));
+                copy.link_as_content(hash);
                 name
             }
-            named => named?,
+            Err(error) => {
+                if is_content {
+                    self.release_content(hash);
+                }
+                return Err(error);
+            }
+            Ok(name) => name,
         };
+        // Only now: links of what is in `.incoming` tell whether it has its name.
+        if size > 0 && matches!(self.place, Place::Incoming(_)) {
+            self.link_as_content(hash);
+        }
+        let former = self.former.as_mut().map(|former| &mut former.place);
+        for place in former.into_iter().chain([&mut self.place]) {
+            if let Place::Incoming(incoming) = place {
+                incoming.stays = false;
+            }
+        }
         Ok(wanted.with_file_name(name))
     }
 
-    /// Lets others use the bytes, which must be durable, or uses what another has stored of them meanwhile. Returns where
-    /// they were. Failing costs only space.
-    fn become_content(&mut self, hash: &FileHash, size: u64) -> Option<Place> {
-        if size == 0 || matches!(self.place, Place::Stored) {
-            return None;
-        }
-        let linked = self
-            .shelf
-            .link_content(hash, self.content, |directory, name| self.link(directory, name));
-        match linked {
-            // It has its link in `.incoming` too.
-            Ok(()) if matches!(self.place, Place::Incoming(_)) => return None,
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                match self.shelf.find(hash, size, &self.file) {
-                    Found::Same(file) => self.file = file,
-                    Found::Nothing | Found::Unusable => return None,
+    /// Lets others use the bytes, which must be durable, or uses what another has stored of them meanwhile. Tells whether
+    /// they are the ones that others will use.
+    fn become_content(&mut self, hash: &FileHash, size: u64) -> bool {
+        match self.place {
+            Place::Stored => false,
+            Place::Incoming(_) => {
+                self.adopt(hash, size);
+                false
+            }
+            Place::Unnamed => {
+                let linked = self.link_as_content(hash);
+                if linked {
+                    self.place = Place::Stored;
+                } else {
+                    self.adopt(hash, size);
                 }
-            }
-            Err(error) => {
-                tracing::debug!(%hash, %error, "this content is not shared with others");
-                return None;
+                linked
             }
         }
-        // Whoever removes the last artifact that shares them removes the content too, so they may have no link at all.
-        Some(std::mem::replace(&mut self.place, Place::Stored))
+    }
+
+    /// Lets others use the bytes, which must be durable, unless they use others already. Failing costs only space.
+    fn link_as_content(&self, hash: &FileHash) -> bool {
+        let link = |directory: &OwnedFd, name: &str| self.link(directory, name);
+        match self.shelf.link_content(hash, self.content, link) {
+            Ok(()) => true,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    tracing::debug!(%hash, %error, "this content is not shared with others");
+                }
+                false
+            }
+        }
+    }
+
+    /// Takes back what [`Self::link_as_content`] did, if nobody uses it.
+    fn release_content(&self, hash: &FileHash) {
+        let stat = rustix::fs::fstat(&self.file).map_err(io::Error::from);
+        if let Err(error) = stat.and_then(|stat| self.shelf.store.release(hash, &stat)) {
+            tracing::debug!(%hash, %error, "leaving a content that nothing uses");
+        }
     }
 
     fn name(&self, wanted: &ArtifactKey, mode: PutMode) -> io::Result<String> {
@@ -375,4 +444,13 @@ impl Draft {
         copy.content = Taken::Replace;
         Ok(copy)
     }
+}
+
+/// Whether a file has no name any more, or as many as it can have: all who shared it were removed meanwhile, or they are as
+/// many as the file system can count.
+fn is_of_links(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::TooManyLinks | io::ErrorKind::PermissionDenied
+    )
 }

@@ -45,9 +45,11 @@ impl LocalStore {
             }
             let shelf = Shelf::open(self, session_id, &collection_id)?;
             let stat = rustix::fs::fstat(&file)?;
-            let orphan = Draft::take_over(shelf, file, incoming, name.to_string_lossy().into_owned());
             // What is empty, has its final name already, or was taken by another process, goes with its handle.
-            if stat.st_size > 0 && stat.st_nlink == 1 {
+            let wanted = stat.st_size > 0 && stat.st_nlink == 1;
+            let name = name.to_string_lossy().into_owned();
+            let orphan = Draft::take_over(shelf, file, incoming, name, wanted);
+            if wanted {
                 orphans.push((collection_id, orphan));
             }
         }
