@@ -7,6 +7,7 @@ mod history;
 mod import;
 mod ingest;
 mod lies;
+mod live_output;
 mod manager;
 mod retention;
 mod retention_faults;

@@ -56,10 +56,10 @@ async fn a_session_is_created_found_and_completed() {
             .manager
             .search_artifacts(query.in_collection(unknown))
             .await;
-        assert!(
-            matches!(found, Err(ArtifactError::UnknownCollection { .. })),
-            "{found:?}"
-        );
+        assert!(matches!(
+            found.unwrap_err(),
+            ArtifactError::UnknownCollection { .. }
+        ));
         let completed = fixture
             .manager
             .complete_session(&fixture.session, Some(SessionOutcome::Failed))
