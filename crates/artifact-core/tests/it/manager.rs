@@ -52,14 +52,9 @@ async fn a_session_is_created_found_and_completed() {
         ));
         let unknown = CollectionId::new("nonexistent").unwrap();
         let query = ArtifactQuery::new().in_session(fixture.session.clone());
-        let found = fixture
-            .manager
-            .search_artifacts(query.in_collection(unknown))
-            .await;
-        assert!(matches!(
-            found.unwrap_err(),
-            ArtifactError::UnknownCollection { .. }
-        ));
+        let query = query.in_collection(unknown);
+        let error = fixture.manager.search_artifacts(query).await.unwrap_err();
+        assert!(matches!(error, ArtifactError::UnknownCollection { .. }));
         let completed = fixture
             .manager
             .complete_session(&fixture.session, Some(SessionOutcome::Failed))
