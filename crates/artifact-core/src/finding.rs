@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracking_model::{
-    Artifact, ArtifactAction, ArtifactId, ArtifactStatus, ChangeArtifact, SessionCommand,
-    SessionCommandError, SessionEvent, SessionId, Span, Timestamp,
+    Artifact, ArtifactAction, ArtifactId, ArtifactStatus, ChangeArtifact, CollectionId, Session,
+    SessionCommand, SessionCommandError, SessionEvent, SessionId, Span, Timestamp,
 };
 
 use crate::manager::Inner;
@@ -272,29 +272,30 @@ impl Inner {
             return Err(ArtifactError::UnknownSession(id.clone()));
         }
         if let Some(collection_id) = &query.collection_id {
-            let known = self
-                .catalogue
-                .look(id, |session| session.collection(collection_id).is_some())?;
-            // Its header may be lost, and its artifacts not.
-            let mut any = ArtifactQuery::new()
-                .in_session(id.clone())
-                .in_collection(collection_id.clone());
-            any.statuses = ArtifactStatus::ALL.to_vec();
-            if !known
-                && self
-                    .catalogue
-                    .index()
-                    .query(&any.with_limit(1))?
-                    .artifacts
-                    .is_empty()
-            {
-                return Err(ArtifactError::UnknownCollection {
-                    session_id: id.clone(),
-                    collection_id: collection_id.clone(),
-                });
-            }
+            self.check_collection(id, collection_id)?;
         }
         Ok(Vec::new())
+    }
+
+    /// Refuses a collection that a session does not have: that it finds nothing would be no answer.
+    fn check_collection(&self, id: &SessionId, collection_id: &CollectionId) -> Result<(), ArtifactError> {
+        let has_it = |session: &Session| session.collection(collection_id).is_some();
+        if self.catalogue.look(id, has_it)? {
+            return Ok(());
+        }
+        // Its header may be lost, and its artifacts not.
+        let mut any = ArtifactQuery::new()
+            .in_session(id.clone())
+            .in_collection(collection_id.clone())
+            .with_limit(1);
+        any.statuses = ArtifactStatus::ALL.to_vec();
+        if self.catalogue.index().query(&any)?.artifacts.is_empty() {
+            return Err(ArtifactError::UnknownCollection {
+                session_id: id.clone(),
+                collection_id: collection_id.clone(),
+            });
+        }
+        Ok(())
     }
 
     pub(crate) fn search(&self, query: &ArtifactQuery) -> Result<SearchResults, ArtifactError> {

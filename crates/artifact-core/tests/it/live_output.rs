@@ -3,21 +3,27 @@
 use std::fs;
 use std::io::Write;
 
-use artifact_core::{ArtifactError, TestArtifactsManager, VerifyScope};
+use artifact_core::{ArtifactError, ArtifactWriter, TestArtifactsManager, VerifyScope};
 use tracking_model::{NewArtifact, SessionCommandError};
 
 use crate::support::{Fixture, open};
 
-/// It is recovered where its writer died.
-#[tokio::test]
-async fn fault_13_live_output_outlives_its_writer() {
-    let fixture = Fixture::new().await;
+/// A writer that has written something and is not finished.
+async fn write(fixture: &Fixture) -> ArtifactWriter {
     let new = NewArtifact::new().with_name("out.log");
     let begin = fixture
         .manager
         .begin_artifact(&fixture.session, &fixture.collection, new);
     let mut writer = begin.await.unwrap();
     writer.write_all(b"the last words").unwrap();
+    writer
+}
+
+/// It is recovered where its writer died.
+#[tokio::test]
+async fn fault_13_live_output_outlives_its_writer() {
+    let fixture = Fixture::new().await;
+    let writer = write(&fixture).await;
     let incoming = fixture.dir.path().join("data/artifacts/s/.incoming");
     let live = fs::read_dir(&incoming).unwrap().next().unwrap().unwrap().path();
     // A writer that lives keeps its file, whoever else adds.
@@ -56,16 +62,12 @@ async fn fault_13_live_output_outlives_its_writer() {
 #[tokio::test]
 async fn fault_13_live_output_that_cannot_be_named_is_recovered() {
     let fixture = Fixture::new().await;
-    let (session, collection) = (&fixture.session, &fixture.collection);
-    let new = NewArtifact::new().with_name("out.log");
-    let begin = fixture.manager.begin_artifact(session, collection, new);
-    let mut writer = begin.await.unwrap();
-    writer.write_all(b"the last words").unwrap();
+    let writer = write(&fixture).await;
     let directory = fixture.dir.path().join("data/artifacts/s/c");
     fs::remove_dir(&directory).unwrap();
     assert!(writer.finish().await.is_err());
     let recovered = open(&fixture.dir)
-        .recover_interrupted(Some(session))
+        .recover_interrupted(Some(&fixture.session))
         .await
         .unwrap();
     let bytes = fs::read(directory.join("interrupted-output.log")).unwrap();
@@ -83,12 +85,7 @@ async fn fault_13_live_output_that_cannot_be_named_is_recovered() {
 #[tokio::test]
 async fn live_output_without_a_record_stays_on_disk() {
     let fixture = Fixture::new().await;
-    let new = NewArtifact::new().with_name("out.log");
-    let begin = fixture
-        .manager
-        .begin_artifact(&fixture.session, &fixture.collection, new);
-    let mut writer = begin.await.unwrap();
-    writer.write_all(b"the last words").unwrap();
+    let writer = write(&fixture).await;
     let completed = open(&fixture.dir).complete_session(&fixture.session, None).await;
     completed.unwrap();
     let Err(ArtifactError::Unrecorded { path, source }) = writer.finish().await else {
