@@ -5,12 +5,11 @@
 //! `upgrade_<id>.json.reference`, which nothing ever changes. A crash between these steps leaves a directory that the
 //! next opening takes over again, with the same result.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
-use tracking_journal::{DataDir, Journal, keep_original};
+use tracking_journal::{DataDir, Journal, keep_original, storage};
 use tracking_model::{CommandError, StreamId, UpgradeCommand, UpgradeId, UpgradeImported, UpgradeProgress};
 
 use crate::snapshot::FileSystem;
@@ -176,7 +175,7 @@ fn import_file(
 /// Whether a journal has a first record. A crash may have left one without.
 fn has_records(journal: &Path) -> Result<bool, ProgressError> {
     let cannot = |error| ProgressError::io("read", journal.to_owned(), error);
-    let mut lines = match open_regular(journal) {
+    let mut lines = match storage::open(journal) {
         Ok(file) => BufReader::new(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(cannot(error)),
@@ -271,39 +270,12 @@ fn is_regular(file: &Path) -> Result<bool, ProgressError> {
 }
 
 fn read(file: &Path) -> Result<(Vec<u8>, UpgradeImported), ProgressError> {
-    let content = read_regular(file).map_err(|error| ProgressError::io("read", file.to_owned(), error))?;
+    let content = storage::read(file, MAX_FILE_BYTES)
+        .map_err(|error| ProgressError::io("read", file.to_owned(), error))?;
     let imported =
         UpgradeImported::from_reference(&content).map_err(|source| ProgressError::NotReference {
             path: file.to_owned(),
             source,
         })?;
     Ok((content, imported))
-}
-
-fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let file = open_regular(path)?;
-    let bytes = file.metadata()?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it has {bytes} bytes, at most {MAX_FILE_BYTES} can be imported"),
-        ));
-    }
-    let mut content = Vec::new();
-    file.take(MAX_FILE_BYTES).read_to_end(&mut content)?;
-    Ok(content)
-}
-
-/// Opens a file that is no link, even if it has become one since somebody looked, and does not wait on a FIFO.
-fn open_regular(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not a regular file",
-        ))
-    }
 }

@@ -126,6 +126,7 @@ mod replica;
 mod seek;
 mod sidecar;
 pub mod sink;
+pub mod storage;
 mod subscription;
 mod survey;
 mod verify;

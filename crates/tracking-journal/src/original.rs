@@ -1,12 +1,13 @@
 //! Files of the reference whose names our snapshots take: a copy of each is kept first.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use uuid::Uuid;
+
+use crate::storage;
 
 /// If `file` is what `snapshot` names, keeps its `content` durably as `<file>.reference`, and tells that name; `None` if
 /// the snapshot takes nothing's place. A copy of the same content is not made twice; an earlier one of other content
@@ -46,18 +47,18 @@ pub fn keep_original(file: &Path, snapshot: &Path, content: &[u8]) -> io::Result
 }
 
 fn holds(copy: &Path, content: &[u8]) -> io::Result<bool> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(copy)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() != content.len() as u64 {
-        return Ok(false);
+    match storage::read(copy, content.len() as u64) {
+        Ok(held) => Ok(held == content),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
-    let mut held = Vec::with_capacity(content.len());
-    file.take(metadata.len()).read_to_end(&mut held)?;
-    Ok(held == content)
 }
 
 fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
+use crate::storage;
+
 use super::{FileId, IoFile, JournalIo, Named, OpenMode};
 
 /// Files of the operating system, locked with `flock`.
@@ -17,18 +19,10 @@ pub(crate) struct DiskIo;
 impl JournalIo for DiskIo {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn IoFile>> {
         let mut options = OpenOptions::new();
-        options.read(true).write(mode != OpenMode::Read).mode(0o600);
+        options.read(true).write(mode != OpenMode::Read);
         options.create(matches!(mode, OpenMode::Create | OpenMode::Replace));
         options.truncate(mode == OpenMode::Replace);
-        // Without NONBLOCK, opening a pipe would wait for its other end.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        options.custom_flags(flags.bits().cast_signed());
-        let file = options.open(path)?;
-        if file.metadata()?.is_file() {
-            Ok(Arc::new(DiskFile(file)))
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
-        }
+        Ok(Arc::new(DiskFile(storage::open_with(path, &mut options)?)))
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn IoFile>> {

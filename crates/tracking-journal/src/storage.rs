@@ -1,0 +1,190 @@
+//! Opens files by name: the one place where a path becomes an open file.
+//!
+//! A data directory may hold anything that somebody put there. So a file in it is opened only if it is a regular file:
+//! a symbolic link could lead outside, opening a FIFO waits for its other end, and a device may do anything. Reads take
+//! a limit, so that no file decides how much memory it costs.
+//!
+//! A file that an operator names (a configuration, a certificate) may be a symbolic link, as Kubernetes mounts them; it
+//! is read by [`read_named`], which has the other protections.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Opens a regular file to read.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] if the name is a symbolic link or no regular file; else as the system says.
+pub fn open(path: &Path) -> io::Result<File> {
+    open_with(path, OpenOptions::new().read(true))
+}
+
+/// Opens a regular file with `options`, which may create it (mode 0600) and truncate it.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    match path.symlink_metadata() {
+        Ok(metadata) => require_regular(&metadata)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    open_checked(path, options, OFlags::NOFOLLOW)
+}
+
+/// Looks at a regular file without opening it.
+///
+/// # Errors
+/// As [`open`].
+pub fn metadata(path: &Path) -> io::Result<Metadata> {
+    let metadata = path.symlink_metadata()?;
+    require_regular(&metadata)?;
+    Ok(metadata)
+}
+
+/// Reads a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// As [`open`], and [`io::ErrorKind::FileTooLarge`] if the file has more than `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_bounded(&open(path)?, limit)
+}
+
+/// As [`read`], for UTF-8.
+///
+/// # Errors
+/// As [`read`], and [`io::ErrorKind::InvalidData`] if the file is not UTF-8.
+pub fn read_to_string(path: &Path, limit: u64) -> io::Result<String> {
+    text(read(path, limit)?)
+}
+
+/// Reads a file of at most `limit` bytes that an operator named: symbolic links are followed, but their target must be
+/// a regular file.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    require_regular(&path.metadata()?)?;
+    let file = open_checked(path, OpenOptions::new().read(true), OFlags::empty())?;
+    read_bounded(&file, limit)
+}
+
+/// As [`read_named`], for UTF-8.
+///
+/// # Errors
+/// As [`read_to_string`].
+pub fn read_named_to_string(path: &Path, limit: u64) -> io::Result<String> {
+    text(read_named(path, limit)?)
+}
+
+/// Reads an open file from its position to its end, at most `limit` bytes.
+///
+/// # Errors
+/// [`io::ErrorKind::FileTooLarge`] if more follow; else as the system says.
+pub fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        let why = format!("it has more than {limit} bytes, the most that is read");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(content)
+}
+
+/// Opens without waiting for the other end of a FIFO, and checks what was opened: the name may have changed its
+/// meaning since somebody looked.
+fn open_checked(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::NONBLOCK;
+    let file = options
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    require_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn require_regular(metadata: &Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let found = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_symlink() {
+        "a symbolic link, which is not followed"
+    } else if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    let why = format!("it is {found}; a regular file is needed");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+fn text(content: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(content).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn links_fifos_and_directories_are_refused_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link, fifo) = (
+            folder.path().join("file"),
+            folder.path().join("link"),
+            folder.path().join("fifo"),
+        );
+        fs::write(&file, "content").unwrap();
+        symlink(&file, &link).unwrap();
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+        assert_eq!(read_to_string(&file, 7).unwrap(), "content");
+        assert_eq!(read_named_to_string(&link, 7).unwrap(), "content");
+        for path in [&link, &fifo, &folder.path().to_owned()] {
+            let refused = |result: io::Result<()>| result.unwrap_err().kind();
+            assert_eq!(refused(read(path, 100).map(drop)), io::ErrorKind::InvalidInput);
+            assert_eq!(refused(metadata(path).map(drop)), io::ErrorKind::InvalidInput);
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true);
+            assert_eq!(
+                refused(open_with(path, &mut options).map(drop)),
+                io::ErrorKind::InvalidInput
+            );
+        }
+        for path in [&fifo, &"/dev/zero".into()] {
+            assert_eq!(
+                read_named(path, 100).unwrap_err().kind(),
+                io::ErrorKind::InvalidInput
+            );
+        }
+        assert_eq!(
+            read(&folder.path().join("none"), 1).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+    }
+
+    #[test]
+    fn a_file_larger_than_the_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "12345678").unwrap();
+        assert_eq!(read(&file, 8).unwrap().len(), 8);
+        let refused = read(&file, 7).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(
+            refused.to_string(),
+            "it has more than 7 bytes, the most that is read"
+        );
+    }
+}
