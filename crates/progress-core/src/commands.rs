@@ -123,7 +123,7 @@ impl ProgressTracker {
     }
 
     /// Adds a task unless it is there already, with the same name, type and parent: for an agent that was restarted
-    /// after a crash and goes on where it stopped. Returns the task's status, which stays as it is: what is
+    /// after a crash and goes on where it stopped. Returns the status that the task itself reported, which stays as it is: what is
     /// `completed` need not be done again, and what `failed` takes a [`retry`](Self::retry).
     ///
     /// # Errors

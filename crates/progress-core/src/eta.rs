@@ -146,7 +146,7 @@ pub fn estimate_task(
     now: Timestamp,
 ) -> Estimate {
     match state.task(task_id) {
-        Some(task) if !task.status.is_final() => {
+        Some(task) if !state.task_status(task).is_final() => {
             Estimate::new(Estimator::new(state, history, now).task(task), now)
         }
         _ => Estimate::UNKNOWN,
@@ -279,7 +279,7 @@ impl<'a> Estimator<'a> {
 
     /// What is left of one task, `None` if unknown.
     fn task(&self, task: &TaskProgress) -> Option<Left> {
-        if task.status.is_final() {
+        if self.state.task_status(task).is_final() {
             return Some(Left::NOTHING);
         }
         let elapsed = self.elapsed(task);
@@ -328,10 +328,14 @@ impl<'a> Estimator<'a> {
     fn sum<'t>(&self, parts: impl Iterator<Item = &'t TaskProgress>, rate: Rate) -> Option<Left> {
         let (mut running, mut to_come) = (Left::NOTHING, Left::NOTHING);
         let (mut weights, mut unknown, mut any) = (0.0, 0.0, false);
-        for task in parts.filter(|task| task.status != Status::Cancelled) {
+        for task in parts {
+            let status = self.state.task_status(task);
+            if status == Status::Cancelled {
+                continue;
+            }
             any = true;
             weights += task.weight;
-            match (self.task(task), task.status) {
+            match (self.task(task), status) {
                 (Some(left), Status::InProgress | Status::Paused) => running = running.beside(left),
                 (Some(left), _) => to_come = to_come.then(left),
                 (None, _) => unknown += task.weight * (100.0 - self.state.task_percentage(task).value()),

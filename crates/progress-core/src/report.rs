@@ -90,7 +90,7 @@ impl TaskReport {
             task_id: task.task_id.clone(),
             task_name: Arc::clone(&task.task_name),
             task_type: task.task_type,
-            status: task.status,
+            status: state.task_status(task),
             percentage: state.task_percentage(task),
             current_step: task.current_step.clone(),
             completed_steps: task.completed_steps,
@@ -106,6 +106,12 @@ impl TaskReport {
             stalled: task.is_stalled(now),
         }
     }
+}
+
+fn as_shown(task: &TaskProgress, status: Status) -> TaskProgress {
+    let mut shown = task.clone();
+    shown.status = status;
+    shown
 }
 
 /// How the tracker itself fares.
@@ -173,16 +179,22 @@ impl ProgressTracker {
             })
     }
 
-    /// The first task that runs, in the order in which they were added; `None` if none does.
+    /// The first task that reported that it runs, in the order in which they were added; `None` if none did.
     #[must_use]
     pub fn current_task(&self) -> Option<TaskProgress> {
-        self.read(|state| state.tasks_by_status(Status::InProgress).next().cloned())
+        self.read(|state| {
+            let mut tasks = state.tasks().values();
+            tasks.find(|task| task.status == Status::InProgress).cloned()
+        })
     }
 
-    /// The tasks with this status, in the order in which they were added.
+    /// The tasks that are shown with this status, in the order in which they were added.
     #[must_use]
     pub fn tasks_by_status(&self, status: Status) -> Vec<TaskProgress> {
-        self.read(|state| state.tasks_by_status(status).cloned().collect())
+        self.read(|state| {
+            let tasks = state.tasks_by_status(status);
+            tasks.map(|task| as_shown(task, status)).collect()
+        })
     }
 
     /// The overall percentage.

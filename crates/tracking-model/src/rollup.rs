@@ -1,4 +1,4 @@
-//! Percentages of parents and of the upgrade, computed from what the leaves reported.
+//! Percentages and statuses of parents and of the upgrade, computed from what the tasks reported.
 //!
 //! They are computed when asked for and never stored, so that an update costs the same however many tasks there are.
 
@@ -11,76 +11,111 @@ const ALMOST: f64 = 99.9;
 /// How far rounding may take a mean of hundreds from 100.
 const ROUNDING: f64 = 1e-9;
 
-/// The percentages that are shown for an upgrade and for all of its tasks.
+/// The percentages and statuses that are shown for an upgrade and for all of its tasks.
+///
+/// A parent shows the weighted mean of its parts. A parent on which nobody reported itself shows the status that
+/// follows from its parts: in progress, failed or paused if any part is, in this order; cancelled if all are; completed
+/// if all that are not cancelled are; in progress if some are completed; else not started.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollup {
     /// Of the upgrade.
     pub overall: Percent,
-    tasks: HashMap<TaskId, Percent>,
+    tasks: HashMap<TaskId, Shown>,
+}
+
+/// How far a task is and where it stands, as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Shown {
+    pub(crate) percentage: Percent,
+    pub(crate) status: Status,
 }
 
 impl Rollup {
-    /// Computes the percentages of `progress`, each task once.
+    /// Computes the percentages and statuses of `progress`, each task once.
     #[must_use]
     pub fn of(progress: &UpgradeProgress) -> Self {
         let mut tasks = HashMap::with_capacity(progress.tasks().len());
+        let mut keep = |task_id: &TaskId, shown| {
+            tasks.insert(task_id.clone(), shown);
+        };
         let top = progress
             .tasks()
             .values()
             .filter(|task| task.parent_task_id.is_none());
-        let mean = mean(top.map(|task| (task, visit(progress, task, &mut tasks))));
+        let parts: Vec<_> = top
+            .map(|task| (task.weight, visit(progress, task, &mut keep)))
+            .collect();
         Self {
-            overall: overall(progress, mean),
+            overall: overall(progress, mean(&parts)),
             tasks,
         }
     }
 
-    /// Of a task; `None` if the upgrade has no such task.
+    /// The percentage of a task; `None` if the upgrade has no such task.
     #[must_use]
     pub fn task(&self, task_id: &TaskId) -> Option<Percent> {
-        self.tasks.get(task_id).copied()
+        self.tasks.get(task_id).map(|shown| shown.percentage)
+    }
+
+    /// The status of a task; `None` if the upgrade has no such task.
+    #[must_use]
+    pub fn status(&self, task_id: &TaskId) -> Option<Status> {
+        self.tasks.get(task_id).map(|shown| shown.status)
     }
 }
 
-/// The percentage of one task, from its subtree alone.
-pub(crate) fn task_percentage(progress: &UpgradeProgress, task: &TaskProgress) -> Percent {
-    if task.status == Status::Completed {
-        return Percent::FULL;
-    }
-    if task.children.is_empty() {
-        return task.percentage;
-    }
-    let parts = children(progress, task).map(|child| (child, task_percentage(progress, child)));
-    mean(parts).unwrap_or(task.percentage)
+/// What is shown for one task, from its subtree alone.
+pub(crate) fn shown(progress: &UpgradeProgress, task: &TaskProgress) -> Shown {
+    visit(progress, task, &mut |_, _| {})
 }
 
-fn visit(progress: &UpgradeProgress, task: &TaskProgress, seen: &mut HashMap<TaskId, Percent>) -> Percent {
-    let parts: Vec<_> = children(progress, task)
-        .map(|child| (child, visit(progress, child, seen)))
+fn visit(progress: &UpgradeProgress, task: &TaskProgress, seen: &mut impl FnMut(&TaskId, Shown)) -> Shown {
+    let children = task.children.iter().filter_map(|child| progress.task(child));
+    let parts: Vec<_> = children
+        .map(|child| (child.weight, visit(progress, child, seen)))
         .collect();
-    let percent = if task.status == Status::Completed {
+    let status = if task.derives_status() {
+        derived(&parts)
+    } else {
+        task.status
+    };
+    let percentage = if status == Status::Completed {
         Percent::FULL
     } else {
-        mean(parts.into_iter()).unwrap_or(task.percentage)
+        mean(&parts).unwrap_or(task.percentage)
     };
-    seen.insert(task.task_id.clone(), percent);
-    percent
+    let shown = Shown { percentage, status };
+    seen(&task.task_id, shown);
+    shown
 }
 
-fn children<'a>(
-    progress: &'a UpgradeProgress,
-    task: &'a TaskProgress,
-) -> impl Iterator<Item = &'a TaskProgress> {
-    task.children.iter().filter_map(|child| progress.task(child))
+/// The status that follows from the parts of a task on which nobody reported itself.
+fn derived(parts: &[(f64, Shown)]) -> Status {
+    let any = |status| parts.iter().any(|(_, part)| part.status == status);
+    let all_are = |status| parts.iter().all(|(_, part)| part.status == status);
+    for status in [Status::InProgress, Status::Failed, Status::Paused] {
+        if any(status) {
+            return status;
+        }
+    }
+    if all_are(Status::Cancelled) {
+        Status::Cancelled
+    } else if parts.iter().all(|(_, part)| part.status.is_final()) {
+        Status::Completed
+    } else if any(Status::Completed) {
+        Status::InProgress
+    } else {
+        Status::NotStarted
+    }
 }
 
 /// The weighted mean of those that are not cancelled, `None` if there are none.
-fn mean<'a>(parts: impl Iterator<Item = (&'a TaskProgress, Percent)>) -> Option<Percent> {
+fn mean(parts: &[(f64, Shown)]) -> Option<Percent> {
     let (mut sum, mut weights, mut all_complete) = (0.0, 0.0, true);
-    for (task, percent) in parts.filter(|(task, _)| task.status != Status::Cancelled) {
-        sum += percent.value() * task.weight;
-        weights += task.weight;
-        all_complete &= task.status == Status::Completed;
+    for (weight, shown) in parts.iter().filter(|(_, part)| part.status != Status::Cancelled) {
+        sum += shown.percentage.value() * weight;
+        weights += weight;
+        all_complete &= shown.status == Status::Completed;
     }
     if weights == 0.0 {
         return None;

@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 use serde_json::{Map, Value};
 
 use crate::{
-    Percent, ProgressEvent, RecordMeta, Rollup, TaskId, TaskProgress, UpgradeEvent, UpgradeProgress,
+    Percent, ProgressEvent, RecordMeta, Rollup, Status, TaskId, TaskProgress, UpgradeEvent, UpgradeProgress,
 };
 
 /// An upgrade's state as the reference writes it: its fields, names and order, with the percentages that are shown.
@@ -15,7 +15,7 @@ use crate::{
 /// What the reference does not know follows after its fields, where its readers ignore it:
 /// `completed_with_failures`, `retry_count`, `reason` and `last_report_at` of the upgrade; `events_omitted`, `weight`,
 /// `heartbeat_seconds`, `last_report_at`, `waiting_on` and, where children decide what is shown,
-/// `reported_percentage` of a task. Why the upgrade failed stands in `metadata.error_message`, as there.
+/// `reported_percentage` and `reported_status` of a task. Why the upgrade failed stands in `metadata.error_message`, as there.
 /// [`UpgradeImported::from_reference`](crate::UpgradeImported::from_reference) reads all of it back.
 #[derive(Debug)]
 pub struct Snapshot<'a> {
@@ -130,11 +130,13 @@ impl Serialize for Tasks<'_> {
         let Self(snapshot) = self;
         serializer.collect_map(snapshot.progress.tasks().iter().map(|(task_id, task)| {
             let shown = snapshot.rollup.task(task_id).unwrap_or(task.percentage);
+            let status = snapshot.rollup.status(task_id).unwrap_or(task.status);
             let history = snapshot.history.map(|history| history.task(task_id));
             let brief = snapshot.brief;
             let task = Task {
                 task,
                 shown,
+                status,
                 history,
                 brief,
             };
@@ -146,6 +148,7 @@ impl Serialize for Tasks<'_> {
 struct Task<'a> {
     task: &'a TaskProgress,
     shown: Percent,
+    status: Status,
     history: Option<&'a [ProgressEvent]>,
     brief: bool,
 }
@@ -173,12 +176,14 @@ impl Serialize for Task<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let task = self.task;
         let own = (self.shown != task.percentage).then_some(task.percentage);
-        let mut out = serializer.serialize_struct("TaskProgress", 20 + usize::from(own.is_some()))?;
+        let own_status = (self.status != task.status).then_some(task.status);
+        let more = usize::from(own.is_some()) + usize::from(own_status.is_some());
+        let mut out = serializer.serialize_struct("TaskProgress", 20 + more)?;
         out.serialize_field("task_id", &task.task_id)?;
         out.serialize_field("task_name", &task.task_name)?;
         out.serialize_field("task_type", &task.task_type)?;
         out.serialize_field("parent_task_id", &task.parent_task_id)?;
-        out.serialize_field("status", &task.status)?;
+        out.serialize_field("status", &self.status)?;
         out.serialize_field("started_at", &task.started_at)?;
         out.serialize_field("completed_at", &task.completed_at)?;
         out.serialize_field("duration", &task.duration)?;
@@ -197,6 +202,9 @@ impl Serialize for Task<'_> {
         out.serialize_field("waiting_on", &task.waiting_on)?;
         if let Some(own) = own {
             out.serialize_field("reported_percentage", &own)?;
+        }
+        if let Some(own) = own_status {
+            out.serialize_field("reported_status", &own)?;
         }
         out.end()
     }

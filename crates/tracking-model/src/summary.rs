@@ -28,7 +28,8 @@ pub struct Summary {
     pub progress_percentage: Percent,
     /// The phase that it is in.
     pub current_phase: Option<Arc<str>>,
-    /// The first task that runs, else the last that failed.
+    /// The first task that runs, else the last that failed. A parent on which nobody reported itself does no work of
+    /// its own, so it is never the current task.
     pub current_task: Option<CurrentTask>,
     /// When it was started first.
     pub started_at: Option<Timestamp>,
@@ -36,7 +37,7 @@ pub struct Summary {
     pub duration: Option<Span>,
     /// How many tasks there are.
     pub total_tasks: usize,
-    /// How many run.
+    /// How many run. As in all counts and names, a parent on which nobody reported itself counts by its parts.
     pub active_tasks: usize,
     /// How many failed.
     pub failed_tasks: usize,
@@ -117,12 +118,13 @@ impl Summary {
     /// As [`Self::of`], with percentages that were computed before.
     #[must_use]
     pub fn with_rollup(progress: &UpgradeProgress, rollup: &Rollup, now: Timestamp) -> Self {
-        let names = |status| -> Vec<Arc<str>> {
-            let tasks = progress.tasks_by_status(status);
-            tasks.map(|task| Arc::clone(&task.task_name)).collect()
+        let status_of = |task: &TaskProgress| rollup.status(&task.task_id).unwrap_or(task.status);
+        let by_status = |status| -> Vec<&TaskProgress> {
+            let tasks = progress.tasks().values();
+            tasks.filter(|task| status_of(task) == status).collect()
         };
-        let active_task_names = names(Status::InProgress);
-        let failed_task_names = names(Status::Failed);
+        let names = |tasks: &[&TaskProgress]| tasks.iter().map(|task| Arc::clone(&task.task_name)).collect();
+        let (active, failed) = (by_status(Status::InProgress), by_status(Status::Failed));
         Self {
             upgrade_id: progress.upgrade_id.clone(),
             cluster_name: Arc::clone(&progress.cluster_name),
@@ -139,11 +141,11 @@ impl Summary {
             started_at: progress.started_at,
             duration: progress.duration,
             total_tasks: progress.tasks().len(),
-            active_tasks: active_task_names.len(),
-            failed_tasks: failed_task_names.len(),
-            completed_tasks: progress.tasks_by_status(Status::Completed).count(),
-            active_task_names,
-            failed_task_names,
+            active_tasks: active.len(),
+            failed_tasks: failed.len(),
+            completed_tasks: by_status(Status::Completed).len(),
+            active_task_names: names(&active),
+            failed_task_names: names(&failed),
             plan_id: progress.plan_id.clone(),
             completed_at: progress.completed_at,
             completed_with_failures: progress.completed_with_failures,

@@ -71,7 +71,7 @@ pub struct TaskProgress {
     pub task_type: TaskType,
     /// The task that it is part of.
     pub parent_task_id: Option<TaskId>,
-    /// Where it stands.
+    /// The status that it reported of itself. Where it has children, [`Rollup`](crate::Rollup) tells what is shown.
     pub status: Status,
     /// When it started, or was started again after a failure.
     pub started_at: Option<Timestamp>,
@@ -135,6 +135,12 @@ impl TaskProgress {
             children: Vec::new(),
             depth,
         }
+    }
+
+    /// A parent on which nobody reported itself: its children decide which status is shown.
+    #[must_use]
+    pub fn derives_status(&self) -> bool {
+        self.status == Status::NotStarted && !self.children.is_empty()
     }
 
     /// Whether it runs and has not reported within its heartbeat interval at `now`. While it waits for something with

@@ -1,6 +1,6 @@
 //! The task tree in the order in which it is shown, so that every renderer walks it alike.
 
-use crate::{Percent, Rollup, TaskProgress, Timestamp, UpgradeProgress};
+use crate::{Percent, Rollup, Status, TaskProgress, Timestamp, UpgradeProgress};
 
 /// A task in its place in the tree.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,8 @@ pub struct TreeRow<'a> {
     pub level: usize,
     /// The percentage that is shown for it.
     pub percentage: Percent,
+    /// The status that is shown for it.
+    pub status: Status,
     /// Whether it runs and has not reported within its heartbeat interval.
     pub stalled: bool,
     /// Whether it is the last of its siblings.
@@ -44,6 +46,7 @@ impl<'a> TaskTree<'a> {
                 task,
                 level,
                 percentage: rollup.task(&task.task_id).unwrap_or(task.percentage),
+                status: rollup.status(&task.task_id).unwrap_or(task.status),
                 stalled: task.is_stalled(now),
                 last,
             });

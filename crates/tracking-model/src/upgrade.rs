@@ -93,17 +93,21 @@ impl UpgradeProgress {
         self.tasks.get_mut(task_id)
     }
 
-    /// The tasks with this status, in the order in which they were added.
+    /// The tasks that are shown with this status, in the order in which they were added.
     pub fn tasks_by_status(&self, status: Status) -> impl Iterator<Item = &TaskProgress> {
-        self.tasks.values().filter(move |task| task.status == status)
+        self.tasks
+            .values()
+            .filter(move |task| self.task_status(task) == status)
     }
 
-    /// The task that is shown as the current one: the first that runs, else the last that failed.
+    /// The task that is shown as the current one: of those that reported themselves, the first that runs, else the
+    /// last that failed.
     #[must_use]
     pub fn current_task(&self) -> Option<&TaskProgress> {
-        self.tasks_by_status(Status::InProgress)
+        let reported = |status| self.tasks.values().filter(move |task| task.status == status);
+        reported(Status::InProgress)
             .next()
-            .or_else(|| self.tasks_by_status(Status::Failed).last())
+            .or_else(|| reported(Status::Failed).last())
     }
 
     /// The overall percentage. Costs a visit of every task.
@@ -115,12 +119,25 @@ impl UpgradeProgress {
     /// The percentage that is shown for a task.
     #[must_use]
     pub fn task_percentage(&self, task: &TaskProgress) -> Percent {
-        crate::rollup::task_percentage(self, task)
+        crate::rollup::shown(self, task).percentage
     }
 
-    /// The tasks that are neither completed nor cancelled, in the order in which they were added.
+    /// The status that is shown for a task: its own, or what follows from its parts if nobody reported on it itself.
+    #[must_use]
+    pub fn task_status(&self, task: &TaskProgress) -> Status {
+        if task.derives_status() {
+            crate::rollup::shown(self, task).status
+        } else {
+            task.status
+        }
+    }
+
+    /// The tasks that keep the upgrade from completing, in the order in which they were added: those that are neither
+    /// completed nor cancelled, without parents on which nobody reported itself, whose parts are listed instead.
     pub fn unfinished(&self) -> impl Iterator<Item = &TaskProgress> {
-        self.tasks.values().filter(|task| !task.status.is_final())
+        self.tasks
+            .values()
+            .filter(|task| !task.status.is_final() && !task.derives_status())
     }
 
     /// Adds a task that is arranged already: its depth is set, and its parent names it.

@@ -117,8 +117,8 @@ fn ranks(rows: &[TreeRow<'_>]) -> Vec<Rank> {
     let mut above: Vec<Status> = Vec::new();
     for row in rows {
         above.truncate(row.level);
-        ranks.push(own_rank(row.task.status, above.last().copied()));
-        above.push(row.task.status);
+        ranks.push(own_rank(row.status, above.last().copied()));
+        above.push(row.status);
     }
     // From below: a row matters at least as much as what is part of it.
     let mut least: Vec<Rank> = Vec::new();

@@ -256,7 +256,7 @@ impl Scene<'_> {
         let begins = format!(
             "{} {} {} {clock:>clock_width$}  ",
             pad_str(&canvas.cut(name, column), column, console::Alignment::Left, None),
-            canvas.palette.status(task.status, &bar),
+            canvas.palette.status(row.status, &bar),
             whole(row.percentage),
         );
         format!("{begins}{}", self.remark(row, canvas))
@@ -299,7 +299,7 @@ impl Scene<'_> {
         if task.retry_count > 0 {
             parts.push(palette.warn(&format!("retry {}", task.retry_count)));
         }
-        match (&task.waiting_on, task.status) {
+        match (&task.waiting_on, row.status) {
             (Some(waiting), _) => {
                 let until = match waiting.until {
                     Some(until) if until > self.now => format!(", {} at most", span(until.since(self.now))),
@@ -314,7 +314,7 @@ impl Scene<'_> {
             }
             (None, Status::InProgress) if task.children.is_empty() => parts.extend(last_words(task, canvas)),
             (None, Status::Paused | Status::Cancelled) => {
-                parts.push(palette.status(task.status, words(task.status)));
+                parts.push(palette.status(row.status, words(row.status)));
                 parts.extend(last_words(task, canvas));
             }
             (None, Status::NotStarted | Status::InProgress | Status::Completed) => {}
@@ -337,7 +337,7 @@ impl Canvas {
     fn name(&self, lead: &str, row: &TreeRow<'_>, folded: usize) -> String {
         let task = row.task;
         let name = self.text(&task.task_name);
-        let name = match task.status {
+        let name = match row.status {
             Status::NotStarted | Status::Cancelled => self.palette.dim(&name),
             _ if task.children.is_empty() => name,
             _ => self.palette.bold(&name),
@@ -347,7 +347,7 @@ impl Canvas {
         } else {
             String::new()
         };
-        let sign = self.palette.status(task.status, self.charset.sign(task.status));
+        let sign = self.palette.status(row.status, self.charset.sign(row.status));
         format!("{}{sign} {name}{folded}", self.palette.dim(lead))
     }
 }

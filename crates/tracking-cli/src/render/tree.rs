@@ -36,13 +36,13 @@ fn line(row: &TreeRow<'_>, lead: &str, now: Timestamp, palette: Palette) -> Stri
     let line = format!(
         "{}{} {}{gap}{} {:>5}%  {}",
         palette.dim(lead),
-        palette.status(task.status, sign(task.status)),
+        palette.status(row.status, sign(row.status)),
         if task.children.is_empty() {
             name
         } else {
             palette.bold(&name)
         },
-        palette.status(task.status, &bar(row.percentage, BAR_WIDTH)),
+        palette.status(row.status, &bar(row.percentage, BAR_WIDTH)),
         row.percentage,
         remark(row, now, palette),
     );
@@ -72,7 +72,7 @@ fn remark(row: &TreeRow<'_>, now: Timestamp, palette: Palette) -> String {
         parts.push(palette.warn(&format!("waiting on {}{until}", one_line(&waiting.reason))));
         return parts.join(" · ");
     }
-    match task.status {
+    match row.status {
         Status::Failed => {
             let error = task.error_message.as_deref().unwrap_or("failed");
             parts.push(palette.error(&one_line(error)));
@@ -80,7 +80,7 @@ fn remark(row: &TreeRow<'_>, now: Timestamp, palette: Palette) -> String {
         Status::Completed => parts.extend(task.duration.map(|duration| palette.dim(&span(duration)))),
         Status::InProgress => parts.extend(last_words(task)),
         Status::Paused | Status::Cancelled => {
-            parts.push(palette.status(task.status, task.status.as_str()));
+            parts.push(palette.status(row.status, row.status.as_str()));
             parts.extend(last_words(task));
         }
         Status::NotStarted => {}

@@ -195,7 +195,10 @@ pub(super) struct Lifetime {
 
 impl Lifetime {
     pub(super) fn read(fields: &mut Fields<'_>, found: &mut Findings) -> Self {
-        let status = fields.named("status", "a status", found).unwrap_or_default();
+        let shown = fields.named("status", "a status", found);
+        // Our snapshots have it where the shown status follows from a task's parts.
+        let reported = fields.named("reported_status", "a status", found);
+        let status = reported.or(shown).unwrap_or_default();
         let started_at = fields.time("started_at", found);
         let raw = fields.take("completed_at");
         let mut completed_at = raw

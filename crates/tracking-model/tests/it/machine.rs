@@ -122,6 +122,11 @@ fn same(progress: &UpgradeProgress, naive: &Naive) -> Result<(), TestCaseError> 
         let shown = rollup.task(&task.task_id).unwrap().value();
         prop_assert!((shown - naive.shown(other, task.task_id.as_str())).abs() < 1e-6);
         prop_assert_eq!(shown.to_bits(), progress.task_percentage(task).value().to_bits());
+        prop_assert_eq!(
+            rollup.status(&task.task_id),
+            Some(naive.shown_status(other, task.task_id.as_str()))
+        );
+        prop_assert_eq!(rollup.status(&task.task_id), Some(progress.task_status(task)));
         prop_assert!((task.percentage.value() - other.own).abs() < 1e-6);
         let depth = task
             .parent_task_id

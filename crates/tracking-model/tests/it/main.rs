@@ -7,6 +7,7 @@ mod merged;
 mod merged_sessions;
 mod mirror;
 mod naive;
+mod parents;
 mod refusals;
 mod sessions;
 mod upgrades;

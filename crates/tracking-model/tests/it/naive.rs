@@ -97,7 +97,9 @@ impl Naive {
             UpgradeCommand::Cancel { .. } => self.turn(Status::Cancelled)?,
             UpgradeCommand::Fail { .. } => self.turn(Status::Failed)?,
             UpgradeCommand::Complete { allow_unfinished } => {
-                let unfinished = self.tasks.values().any(|task| !ended(task.status));
+                let mut tasks = self.tasks.iter();
+                let unfinished =
+                    tasks.any(|(id, task)| !ended(task.status) && !self.is_silent_parent(task, id));
                 if unfinished && !allow_unfinished {
                     return None;
                 }
@@ -228,8 +230,39 @@ impl Naive {
             .filter(move |(_, task)| task.parent.as_deref() == parent)
     }
 
+    /// It has parts, and nobody reported on it itself.
+    fn is_silent_parent(&self, task: &NaiveTask, id: &str) -> bool {
+        task.status == Status::NotStarted && self.parts(Some(id)).next().is_some()
+    }
+
+    /// The contract's table for silent parents, read from top to bottom.
+    pub(crate) fn shown_status(&self, task: &NaiveTask, id: &str) -> Status {
+        if !self.is_silent_parent(task, id) {
+            return task.status;
+        }
+        let parts = self.parts(Some(id));
+        let parts: Vec<_> = parts.map(|(id, part)| self.shown_status(part, id)).collect();
+        let count = |status| parts.iter().filter(|part| **part == status).count();
+        let (completed, cancelled) = (count(Status::Completed), count(Status::Cancelled));
+        if count(Status::InProgress) > 0 {
+            Status::InProgress
+        } else if count(Status::Failed) > 0 {
+            Status::Failed
+        } else if count(Status::Paused) > 0 {
+            Status::Paused
+        } else if cancelled == parts.len() {
+            Status::Cancelled
+        } else if completed + cancelled == parts.len() {
+            Status::Completed
+        } else if completed > 0 {
+            Status::InProgress
+        } else {
+            Status::NotStarted
+        }
+    }
+
     pub(crate) fn shown(&self, task: &NaiveTask, id: &str) -> f64 {
-        if task.status == Status::Completed {
+        if self.shown_status(task, id) == Status::Completed {
             return 100.0;
         }
         self.mean(Some(id)).unwrap_or(task.own)
@@ -238,12 +271,15 @@ impl Naive {
     fn mean(&self, parent: Option<&str>) -> Option<f64> {
         let parts: Vec<_> = self
             .parts(parent)
-            .filter(|(_, task)| task.status != Status::Cancelled)
+            .filter(|(id, task)| self.shown_status(task, id) != Status::Cancelled)
             .collect();
         if parts.is_empty() {
             return None;
         }
-        if parts.iter().all(|(_, task)| task.status == Status::Completed) {
+        if parts
+            .iter()
+            .all(|(id, task)| self.shown_status(task, id) == Status::Completed)
+        {
             return Some(100.0);
         }
         let weights: f64 = parts.iter().map(|(_, task)| task.weight).sum();
