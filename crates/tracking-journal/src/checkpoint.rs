@@ -1,10 +1,11 @@
 //! Checkpoints: a stream's state at one record, so that opening need not read what came before. Derived; may be
 //! deleted at any time.
 //!
-//! Two lines of JSON: a header, and the state as the model serialises it. A checkpoint counts only if its own
-//! checksum is right and the journal has its hash at its offset.
+//! Two lines of JSON: a header, and the state as the model serialises it. A checkpoint counts only if the checksums of
+//! header and state are right and the record that ends at its offset is the one that the header names: epoch,
+//! sequence, commit and hash. The state itself is believed; [`check`] compares it with what the journal says.
 
-use std::io::{self, BufRead};
+use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,16 +17,26 @@ use tracking_model::Fold;
 
 use crate::chain::Chain;
 use crate::io::{IoFile, OpenMode, read_full, write_full};
-use crate::line::{HASH_SUFFIX, trailing_hash};
+use crate::lines::line_length;
 use crate::place::Place;
 use crate::recovery::{RecoveryReport, State};
+use crate::seal::{is_sealed, seal};
+use crate::seek::chain_before;
 use crate::{ChainHash, CheckpointPolicy, Head, JournalError};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Writing checkpoints takes at most this share of the time: 1/20.
 const REST_PER_COST: u32 = 20;
+/// A header is shorter than this.
+const MAX_HEADER: usize = 2 << 10;
 
-/// The first line of a checkpoint.
+/// The longest state that a journal of `length` bytes makes: each record adds some times its own length, and an
+/// imported state is written with the fields that it lacked.
+const fn longest_state(length: u64) -> u64 {
+    length.saturating_mul(16).saturating_add(64 << 10)
+}
+
+/// The first line of a checkpoint, which ends in its own checksum.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Header {
     v: u32,
@@ -37,13 +48,48 @@ pub(crate) struct Header {
     newest: u32,
     /// Length of the state in bytes, and its SHA-256 (after 32 zero bytes, as a first link of a chain).
     bytes: u64,
-    sum: ChainHash,
+    state: ChainHash,
+}
+
+/// Why a checkpoint does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("there is none")]
+    Absent,
+    #[error("it was written by another version of this program")]
+    OtherVersion,
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+    #[error("its checksum is not that of its content")]
+    Altered,
+    #[error("it says that it is of {0}")]
+    OtherStream(String),
+    #[error("it claims {0} bytes, more than a state of this journal can have")]
+    TooLong(u64),
+    #[error("the journal does not have record {seq} at byte {offset} as it says")]
+    Elsewhere { seq: u64, offset: u64 },
+    #[error("its state is none of this program's: {0}")]
+    NoState(String),
+}
+
+impl From<io::Error> for Unusable {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Absent,
+            _ => Self::Unreadable(error.to_string()),
+        }
+    }
 }
 
 /// Replaces the stream's checkpoint by one of `fold` at `chain`.
 pub(crate) fn write<F: Fold>(place: &Place, fold: &F, chain: &Chain) -> Result<(), JournalError> {
     let error = |operation, error| JournalError::io(operation, &place.checkpoint, error);
     let state = serde_json::to_vec(fold).map_err(|cause| error("encode", io::Error::other(cause)))?;
+    let bytes = state.len() as u64;
+    if bytes > longest_state(chain.offset) {
+        tracing::debug!(path = %place.checkpoint.display(), bytes, "the state is too long for a checkpoint");
+        return Ok(());
+    }
     let header = Header {
         v: VERSION,
         fold: F::CHECKPOINT_VERSION,
@@ -52,12 +98,12 @@ pub(crate) fn write<F: Fold>(place: &Place, fold: &F, chain: &Chain) -> Result<(
         batch: chain.batch,
         offset: chain.offset,
         newest: chain.newest,
-        bytes: state.len() as u64,
-        sum: ChainHash::ZERO.next(&state),
+        bytes,
+        state: ChainHash::ZERO.next(&state),
     };
     let mut content =
         serde_json::to_vec(&header).map_err(|cause| error("encode", io::Error::other(cause)))?;
-    content.push(b'\n');
+    seal(&mut content);
     content.extend_from_slice(&state);
     content.push(b'\n');
 
@@ -94,62 +140,108 @@ pub(crate) fn temporary(place: &Place) -> PathBuf {
 /// Reads the header alone, `None` if there is no usable checkpoint.
 pub(crate) fn read_header(place: &Place) -> Option<Header> {
     let file = place.io.open(&place.checkpoint, OpenMode::Read).ok()?;
-    header_of(place, &*file).map(|(header, _)| header)
+    header_of(place, &*file).ok().map(|(header, _)| header)
 }
 
-/// The header and the length of its line.
-fn header_of(place: &Place, file: &dyn IoFile) -> Option<(Header, u64)> {
-    let mut buffer = [0; 1024];
-    let read = read_full(file, &mut buffer, 0).ok()?;
-    let mut rest = &buffer[..read];
-    let length = rest.skip_until(b'\n').ok()?;
-    let header: Header = serde_json::from_slice(&buffer[..length]).ok()?;
-    (header.v == VERSION && header.stream == place.stream.to_string()).then_some((header, length as u64))
+/// The header, if its checksum is right, and the length of its line.
+fn header_of(place: &Place, file: &dyn IoFile) -> Result<(Header, u64), Unusable> {
+    let mut buffer = [0; MAX_HEADER];
+    let read = read_full(file, &mut buffer, 0)?;
+    let line = &buffer[..line_length(&buffer[..read]).ok_or(Unusable::Altered)?];
+    if !is_sealed(line) {
+        return Err(match serde_json::from_slice(line) {
+            // The first version had no checksum here.
+            Ok(Version { v: 1 }) => Unusable::OtherVersion,
+            _ => Unusable::Altered,
+        });
+    }
+    let altered = |_| Unusable::Altered;
+    if serde_json::from_slice::<Version>(line).map_err(altered)?.v != VERSION {
+        return Err(Unusable::OtherVersion);
+    }
+    let header: Header = serde_json::from_slice(line).map_err(altered)?;
+    if header.stream != place.stream.to_string() {
+        return Err(Unusable::OtherStream(header.stream));
+    }
+    Ok((header, line.len() as u64))
+}
+
+/// What every version of a header has.
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+/// A checkpoint that is whole and belongs to the journal.
+struct Checked {
+    chain: Chain,
+    state: Vec<u8>,
+}
+
+/// Reads a checkpoint for a journal of which `end` bytes are durable. Nothing is reserved for a state before the
+/// journal has confirmed the header.
+fn read_checked(place: &Place, journal: &dyn IoFile, end: u64, version: u32) -> Result<Checked, Unusable> {
+    let file = place.io.open(&place.checkpoint, OpenMode::Read)?;
+    let (header, length) = header_of(place, &*file)?;
+    if header.fold != version {
+        return Err(Unusable::OtherVersion);
+    }
+    let (seq, offset) = (header.head.seq, header.offset);
+    let elsewhere = || Unusable::Elsewhere { seq, offset };
+    if offset > end {
+        return Err(elsewhere());
+    }
+    let mut chain = chain_before(place, journal, offset)?.ok_or_else(elsewhere)?;
+    if (chain.head, chain.batch) != (header.head, header.batch) || header.newest < chain.newest {
+        return Err(elsewhere());
+    }
+    chain.newest = header.newest;
+    let bytes = header.bytes;
+    if bytes > longest_state(offset) {
+        return Err(Unusable::TooLong(bytes));
+    }
+    if file.size()?.checked_sub(length) != bytes.checked_add(1) {
+        return Err(Unusable::Altered);
+    }
+    let too_long = |_| Unusable::TooLong(bytes);
+    let room = usize::try_from(bytes + 1).map_err(|_| Unusable::TooLong(bytes))?;
+    let mut state = Vec::new();
+    state.try_reserve_exact(room).map_err(too_long)?;
+    state.resize(room, 0);
+    let read = read_full(&*file, &mut state, length)?;
+    let feed = state.pop();
+    if read < room || feed != Some(b'\n') || ChainHash::ZERO.next(&state) != header.state {
+        return Err(Unusable::Altered);
+    }
+    Ok(Checked { chain, state })
 }
 
 /// The state of the stream's checkpoint, if there is one that belongs to this journal and model.
 pub(crate) fn read<F: Fold>(place: &Place, journal: &Arc<dyn IoFile>, end: u64) -> Option<State<F>> {
-    let file = place.io.open(&place.checkpoint, OpenMode::Read).ok()?;
-    let (header, length) = header_of(place, &*file)?;
-    let size = file.size().ok()?;
-    if size.checked_sub(length)? != header.bytes.checked_add(1)? {
-        return None;
+    let read = read_checked(place, &**journal, end, F::CHECKPOINT_VERSION).and_then(|checked| {
+        let fold = serde_json::from_slice(&checked.state);
+        let fold = fold.map_err(|error| Unusable::NoState(error.to_string()))?;
+        Ok((fold, checked.chain))
+    });
+    let path = place.checkpoint.display();
+    match read {
+        Ok((fold, chain)) => {
+            let report = RecoveryReport {
+                checkpoint_seq: chain.head.seq,
+                ..RecoveryReport::default()
+            };
+            Some(State { fold, chain, report })
+        }
+        Err(Unusable::Absent) => None,
+        Err(why @ Unusable::OtherVersion) => {
+            tracing::debug!(%path, %why, "passing over a checkpoint");
+            None
+        }
+        Err(why) => {
+            tracing::warn!(%path, %why, "passing over a checkpoint and reading the whole journal; the file may be deleted");
+            None
+        }
     }
-    let mut state = vec![0; usize::try_from(header.bytes).ok()?];
-    let read = read_full(&*file, &mut state, length).ok()?;
-    let state = &state[..read];
-    let intact = state.len() as u64 == header.bytes && ChainHash::ZERO.next(state) == header.sum;
-    if !intact || header.fold != F::CHECKPOINT_VERSION || header.offset > end {
-        tracing::debug!(path = %place.checkpoint.display(), intact, "passing over a checkpoint");
-        return None;
-    }
-    if hash_before(&**journal, header.offset).ok()? != Some(header.head.hash) {
-        tracing::warn!(path = %place.checkpoint.display(), "the checkpoint is not of this journal");
-        return None;
-    }
-    let fold = serde_json::from_slice(state)
-        .inspect_err(
-            |error| tracing::warn!(%error, path = %place.checkpoint.display(), "unreadable checkpoint"),
-        )
-        .ok()?;
-    let mut chain = Chain::resume(&place.stream, header.head, header.offset);
-    chain.batch = header.batch;
-    chain.newest = header.newest;
-    let report = RecoveryReport {
-        checkpoint_seq: header.head.seq,
-        ..RecoveryReport::default()
-    };
-    Some(State { fold, chain, report })
-}
-
-/// The hash of the record that ends before `offset`.
-pub(crate) fn hash_before(journal: &dyn IoFile, offset: u64) -> io::Result<Option<ChainHash>> {
-    let mut buffer = [0; HASH_SUFFIX + 1];
-    let Some(start) = offset.checked_sub(buffer.len() as u64) else {
-        return Ok(None);
-    };
-    let read = read_full(journal, &mut buffer, start)?;
-    Ok(buffer[..read].strip_suffix(b"\n").and_then(trailing_hash))
 }
 
 /// Decides when checkpoints are due and has them written on a thread of their own.
@@ -239,5 +331,117 @@ fn write_or_warn<F: Fold>(place: &Place, fold: &F, chain: &Chain) {
     if let Err(error) = write(place, fold, chain) {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::warn!(%error, cause, "a checkpoint was not written; opening takes longer");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+
+    use tempfile::TempDir;
+    use tracking_model::{PlanId, StreamId, UpgradeCommand, UpgradeProgress};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{DataDir, Journal, JournalOptions};
+
+    /// A stream of some records, without a checkpoint: its place, its journal, and the state after the last record.
+    fn journal() -> (TempDir, Place, Arc<dyn IoFile>, State<UpgradeProgress>) {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(folder.path()).unwrap();
+        let stream: StreamId = "upgrade:u".parse().unwrap();
+        let options = JournalOptions::default().with_checkpoint(CheckpointPolicy::NEVER);
+        let journal = Journal::<UpgradeProgress>::open(&dir, stream.clone(), options).unwrap();
+        let create = UpgradeCommand::Create {
+            plan_id: PlanId::new("p").unwrap(),
+            cluster_name: "c".into(),
+            metadata: tracking_model::Details::NONE,
+        };
+        journal.submit(create).wait().unwrap();
+        for phase in ["a", "b", "c"] {
+            let phase = UpgradeCommand::SetPhase { phase: phase.into() };
+            journal.submit(phase).wait().unwrap();
+        }
+        journal.close_blocking();
+        let place = Place::on_disk(&dir, &stream);
+        let file = place.io.open(&place.journal, OpenMode::Read).unwrap();
+        let state = State::load(&place, &file, file.size().unwrap()).unwrap();
+        (folder, place, file, state)
+    }
+
+    fn checked(place: &Place, file: &Arc<dyn IoFile>) -> Result<Checked, Unusable> {
+        let version = UpgradeProgress::CHECKPOINT_VERSION;
+        read_checked(place, &**file, file.size().unwrap(), version)
+    }
+
+    /// Puts `header` in the place of a checkpoint's, with a checksum that is right.
+    fn reseal(place: &Place, header: &Header) {
+        let content = std::fs::read(&place.checkpoint).unwrap();
+        let state = &content[line_length(&content).unwrap()..];
+        let mut changed = serde_json::to_vec(header).unwrap();
+        seal(&mut changed);
+        changed.extend_from_slice(state);
+        std::fs::write(&place.checkpoint, changed).unwrap();
+    }
+
+    #[test]
+    fn a_checkpoint_that_the_journal_contradicts_is_thrown_away() {
+        let (_folder, place, file, state) = journal();
+        write(&place, &state.fold, &state.chain).unwrap();
+        assert_eq!(checked(&place, &file).unwrap().chain.head, state.chain.head);
+        let header = read_header(&place).unwrap();
+        let changes: [fn(&mut Header); 7] = [
+            |header| header.head.epoch = Uuid::from_u128(header.head.epoch.as_u128() ^ 1),
+            |header| header.head.seq += 1,
+            |header| header.head.seq -= 1,
+            |header| header.head.hash = header.head.hash.next(b""),
+            |header| header.batch -= 1,
+            |header| header.offset -= 1,
+            |header| header.newest = 0,
+        ];
+        for change in changes {
+            let mut changed = header.clone();
+            change(&mut changed);
+            reseal(&place, &changed);
+            let refused = checked(&place, &file).err().unwrap();
+            assert!(matches!(refused, Unusable::Elsewhere { .. }), "{refused}");
+            let loaded = State::<UpgradeProgress>::load(&place, &file, file.size().unwrap());
+            assert_eq!(loaded.unwrap().chain.head, state.chain.head);
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_costs_no_more_memory_than_its_journal_can_make() {
+        let (_folder, place, file, state) = journal();
+        write(&place, &state.fold, &state.chain).unwrap();
+        let header = read_header(&place).unwrap();
+        for bytes in [60 << 30, longest_state(header.offset) + 1, u64::MAX] {
+            reseal(
+                &place,
+                &Header {
+                    bytes,
+                    ..header.clone()
+                },
+            );
+            let sparse = OpenOptions::new().write(true).open(&place.checkpoint).unwrap();
+            sparse.set_len(60 << 30).unwrap();
+            assert_eq!(checked(&place, &file).err(), Some(Unusable::TooLong(bytes)));
+            sparse.set_len(1 << 10).unwrap();
+        }
+        // Within the bound, the file must have the bytes.
+        let bytes = longest_state(header.offset);
+        reseal(&place, &Header { bytes, ..header });
+        assert_eq!(checked(&place, &file).err(), Some(Unusable::Altered));
+    }
+
+    #[test]
+    fn a_checkpoint_of_the_first_version_is_passed_over() {
+        let (_folder, place, file, _) = journal();
+        std::fs::write(
+            &place.checkpoint,
+            "{\"v\":1,\"fold\":1,\"stream\":\"upgrade:u\"}\n{}\n",
+        )
+        .unwrap();
+        assert_eq!(checked(&place, &file).err(), Some(Unusable::OtherVersion));
     }
 }

@@ -123,6 +123,7 @@ mod remove;
 mod repair;
 mod replay;
 mod replica;
+mod seal;
 mod seek;
 mod sidecar;
 pub mod sink;

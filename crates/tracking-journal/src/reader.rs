@@ -7,14 +7,13 @@ use serde::{Deserialize, Serialize};
 use tracking_model::StreamId;
 
 use crate::chain::Chain;
-use crate::checkpoint::hash_before;
 use crate::durable::DurableEnd;
 use crate::io::{IoFile, OpenMode};
 use crate::line::ActorCache;
 use crate::lines::Lines;
 use crate::place::Place;
 use crate::recovery::check_tail;
-use crate::seek::seek;
+use crate::seek::{chain_before, seek};
 use crate::{Damage, DataDir, Head, JournalError, Record};
 
 /// Reads the durable records of a stream in order, verifying the chain. Reading goes on where it stopped when more
@@ -50,7 +49,8 @@ impl JournalReader {
     /// Opens a stream after the record at `position`, as [`Self::position`] gave it.
     ///
     /// # Errors
-    /// As [`Self::open`]; [`JournalError::Replaced`] if the journal does not have that record there.
+    /// As [`Self::open`]; [`JournalError::Replaced`] if the journal does not have that record there, with that epoch,
+    /// sequence and hash.
     pub fn resume(dir: &DataDir, stream: &StreamId, position: Position) -> Result<Self, JournalError> {
         Self::begin(Place::on_disk(dir, stream), Some(position))
     }
@@ -60,12 +60,12 @@ impl JournalReader {
         let durable = DurableEnd::new(&place, Arc::clone(&file));
         let chain = match position.filter(|position| !position.head.is_empty()) {
             Some(position) => {
-                let found = hash_before(&*file, position.offset)
+                let found = chain_before(&place, &*file, position.offset)
                     .map_err(|error| JournalError::io("read", &place.journal, error))?;
-                if found != Some(position.head.hash) {
-                    return Err(JournalError::Replaced { path: place.journal });
+                match found.filter(|chain| chain.head == position.head) {
+                    Some(chain) => chain,
+                    None => return Err(JournalError::Replaced { path: place.journal }),
                 }
-                Chain::resume(&place.stream, position.head, position.offset)
             }
             None => Chain::new(&place.stream),
         };
@@ -88,15 +88,17 @@ impl JournalReader {
     pub fn open_at(dir: &DataDir, stream: &StreamId, seq: u64) -> Result<Self, JournalError> {
         let mut reader = Self::open(dir, stream)?;
         let end = reader.durable.end(0)?;
-        if let Some(position) = seek(&reader.place, &*reader.file, seq, end)? {
-            reader.rest_at(Chain::resume(
-                &reader.place.stream,
-                position.head,
-                position.offset,
-            ));
-        }
+        reader.seek(seq, end)?;
         while reader.chain.line_number() < seq && reader.next_record()?.is_some() {}
         Ok(reader)
+    }
+
+    /// Goes on near `seq` and not after it, from the start where nothing nearer is found.
+    fn seek(&mut self, seq: u64, end: u64) -> Result<(), JournalError> {
+        if let Some(position) = seek(&self.place, &*self.file, seq, end)? {
+            self.rest_at(Chain::resume(&self.place.stream, position.head, position.offset));
+        }
+        Ok(())
     }
 
     fn rest_at(&mut self, chain: Chain) {
@@ -120,8 +122,8 @@ impl JournalReader {
     /// As [`Self::next_record`].
     pub fn last_position(&mut self) -> Result<Option<Position>, JournalError> {
         let end = self.durable.end(self.chain.offset)?;
-        let position = seek(&self.place, &*self.file, u64::MAX, end)?;
-        let mut tail = Self::begin(self.place.clone(), position)?;
+        let mut tail = Self::begin(self.place.clone(), None)?;
+        tail.seek(u64::MAX, end)?;
         while tail.next_record()?.is_some() {}
         Ok((!tail.chain.head.is_empty()).then(|| tail.position()))
     }

@@ -4,18 +4,19 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tracking_model::Fold;
+use tracking_model::{Fold, with_causes};
 use uuid::Uuid;
 
 use crate::bulk;
 use crate::chain::{Chain, LinkError};
-use crate::checkpoint::{self, hash_before};
+use crate::checkpoint;
 use crate::cursor::vouched_points;
 use crate::io::{IoFile, OpenMode};
 use crate::line::{FORMAT_VERSION, Line, RECORD_START, trailing_hash};
 use crate::lines::Lines;
 use crate::place::Place;
 use crate::replay::replay;
+use crate::seek::hash_before;
 use crate::sidecar::DurableLength;
 use crate::{Committed, Damage, Head, JournalError};
 
@@ -151,26 +152,26 @@ impl Vouched {
 }
 
 /// The length up to which sinks were given records of the journal in which `head` is.
-fn cursors_length(place: &Place, head: &Head) -> u64 {
-    let Some(dir) = &place.dir else { return 0 };
-    match vouched_points(dir, &place.stream) {
-        Ok(points) => {
-            let positions = points.iter().map(|point| point.position);
-            let same = positions.filter(|position| head.is_empty() || position.head.epoch == head.epoch);
-            same.map(|position| position.offset).max().unwrap_or(0)
-        }
-        Err(error) => {
-            tracing::warn!(%error, stream = %place.stream, "cannot ask cursors how much of a journal was durable");
-            0
-        }
-    }
+fn cursors_length(place: &Place, head: &Head) -> Result<u64, JournalError> {
+    let Some(dir) = &place.dir else { return Ok(0) };
+    let points = vouched_points(dir, &place.stream).map_err(|error| {
+        JournalError::io(
+            "read the cursors of",
+            &place.journal,
+            io::Error::other(with_causes(&error)),
+        )
+    })?;
+    let positions = points.iter().map(|point| point.position);
+    let same = positions.filter(|position| head.is_empty() || position.head.epoch == head.epoch);
+    Ok(same.map(|position| position.offset).max().unwrap_or(0))
 }
 
 /// Decides what comes between the last record and `end`: nothing, the rest of a commit that never finished, or damage.
 /// Returns how many bytes of an unfinished commit there are.
 ///
 /// Commit N+1 is written only after commit N is durable, so a record of a later commit proves that what is here was
-/// once intact; so does a durable length beyond it.
+/// once intact; so does a durable length beyond it. A record that no unfinished commit here can have is one that some
+/// writer acknowledged, whatever went wrong: it is never cut off.
 fn torn_tail(
     place: &Place,
     file: &Arc<dyn IoFile>,
@@ -200,39 +201,42 @@ fn torn_tail(
         }
         return Ok(0);
     };
-    let durable = durable.max(cursors_length(place, &chain.head));
+    let durable = durable.max(cursors_length(place, &chain.head)?);
     if durable > chain.offset {
         return damage(format!("{reason}, and the file was durable up to byte {durable}"));
     }
     let mut lines = Lines::new(Arc::clone(file), chain.offset, end);
     let read = |error: io::Error| JournalError::io("read", &place.journal, error);
     while let Some(line) = lines.next_line().map_err(read)? {
-        if let Some(seq) = later_record(place, chain, line) {
-            return damage(format!("{reason}, and record {seq} of a later commit follows"));
+        if let Some(seq) = stray_record(place, chain, line) {
+            return damage(format!(
+                "{reason}, and record {seq} is there, which is no part of an unfinished commit"
+            ));
         }
     }
     Ok(end.saturating_sub(chain.offset))
 }
 
-/// The sequence of a record of a commit after the one at `chain` with which `line` ends. It need not begin the line:
-/// the line feed before it may be what is damaged. Nor need it be as journals write it: an editor may have changed all
-/// line feeds, or spaces.
-fn later_record(place: &Place, chain: &Chain, line: &[u8]) -> Option<u64> {
-    let is_later = |stream: &str, epoch: Uuid, batch: u64| {
-        stream.parse().as_ref() == Ok(&place.stream)
-            && (chain.head.is_empty() || epoch == chain.head.epoch)
-            && batch > chain.line_number()
+/// The sequence of a record in `line` that is no part of an unfinished commit at `chain`: of a later commit, or of
+/// another place, life or stream. It need not begin the line: the line feed before it may be what is damaged. Nor need
+/// it be as journals write it: an editor may have changed all line feeds, or spaces.
+fn stray_record(place: &Place, chain: &Chain, line: &[u8]) -> Option<u64> {
+    let is_stray = |stream: &str, epoch: Uuid, seq: u64, batch: u64| {
+        let next = chain.line_number();
+        let commit = batch == next || batch == chain.batch || (chain.batch == 0 && batch < next);
+        let life = chain.head.is_empty() || epoch == chain.head.epoch;
+        stream.parse().as_ref() != Ok(&place.stream) || !life || seq < next || !commit
     };
     let line = line.trim_ascii();
     if trailing_hash(line).is_some() {
         let mut records = record_starts(line).filter_map(|record| Line::parse(record).ok());
-        let later = records.find(|record| is_later(&record.stream, record.epoch, record.batch));
-        if let Some(record) = later {
+        let stray = records.find(|record| is_stray(&record.stream, record.epoch, record.seq, record.batch));
+        if let Some(record) = stray {
             return Some(record.seq);
         }
     }
     let edited: Edited = serde_json::from_slice(line).ok()?;
-    is_later(&edited.stream, edited.epoch, edited.batch).then_some(edited.seq)
+    is_stray(&edited.stream, edited.epoch, edited.seq, edited.batch).then_some(edited.seq)
 }
 
 /// What of `line` could be a record, from each place on that looks like the start of one.

@@ -279,7 +279,7 @@ pub struct VouchedPoint {
 /// and read once, so invalid bytes there are damage, never a torn tail. Cursors that cannot be read vouch for nothing.
 ///
 /// # Errors
-/// [`CursorError::Io`] if the cursors cannot be listed or opened.
+/// [`CursorError::Io`] if the cursors cannot be listed.
 pub fn vouched_points(dir: &DataDir, stream: &StreamId) -> Result<Vec<VouchedPoint>, CursorError> {
     let mut points = Vec::new();
     for sink in sinks_of(dir, stream)? {
@@ -294,10 +294,9 @@ pub fn vouched_points(dir: &DataDir, stream: &StreamId) -> Result<Vec<VouchedPoi
             Ok(Found::Corrupt { reason }) => {
                 tracing::warn!(%stream, %sink, reason, "a cursor that cannot be read vouches for nothing");
             }
-            Err(error @ CursorError::NewerVersion { .. }) => {
+            Err(error) => {
                 tracing::warn!(%stream, %sink, %error, "a cursor that cannot be read vouches for nothing");
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(points)

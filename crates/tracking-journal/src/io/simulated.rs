@@ -130,7 +130,22 @@ impl SimulatedDisk {
     /// A disk on which `stream` has a journal of this content, durable, and nothing beside it.
     #[must_use]
     pub fn with_journal(stream: &StreamId, content: &[u8]) -> Self {
-        Self::with([(Place::in_memory(stream).journal, content.to_owned())])
+        Self::with_files(stream, &[(".jsonl", content)])
+    }
+
+    /// A disk on which `stream` has these files, named by their suffixes (`.jsonl`, `.checkpoint`, `.lock`), durable.
+    #[must_use]
+    pub fn with_files(stream: &StreamId, files: &[(&str, &[u8])]) -> Self {
+        let named = |suffix: &str| {
+            Place::in_memory(stream)
+                .journal
+                .with_file_name(format!("{}{suffix}", stream.file_stem()))
+        };
+        Self::with(
+            files
+                .iter()
+                .map(|(suffix, content)| (named(suffix), (*content).to_owned())),
+        )
     }
 
     /// Makes an operation fail once.

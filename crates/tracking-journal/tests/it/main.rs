@@ -8,6 +8,7 @@
 mod blocking;
 mod counter;
 mod damage;
+mod derived;
 mod faults;
 mod followers;
 mod history;
