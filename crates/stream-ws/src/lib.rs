@@ -10,7 +10,7 @@ mod wire;
 
 pub use client::{Client, ClientError, ClientEvent, ClientOptions, Roots, TlsProblem};
 pub use frame::Frame;
-pub use hub::{Hub, HubError, HubOptions, HubStats, Progress, QueueLimits, Viewer, ViewerHandle};
+pub use hub::{Hub, HubError, HubOptions, HubStats, KeepLimits, Progress, QueueLimits, Viewer, ViewerHandle};
 #[cfg(any(test, feature = "test-util"))]
 pub use server::echo;
 pub use server::{

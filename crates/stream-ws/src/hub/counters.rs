@@ -13,6 +13,7 @@ use crate::frame::Frame;
 pub(crate) struct Counters {
     clock: Arc<dyn Clock>,
     viewers: AtomicU64,
+    feeds: AtomicU64,
     sent: AtomicU64,
     bytes: AtomicU64,
     dropped: AtomicU64,
@@ -26,6 +27,10 @@ pub(crate) struct Counters {
 pub struct HubStats {
     /// Viewers that there are now.
     pub viewers: u64,
+    /// Streams that are followed now.
+    pub streams: u64,
+    /// Clusters, upgrades, types and streams that viewers name or watch now, beyond the first 16 of each viewer.
+    pub names: u64,
     /// Messages handed to viewers.
     pub sent: u64,
     /// Their bytes.
@@ -36,6 +41,16 @@ pub struct HubStats {
     pub resets: u64,
     /// Events read from journals for viewers that continued.
     pub resumed: u64,
+}
+
+/// Counts a feed for as long as it runs.
+#[derive(Debug)]
+pub(crate) struct CountedFeed(Arc<Counters>);
+
+impl Drop for CountedFeed {
+    fn drop(&mut self) {
+        self.0.feeds.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Default for Counters {
@@ -50,6 +65,7 @@ impl Counters {
         Self {
             clock,
             viewers: AtomicU64::default(),
+            feeds: AtomicU64::default(),
             sent: AtomicU64::default(),
             bytes: AtomicU64::default(),
             dropped: AtomicU64::default(),
@@ -66,6 +82,12 @@ impl Counters {
     pub(crate) fn left(&self) {
         self.viewers.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!("ekstrack_ws_viewers").decrement(1.0);
+    }
+
+    /// A stream is followed until the result is dropped.
+    pub(crate) fn feed(self: &Arc<Self>) -> CountedFeed {
+        self.feeds.fetch_add(1, Ordering::Relaxed);
+        CountedFeed(Arc::clone(self))
     }
 
     pub(crate) fn sent(&self, messages: usize, bytes: usize) {
@@ -114,6 +136,8 @@ impl Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         HubStats {
             viewers: read(&self.viewers),
+            streams: read(&self.feeds),
+            names: 0,
             sent: read(&self.sent),
             bytes: read(&self.bytes),
             dropped: read(&self.dropped),

@@ -5,6 +5,7 @@ mod catch_up;
 mod counters;
 mod feed;
 mod followed;
+mod keep;
 mod queue;
 mod registration;
 mod viewer;
@@ -28,6 +29,8 @@ use catch_up::Readers;
 pub(crate) use counters::Counters;
 pub use counters::HubStats;
 use feed::{Answer, Ask, FeedHandle, FeedParts, feed};
+pub use keep::KeepLimits;
+use keep::{NamePool, NameShare};
 pub use queue::QueueLimits;
 use queue::ViewerQueue;
 pub(crate) use queue::{Shortcut, Written};
@@ -42,6 +45,8 @@ const ASK_TRIES: usize = 5;
 pub struct HubOptions {
     /// How much may wait for one viewer.
     pub queue: QueueLimits,
+    /// How much viewers may make the hub keep.
+    pub keep: KeepLimits,
     /// How many viewers that lack something may read journals at a time.
     pub readers: usize,
     /// How often the data directory is looked at for new streams while anybody views.
@@ -54,6 +59,7 @@ impl Default for HubOptions {
     fn default() -> Self {
         Self {
             queue: QueueLimits::default(),
+            keep: KeepLimits::default(),
             readers: 4,
             look_for_streams: Duration::from_secs(1),
             clock: Arc::new(SystemClock),
@@ -66,6 +72,13 @@ impl HubOptions {
     #[must_use]
     pub const fn with_queue(mut self, limits: QueueLimits) -> Self {
         self.queue = limits;
+        self
+    }
+
+    /// Sets how much viewers may make the hub keep.
+    #[must_use]
+    pub const fn with_keep(mut self, limits: KeepLimits) -> Self {
+        self.keep = limits;
         self
     }
 
@@ -127,6 +140,7 @@ struct Inner {
     readers: Readers,
     catalogue: Arc<Catalogue>,
     feeds: AsyncMutex<HashMap<StreamId, FeedHandle>>,
+    names: Arc<NamePool>,
     queues: Mutex<Vec<Weak<ViewerQueue>>>,
     stop: CancellationToken,
 }
@@ -163,6 +177,7 @@ impl Hub {
             },
             catalogue: Arc::new(Catalogue::new(dir)),
             feeds: AsyncMutex::default(),
+            names: NamePool::new(options.keep),
             queues: Mutex::default(),
             stop: CancellationToken::new(),
             options,
@@ -196,7 +211,14 @@ impl Hub {
     /// What the hub has done so far.
     #[must_use]
     pub fn stats(&self) -> HubStats {
-        self.inner.parts.counters.snapshot()
+        HubStats {
+            names: self.inner.names.taken() as u64,
+            ..self.inner.parts.counters.snapshot()
+        }
+    }
+
+    fn name_share(&self) -> NameShare {
+        self.inner.names.share()
     }
 
     /// Returns once viewers have been handed what is durable now, as far as it can be read: for whoever is about to send
@@ -248,9 +270,17 @@ impl Hub {
         if let Some(feed) = feeds.get(stream) {
             return Ok(feed.clone());
         }
+        // A feed that nobody watches ends by itself within seconds.
+        if feeds.len() >= self.inner.options.keep.streams {
+            return Err(HubError::Refused {
+                code: ErrorCode::Busy,
+                message: format!("{stream} is not shown: the server follows as many streams as it allows"),
+            });
+        }
         let (handle, run) = feed(stream.clone(), self.inner.parts.clone());
-        let stop = self.inner.stop.clone();
+        let (stop, counters) = (self.inner.stop.clone(), Arc::clone(&self.inner.parts.counters));
         self.inner.readers.tasks.spawn(async move {
+            let _counted = counters.feed();
             tokio::select! {
                 () = run => {}
                 () = stop.cancelled() => {}

@@ -10,6 +10,7 @@ use tracking_model::{StreamId, Timestamp, UpgradeId};
 
 use super::catch_up::CatchUp;
 use super::feed::Ask;
+use super::keep::NameShare;
 use super::queue::{Shortcut, Ticket, ViewerQueue};
 use super::{Hub, HubError};
 use crate::frame::Frame;
@@ -28,6 +29,10 @@ pub struct Viewer {
     queue: Arc<ViewerQueue>,
     interest: Interest,
     types: TypeFilter,
+    /// What the above and below count for.
+    share: NameShare,
+    /// The viewer knows that it is not sent all that it wants.
+    told_of_limit: bool,
     /// The streams that are watched, each until its ticket is dropped.
     watched: BTreeMap<StreamId, Ticket>,
     catching_up: Vec<CatchUp>,
@@ -57,6 +62,8 @@ impl Viewer {
     pub(super) fn new(hub: Hub, queue: Arc<ViewerQueue>) -> Self {
         hub.counters().joined();
         Self {
+            share: hub.name_share(),
+            told_of_limit: false,
             hub,
             queue,
             interest: Interest::default(),
@@ -100,8 +107,16 @@ impl Viewer {
     /// Watches more, or other types of events, or continues somewhere.
     ///
     /// # Errors
-    /// [`HubError`] if an upgrade that is named does not exist; the others are watched.
+    /// [`HubError`] if an upgrade that is named does not exist, or there is no room for it; the others are watched. If
+    /// there is no room for the names alone, nothing changes.
     pub async fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), HubError> {
+        self.share.resize(self.names_with(&subscribe))?;
+        let done = self.subscribe_to(subscribe).await;
+        self.give_names_back();
+        done
+    }
+
+    async fn subscribe_to(&mut self, subscribe: Subscribe) -> Result<(), HubError> {
         if let Some(types) = subscribe.types {
             self.queue.set_types(types.clone());
             self.types = types;
@@ -140,6 +155,31 @@ impl Viewer {
         first_error.map_or(Ok(()), Err)
     }
 
+    /// What counts against the limits.
+    fn names(&self) -> usize {
+        let interest = &self.interest;
+        interest.clusters.len() + interest.upgrades.len() + self.types.types().len() + self.watched.len()
+    }
+
+    /// The same once the viewer has what it asks for, without the streams that it then watches.
+    fn names_with(&self, subscribe: &Subscribe) -> usize {
+        let new = &subscribe.interest;
+        let clusters = new.clusters.difference(&self.interest.clusters).count();
+        let upgrades = new.upgrades.difference(&self.interest.upgrades).count();
+        let types = match &subscribe.types {
+            Some(types) => types.types().len().saturating_sub(self.types.types().len()),
+            None => 0,
+        };
+        self.names() + clusters + upgrades + types + subscribe.since.len()
+    }
+
+    /// The viewer names and watches less than there is room for.
+    fn give_names_back(&mut self) {
+        if let Err(error) = self.share.resize(self.names()) {
+            tracing::debug!(%error, "a viewer has more names than it was given");
+        }
+    }
+
     /// Watches less.
     pub fn unsubscribe(&mut self, less: &Interest) {
         self.interest.remove(less);
@@ -155,6 +195,8 @@ impl Viewer {
                 self.stop(&stream);
             }
         }
+        self.told_of_limit = false;
+        self.give_names_back();
     }
 
     /// Queues a summary of each upgrade that is watched; of one whose events the viewer still lacks, once it has them, so
@@ -178,7 +220,7 @@ impl Viewer {
     }
 
     async fn summarize_one(&mut self, stream: &StreamId) -> Result<(), HubError> {
-        let who = self.registration(stream);
+        let who = self.registration(stream)?;
         self.hub.ask(stream, Ask::Summarize { who }).await.map(drop)
     }
 

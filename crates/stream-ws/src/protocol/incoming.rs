@@ -196,8 +196,28 @@ struct AuthJson {
 /// Stands for all upgrades; no id can be this.
 const ALL: &str = "*";
 
+/// The longest name of a cluster or type, in bytes: that of a cluster.
+const LONGEST_NAME: usize = 256;
+
+/// Why the data of a message cannot be meant.
+#[derive(Debug, thiserror::Error)]
+enum NotMeant {
+    #[error(transparent)]
+    Id(#[from] IdError),
+    #[error("a name of {0} bytes: clusters and types have at most {LONGEST_NAME}")]
+    LongName(usize),
+}
+
+fn check_lengths(names: &[String]) -> Result<(), NotMeant> {
+    match names.iter().find(|name| name.len() > LONGEST_NAME) {
+        Some(name) => Err(NotMeant::LongName(name.len())),
+        None => Ok(()),
+    }
+}
+
 impl InterestJson {
-    fn read(self) -> Result<Interest, IdError> {
+    fn read(self) -> Result<Interest, NotMeant> {
+        check_lengths(&self.clusters)?;
         let all = self.upgrades.iter().any(|id| id == ALL);
         let named = self.upgrades.into_iter().filter(|id| id != ALL);
         Ok(Interest {
@@ -227,7 +247,8 @@ impl Subscribe {
         self
     }
 
-    fn read(json: SubscribeJson) -> Result<Self, IdError> {
+    fn read(json: SubscribeJson) -> Result<Self, NotMeant> {
+        check_lengths(json.types.as_deref().unwrap_or_default())?;
         let interest = InterestJson {
             upgrades: json.upgrades.unwrap_or_default(),
             clusters: json.clusters.unwrap_or_default(),

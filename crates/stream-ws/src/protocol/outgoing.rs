@@ -143,8 +143,10 @@ pub enum ErrorCode {
     Unavailable,
     /// The upgrade was removed.
     Removed,
-    /// Too many viewers.
+    /// Too many viewers, or too much that all of them watch together.
     Busy,
+    /// More clusters, upgrades, types and streams than one viewer may name and watch.
+    TooMany,
     /// A code of a newer server.
     #[serde(other)]
     Unknown,
@@ -307,11 +309,16 @@ pub(crate) fn reset_frame(stream: &str, position: Position, reason: ResetReason)
     Frame::control(&message_text("reset", &message))
 }
 
+/// The longest text of an error, in characters: some repeat what a viewer sent.
+const LONGEST_ERROR: usize = 1_024;
+
 pub(crate) fn error_frame(code: ErrorCode, message: impl Into<String>) -> Frame {
-    let message = ErrorMessage {
-        code,
-        message: message.into(),
-    };
+    let mut message = message.into();
+    if let Some((end, _)) = message.char_indices().nth(LONGEST_ERROR) {
+        message.truncate(end);
+        message.push('…');
+    }
+    let message = ErrorMessage { code, message };
     Frame::control(&message_text("error", &message))
 }
 

@@ -1,6 +1,7 @@
 //! Viewers, through the hub alone and through sockets.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bounds;
 mod client;
 mod conformance;
 mod faults;

@@ -14,7 +14,7 @@ use crate::hub::catch_up::{CatchUp, Step};
 use crate::hub::feed::{Answer, Ask, Beginning};
 use crate::hub::followed::Names;
 use crate::hub::registration::Registration;
-use crate::protocol::{Position, ResetReason};
+use crate::protocol::{ErrorCode, Position, ResetReason};
 
 /// Before the first record.
 const FIRST: Position = Position {
@@ -42,9 +42,13 @@ pub(super) enum OtherSessions {
 }
 
 impl Viewer {
-    pub(super) fn registration(&mut self, stream: &StreamId) -> Registration {
+    /// Fails if the viewer does not watch the stream yet, and there is no room for another.
+    pub(super) fn registration(&mut self, stream: &StreamId) -> Result<Registration, HubError> {
+        if !self.watched.contains_key(stream) {
+            self.share.resize(self.names() + 1)?;
+        }
         let ticket = self.watched.entry(stream.clone()).or_default();
-        Registration::new(&self.queue, ticket)
+        Ok(Registration::new(&self.queue, ticket))
     }
 
     pub(super) fn stop(&mut self, stream: &StreamId) {
@@ -84,7 +88,7 @@ impl Viewer {
                 None
             },
         };
-        let who = self.registration(&stream);
+        let who = self.registration(&stream)?;
         let ask = match since.positions.get(&stream) {
             Some(&since) => Ask::Resume {
                 who,
@@ -130,21 +134,34 @@ impl Viewer {
             return Ok(());
         }
         let since = since.unwrap_or(FIRST);
-        let who = self.registration(&stream);
-        let ask = Ask::Resume {
-            who,
-            since,
-            beginning: Beginning::default(),
+        let asked = match self.registration(&stream) {
+            Ok(who) => {
+                let ask = Ask::Resume {
+                    who,
+                    since,
+                    beginning: Beginning::default(),
+                };
+                self.ask_for(&stream, ask, since.seq).await
+            }
+            Err(error) => Err(error),
         };
-        let asked = self.ask_for(&stream, ask, since.seq).await;
         match asked {
             Err(HubError::Refused { code, message }) => {
                 // It does not take the upgrade with it.
-                tracing::debug!(%stream, ?code, message, "a session cannot be watched");
                 self.stop(&stream);
+                self.not_watched(&stream, code, message);
                 Ok(())
             }
             other => other,
+        }
+    }
+
+    /// A stream that the viewer did not name itself is not watched. Where a limit is the reason, the viewer is told, once.
+    fn not_watched(&mut self, stream: &StreamId, code: ErrorCode, message: String) {
+        tracing::debug!(%stream, ?code, message, "a stream cannot be watched");
+        if matches!(code, ErrorCode::Busy | ErrorCode::TooMany) && !self.told_of_limit {
+            self.told_of_limit = true;
+            self.error(code, message);
         }
     }
 
@@ -243,13 +260,18 @@ impl Viewer {
                 sessions,
                 history: None,
             };
-            let who = self.registration(&stream);
-            let ask = Ask::Join {
-                who,
-                reset: Some(ResetReason::Overflow),
-                beginning,
+            let joined = match self.registration(&stream) {
+                Ok(who) => {
+                    let ask = Ask::Join {
+                        who,
+                        reset: Some(ResetReason::Overflow),
+                        beginning,
+                    };
+                    self.hub.ask(&stream, ask).await.map(drop)
+                }
+                Err(error) => Err(error),
             };
-            if let Err(error) = self.hub.ask(&stream, ask).await {
+            if let Err(error) = joined {
                 self.give_up(&stream, error)?;
             }
         }
@@ -265,7 +287,7 @@ impl Viewer {
             };
             match self.watch_upgrade(&upgrade_id, &since).await {
                 Err(HubError::Refused { code, message }) => {
-                    tracing::debug!(%upgrade_id, ?code, message, "an upgrade cannot be watched");
+                    self.not_watched(&StreamId::Upgrade(upgrade_id.clone()), code, message);
                 }
                 other => other?,
             }

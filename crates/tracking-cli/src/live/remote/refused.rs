@@ -32,7 +32,7 @@ const fn closed(told: Option<ErrorCode>) -> (Kind, &'static str) {
         Some(ErrorCode::Unauthorized) => (Kind::Refused, TOKEN),
         Some(ErrorCode::Malformed) => (Kind::Usage, "name the upgrade, and --since, outside of the URL"),
         Some(ErrorCode::Unavailable) => (Kind::Unavailable, "the log of the server says why"),
-        Some(ErrorCode::Busy) => (Kind::Unavailable, "try again later"),
+        Some(ErrorCode::Busy | ErrorCode::TooMany) => (Kind::Unavailable, "try again later"),
         _ => (Kind::Unavailable, "try again; the log of the server says more"),
     }
 }
