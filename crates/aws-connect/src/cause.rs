@@ -42,6 +42,8 @@ pub enum Cause {
     NoConnection,
     /// The connection could not be secured.
     Tls,
+    /// Something on the way answered in place of the service: a proxy, a captive portal.
+    NotTheService,
     /// Anything else.
     Other,
 }

@@ -9,6 +9,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 
 use crate::Cause;
+use crate::answer::{HTML, is_html};
 
 /// What is known of an operation of an SDK that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,8 @@ impl Failed {
                 message.truncate(message.find(". Attempted:").unwrap_or(message.len()));
                 (Cause::without_answer(error), Some(message))
             }
+            // Load balancers of the service itself say in HTML that it is overloaded.
+            Some(..=428 | 430..500) if is_page(error) => (Cause::NotTheService, Some(HTML.to_owned())),
             // A body that breaks off after a good status is a broken connection.
             Some(200..300) => (
                 Cause::NoConnection,
@@ -67,8 +70,16 @@ impl Failed {
     #[must_use]
     pub fn refusal(&self) -> Option<(u16, &str)> {
         let status = self.status.filter(|status| !(200..300).contains(status))?;
+        if self.cause == Cause::NotTheService {
+            return None;
+        }
         Some((status, self.code.as_deref().unwrap_or_default()))
     }
+}
+
+/// Whether the answer is a page for people: the body is one, or it was refused for that before it was read.
+fn is_page<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.raw_response().is_some_and(is_html) || innermost(error) == HTML
 }
 
 /// A header of the answer, if there was one.
@@ -176,6 +187,33 @@ mod tests {
             let failed = Failed::of(&error);
             assert_eq!((failed.cause, failed.refusal()), (Cause::NoConnection, None));
             assert_eq!(failed.message.as_deref(), Some(message));
+        }
+    }
+
+    #[test]
+    fn a_page_is_no_answer_of_the_service() {
+        type Answered = SdkError<ErrorMetadata, HttpResponse>;
+        let page = |status: u16| {
+            let status = StatusCode::try_from(status).unwrap();
+            HttpResponse::new(status, SdkBody::from("<!DOCTYPE html><title>Sign in</title>"))
+        };
+        let refused = |status| Answered::service_error(ErrorMetadata::builder().build(), page(status));
+        let cases = [
+            (
+                Answered::response_error("no root element", page(200)),
+                Cause::NotTheService,
+            ),
+            (
+                Answered::response_error(HTML, answer(200, &[])),
+                Cause::NotTheService,
+            ),
+            (refused(302), Cause::NotTheService),
+            (refused(403), Cause::NotTheService),
+            (refused(503), Cause::ServerFailed),
+            (refused(429), Cause::Throttled),
+        ];
+        for (error, cause) in cases {
+            assert_eq!(Failed::of(&error).cause, cause, "{error:?}");
         }
     }
 

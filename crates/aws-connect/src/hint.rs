@@ -14,5 +14,7 @@ pub const TIMED_OUT: &str =
 pub const NO_CONNECTION: &str = "check that the endpoint is up and that nothing on the way blocks it";
 /// The connection could not be secured.
 pub const TLS: &str = "check the endpoint's certificate and the machine's trusted roots, or whether the endpoint speaks https at all";
+/// Something on the way answered in place of the service.
+pub const NOT_THE_SERVICE: &str = "sign in to this network if it has a captive portal, or let the proxy pass requests to this endpoint, and try again";
 /// Nothing is known of it but what the server said.
 pub const UNKNOWN: &str = "see what the server said";

@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod address;
+mod answer;
 mod cause;
 mod connection;
 mod failed;
 pub mod hint;
 
 pub use address::{endpoint_problem, is_region, region_problem};
+pub use answer::{AnswerCheck, MAX_ANSWER_BYTES};
 pub use cause::Cause;
 pub use connection::{Connection, StaticCredentials};
 pub use failed::{Failed, Said, header, innermost};

@@ -1,6 +1,6 @@
 //! The SDK's client: made at the first call, with every setting explicit.
 
-use aws_connect::Connection;
+use aws_connect::{AnswerCheck, Connection};
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::config::retry::RetryConfig;
 use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
@@ -22,7 +22,8 @@ pub(crate) async fn connect(settings: &Settings) -> Client {
     let mut config = aws_sdk_eventbridge::config::Builder::from(&connection.load().await)
         // The relay tries again, in order and with pauses that the server may ask for. A second attempt here would
         // send twice what may have been taken.
-        .retry_config(RetryConfig::disabled());
+        .retry_config(RetryConfig::disabled())
+        .interceptor(AnswerCheck);
     if let Some(endpoint) = &settings.endpoint {
         config = config.endpoint_url(endpoint);
     }

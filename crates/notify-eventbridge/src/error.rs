@@ -47,6 +47,8 @@ pub enum EventBridgeCause {
     NoConnection,
     /// The connection could not be secured.
     Tls,
+    /// The answer is not one of EventBridge: a proxy or a captive portal gave it.
+    NotEventBridge,
     /// Anything else.
     Other,
 }
@@ -77,6 +79,7 @@ impl EventBridgeCause {
             Self::NoAddress => "check the region, or the endpoint's host name",
             Self::NoConnection => hint::NO_CONNECTION,
             Self::Tls => hint::TLS,
+            Self::NotEventBridge => hint::NOT_THE_SERVICE,
         }
     }
 
@@ -84,9 +87,12 @@ impl EventBridgeCause {
     #[must_use]
     pub const fn is_outage(self) -> bool {
         match self {
-            Self::Throttled | Self::ServerFailed | Self::TimedOut | Self::NoAddress | Self::NoConnection => {
-                true
-            }
+            Self::Throttled
+            | Self::ServerFailed
+            | Self::TimedOut
+            | Self::NoAddress
+            | Self::NoConnection
+            | Self::NotEventBridge => true,
             Self::NoBus
             | Self::Denied
             | Self::NoCredentials
@@ -131,6 +137,7 @@ impl EventBridgeCause {
             Cause::NoAddress => Self::NoAddress,
             Cause::NoConnection => Self::NoConnection,
             Cause::Tls => Self::Tls,
+            Cause::NotTheService => Self::NotEventBridge,
             Cause::Other => Self::Other,
         }
     }

@@ -55,6 +55,8 @@ pub enum S3Cause {
     NoConnection,
     /// The connection could not be secured.
     Tls,
+    /// The answer is not one of S3: a proxy or a captive portal gave it.
+    NotS3,
     /// Anything else.
     Other,
 }
@@ -92,6 +94,7 @@ impl S3Cause {
             }
             Self::NoConnection => hint::NO_CONNECTION,
             Self::Tls => hint::TLS,
+            Self::NotS3 => hint::NOT_THE_SERVICE,
             Self::Other => hint::UNKNOWN,
         }
     }
@@ -114,7 +117,7 @@ impl S3Cause {
             Self::TooLarge => StoreErrorKind::TooLarge,
             Self::Full => StoreErrorKind::Full,
             Self::Throttled => StoreErrorKind::RateLimited,
-            Self::Conflict | Self::ServerFailed | Self::TimedOut | Self::NoConnection => {
+            Self::Conflict | Self::ServerFailed | Self::TimedOut | Self::NoConnection | Self::NotS3 => {
                 StoreErrorKind::Unavailable
             }
             Self::Range | Self::Archived | Self::Unsupported | Self::Other => StoreErrorKind::Unexpected,
@@ -126,7 +129,12 @@ impl S3Cause {
         match self {
             // The SDK has tried these again already.
             Self::Throttled | Self::ServerFailed | Self::TimedOut | Self::NoConnection => Retry::Exhausted,
-            Self::Conflict | Self::Checksum | Self::Full | Self::NoAddress | Self::ClockSkew => Retry::Later,
+            Self::Conflict
+            | Self::Checksum
+            | Self::Full
+            | Self::NoAddress
+            | Self::ClockSkew
+            | Self::NotS3 => Retry::Later,
             Self::NoCredentials | Self::ExpiredCredentials => Retry::Later,
             Self::NoObject
             | Self::NoBucket
@@ -163,6 +171,7 @@ impl S3Cause {
             Cause::NoAddress => Self::NoAddress,
             Cause::NoConnection => Self::NoConnection,
             Cause::Tls => Self::Tls,
+            Cause::NotTheService => Self::NotS3,
             Cause::Other => Self::Other,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_connect::Connection;
+use aws_connect::{AnswerCheck, Connection};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext,
@@ -103,6 +103,7 @@ pub(crate) async fn connect(
                 .build(),
         )
         .retry_classifier(TooManyRequests)
+        .interceptor(AnswerCheck)
         .interceptor(Watch {
             log: Arc::clone(log),
             concurrency: Arc::clone(concurrency),

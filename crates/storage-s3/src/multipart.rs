@@ -13,6 +13,7 @@ use crate::bucket::{Bucket, PayloadHash, timestamp, unsigned};
 use crate::cause::S3Cause;
 use crate::error::S3Failure;
 use crate::lenient::{listed_parts, tells_completion, unread_success};
+use crate::object::ENDLESS_LISTING;
 
 /// A part that the server has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,7 +164,7 @@ impl Bucket {
                 .bucket(self.name())
                 .key(key)
                 .upload_id(id)
-                .set_part_number_marker(marker)
+                .set_part_number_marker(marker.clone())
                 .set_expected_bucket_owner(self.owner())
                 .send()
                 .await;
@@ -185,9 +186,12 @@ impl Bucket {
                     hash: part.checksum_sha256().and_then(decode_hash),
                 })
             }));
-            marker = output.next_part_number_marker.clone();
+            let before = std::mem::replace(&mut marker, output.next_part_number_marker.clone());
             if output.is_truncated() != Some(true) || marker.is_none() {
                 return Ok(parts);
+            }
+            if marker == before {
+                return Err(S3Failure::new(S3Cause::Other, self.name(), ENDLESS_LISTING));
             }
         }
     }
@@ -196,15 +200,15 @@ impl Bucket {
     pub(crate) async fn open_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, S3Failure> {
         let sdk = self.sdk().await;
         let mut uploads = Vec::new();
-        let (mut key_marker, mut id_marker) = (None, None);
+        let mut markers: (Option<String>, Option<String>) = (None, None);
         loop {
             let _slot = self.concurrency.slot().await;
             let answer = sdk
                 .list_multipart_uploads()
                 .bucket(self.name())
                 .prefix(prefix)
-                .set_key_marker(key_marker)
-                .set_upload_id_marker(id_marker)
+                .set_key_marker(markers.0.clone())
+                .set_upload_id_marker(markers.1.clone())
                 .set_expected_bucket_owner(self.owner())
                 .send()
                 .await;
@@ -216,10 +220,16 @@ impl Bucket {
                     begun: upload.initiated.as_ref().map(timestamp),
                 })
             }));
-            key_marker = output.next_key_marker.clone();
-            id_marker = output.next_upload_id_marker.clone();
-            if output.is_truncated() != Some(true) || key_marker.is_none() {
+            let next = (
+                output.next_key_marker.clone(),
+                output.next_upload_id_marker.clone(),
+            );
+            let before = std::mem::replace(&mut markers, next);
+            if output.is_truncated() != Some(true) || markers.0.is_none() {
                 return Ok(uploads);
+            }
+            if markers == before {
+                return Err(S3Failure::new(S3Cause::Other, self.name(), ENDLESS_LISTING));
             }
         }
     }

@@ -17,6 +17,8 @@ use crate::settings::StorageClass;
 
 /// How many keys one request deletes.
 const DELETE_BATCH: usize = 1000;
+/// Why a listing is given up that names itself as its next page.
+pub(crate) const ENDLESS_LISTING: &str = "the server answers the same page of its listing again and again";
 /// The largest object that one request copies.
 const MAX_COPY_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 
@@ -297,6 +299,12 @@ impl S3Objects {
             let url = self.bucket.settings.root.url(&request.prefix);
             failure.into_store_error("list", url)
         })?;
+        if request.continuation.is_some() && output.next_continuation_token == request.continuation {
+            let url = self.bucket.settings.root.url(&request.prefix);
+            return Err(self
+                .bucket
+                .own_failure(S3Cause::Other, "list", url, ENDLESS_LISTING));
+        }
         let objects = output.contents().iter().filter_map(|object| {
             let head = Head {
                 size: object.size().map_or(0, unsigned),

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tracking_journal::storage;
 use tracking_model::FileHash;
 
 use crate::bucket::sha256;
+
+/// A larger record is not read: one of 10,000 parts has less than 2 MiB.
+const MAX_BYTES: u64 = 8 << 20;
 
 /// An upload in parts that is under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,7 +133,7 @@ impl FileUploadRecords {
 }
 
 fn read(path: &Path) -> io::Result<Option<UploadRecord>> {
-    let text = match fs::read_to_string(path) {
+    let text = match storage::read_to_string(path, MAX_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -173,7 +177,7 @@ impl UploadRecords for FileUploadRecords {
         // The line break comes first, so that a line cut short spoils itself alone.
         let mut line = format!("\n{}", serde_json::to_string(&line)?);
         line.push('\n');
-        let mut file: File = OpenOptions::new().append(true).open(self.path(key))?;
+        let mut file = storage::open_with(&self.path(key), OpenOptions::new().append(true))?;
         file.write_all(line.as_bytes())
     }
 

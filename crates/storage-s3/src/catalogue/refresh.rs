@@ -27,8 +27,10 @@ use crate::object::{ListRequest, ReadObject};
 const GETS_AT_ONCE: usize = 32;
 /// How often a stream is looked at again because what was listed is gone, or the cache was changed by others.
 const ROUNDS: usize = 8;
-/// Of one segment so many unreadable lines are remembered.
+/// Unreadable lines of one segment that are remembered.
 const MOST_REFUSED: usize = 20;
+/// Objects without a segment's name that are told one by one.
+const MOST_MISNAMED: usize = 100;
 
 /// A segment that was listed.
 #[derive(Debug, Clone)]
@@ -138,12 +140,16 @@ impl Run<'_> {
     async fn list(&self, prefix: &str, at: Timestamp) -> Result<BTreeMap<StreamId, Listing>, StoreError> {
         let mut request = ListRequest::prefix(prefix);
         let mut listings = BTreeMap::new();
+        let mut misnamed = 0_usize;
         loop {
             let page = self.catalogue.objects.page(&request).await?;
             self.tally(|_, report| report.lists += 1);
             for object in page.objects {
                 let Some(name) = SegmentName::parse(&object.key) else {
-                    self.unreadable(&object.key, None, None, "this is no name of a segment");
+                    misnamed += 1;
+                    if misnamed <= MOST_MISNAMED {
+                        self.unreadable(object.key.as_str(), None, None, "this is no name of a segment");
+                    }
                     continue;
                 };
                 let listing = listings.entry(name.stream.clone()).or_insert_with(|| Listing {
@@ -159,18 +165,22 @@ impl Run<'_> {
             }
             match page.next {
                 Some(next) => request.continuation = Some(next),
-                None => return Ok(listings),
+                None => break,
             }
         }
+        if misnamed > MOST_MISNAMED {
+            let more = misnamed - MOST_MISNAMED;
+            self.unreadable(
+                prefix,
+                None,
+                None,
+                format!("{more} more objects here have no name of a segment"),
+            );
+        }
+        Ok(listings)
     }
 
-    fn unreadable(
-        &self,
-        key: &ObjectKey,
-        stream: Option<&StreamId>,
-        line: Option<u64>,
-        reason: impl Into<String>,
-    ) {
+    fn unreadable(&self, key: &str, stream: Option<&StreamId>, line: Option<u64>, reason: impl Into<String>) {
         let unreadable = UnreadableSegment {
             key: key.to_string(),
             stream: stream.cloned(),
@@ -342,7 +352,12 @@ impl Run<'_> {
     fn report_refused(&self, listing: &Listing, refused: BTreeSet<Refused>, too_large: &[Found]) {
         for refused in refused {
             if let Some(found) = listing.found.get(&refused.segment) {
-                self.unreadable(&found.key, Some(&found.name.stream), refused.line, refused.reason);
+                self.unreadable(
+                    found.key.as_str(),
+                    Some(&found.name.stream),
+                    refused.line,
+                    refused.reason,
+                );
             }
         }
         for found in too_large {
@@ -351,7 +366,7 @@ impl Run<'_> {
                 "it has {} bytes, and segments of more than {limit} are not read",
                 found.size
             );
-            self.unreadable(&found.key, Some(&found.name.stream), None, reason);
+            self.unreadable(found.key.as_str(), Some(&found.name.stream), None, reason);
         }
     }
 }
@@ -374,17 +389,19 @@ fn read_all(objects: Vec<(Found, Vec<u8>)>) -> Read {
     for (found, bytes) in objects {
         let short = found.short();
         let bad = segment::read(&found.name, &bytes, |record, _| read.records.push(record));
-        let refused = bad.iter().take(MOST_REFUSED).map(|bad| Refused {
+        let lines = bad.iter().filter(|bad| bad.line.is_some()).count();
+        let whole = bad.iter().filter(|bad| bad.line.is_none());
+        let refused = bad.iter().filter(|bad| bad.line.is_some()).take(MOST_REFUSED);
+        read.refused.extend(refused.chain(whole).map(|bad| Refused {
             segment: short.clone(),
-            line: Some(bad.line),
+            line: bad.line,
             reason: bad.reason.clone(),
-        });
-        read.refused.extend(refused);
-        if bad.len() > MOST_REFUSED {
+        }));
+        if lines > MOST_REFUSED && lines == bad.len() {
             read.refused.insert(Refused {
                 segment: short.clone(),
                 line: None,
-                reason: format!("{} of its lines are no records", bad.len()),
+                reason: format!("{lines} of its lines are no records"),
             });
         }
         if bytes.is_empty() {

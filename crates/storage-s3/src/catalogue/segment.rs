@@ -8,6 +8,10 @@ use super::key::SegmentName;
 
 /// A line that grows by this much in a copy still fits one.
 const ROOM: usize = 64;
+/// A segment with more unreadable lines than this is given up: another tool wrote it, or somebody who means harm.
+const MAX_BAD_LINES: usize = 1000;
+/// Characters of a reason that are kept: a reason may quote the line.
+const MAX_REASON_CHARS: usize = 300;
 
 /// Some records as one object.
 #[derive(Debug)]
@@ -78,12 +82,13 @@ impl Packer {
 /// A line that is no record of the stream whose segment it stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadLine {
-    /// From 1.
-    pub(crate) line: u64,
+    /// From 1; `None` for the whole segment.
+    pub(crate) line: Option<u64>,
     pub(crate) reason: String,
 }
 
-/// The records of a segment that are what its name says, each with its line, and the lines that are not.
+/// Hands out the records of a segment, each with its line, and returns the lines that are no records. After
+/// [`MAX_BAD_LINES`] of those the rest of the segment is not read, and the last entry says so.
 pub(crate) fn read<'a>(
     name: &SegmentName,
     bytes: &'a [u8],
@@ -94,10 +99,30 @@ pub(crate) fn read<'a>(
     for (line, number) in bytes.split_inclusive(|byte| *byte == b'\n').zip(1..) {
         match read_line(name, line, &mut before) {
             Ok(record) => each(record, line),
-            Err(reason) => bad.push(BadLine { line: number, reason }),
+            Err(reason) if bad.len() < MAX_BAD_LINES => bad.push(BadLine {
+                line: Some(number),
+                reason: shortened(reason),
+            }),
+            Err(_) => {
+                bad.push(BadLine {
+                    line: None,
+                    reason: format!(
+                        "more than {MAX_BAD_LINES} of its lines are no records: it is not read from line {number} on"
+                    ),
+                });
+                break;
+            }
         }
     }
     bad
+}
+
+fn shortened(mut reason: String) -> String {
+    if let Some((end, _)) = reason.char_indices().nth(MAX_REASON_CHARS) {
+        reason.truncate(end);
+        reason.push('…');
+    }
+    reason
 }
 
 fn read_line(
@@ -214,9 +239,57 @@ mod tests {
             kept.push(record.seq)
         });
         assert_eq!(kept, [2, 3, 4]);
-        let lines: Vec<_> = bad.iter().map(|bad| bad.line).collect();
+        let lines: Vec<_> = bad.iter().filter_map(|bad| bad.line).collect();
         assert_eq!(lines, [1, 5, 6, 7, 8], "{bad:?}");
         assert!(bad[0].reason.contains("hash"), "{bad:?}");
         assert!(bad[1].reason.contains("another journal"), "{bad:?}");
+    }
+
+    #[test]
+    fn a_segment_of_many_bad_lines_is_given_up() {
+        let records = records(2);
+        let lines = pack(&records, 1);
+        let mut bytes = lines[0].bytes.to_vec();
+        bytes.resize(bytes.len() + 3_000_000, b'\n');
+        bytes.extend_from_slice(&lines[1].bytes);
+        let mut kept = Vec::new();
+        let bad = read(&name(&records[0]), &bytes, |record, _| kept.push(record.seq));
+        assert_eq!(kept, [1], "the rest is not read");
+        assert_eq!(bad.len(), MAX_BAD_LINES + 1);
+        let last = bad.last().unwrap();
+        assert_eq!(last.line, None);
+        assert!(last.reason.contains("from line 1002 on"), "{last:?}");
+    }
+
+    #[test]
+    fn a_reason_that_quotes_a_long_line_is_shortened() {
+        let records = records(1);
+        let text = String::from_utf8(pack(&records, 1).remove(0).bytes.to_vec()).unwrap();
+        let long = format!("\"seq\":\"{}\"", "é".repeat(1 << 20));
+        let text = text.replacen("\"seq\":1", &long, 1);
+        let bad = read(&name(&records[0]), text.as_bytes(), |_, _| {});
+        assert!(
+            bad[0].reason.chars().count() <= MAX_REASON_CHARS + 1,
+            "{}",
+            bad[0].reason.len()
+        );
+    }
+
+    #[test]
+    fn a_line_that_nests_deeply_is_refused() {
+        let records = records(1);
+        let mut event = records[0].clone();
+        event.kind = "artifact.added".to_owned();
+        for nested in [
+            "[".repeat(1 << 20) + &"]".repeat(1 << 20),
+            "{\"a\":".repeat(1 << 18) + "1" + &"}".repeat(1 << 18),
+        ] {
+            event.data = serde_json::value::RawValue::from_string(nested).unwrap();
+            let mut line = Vec::new();
+            event.write_line(&mut line);
+            let mut read_records = 0;
+            let bad = read(&name(&records[0]), &line, |_, _| read_records += 1);
+            assert_eq!((bad.len(), read_records), (1, 0));
+        }
     }
 }

@@ -1,23 +1,27 @@
 //! What a cache knows of one stream: which segments are in its copy, and how the copy was put together.
 //!
-//! A small file for each stream, `catalogue/<stem>.json` in the cache, replaced as a whole after the copy is durable.
-//! Without it, or when it is not of the copy that is there, the stream is read from the bucket anew.
+//! A small file for each stream, `catalogue/<stem>.json` in the cache, replaced as a whole after the copy is durable: the
+//! SHA-256 of what follows on a line of its own, then JSON. Without the file, or when it is damaged or not of the copy
+//! that is there, the stream is read from the bucket anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tracking_journal::{DataDir, Head};
+use tracking_journal::{DataDir, Head, storage};
 use tracking_model::{StreamId, Timestamp};
 use uuid::Uuid;
 
 use super::merge::{Run, Tails};
+use crate::bucket::sha256;
 
-/// 2: `firsts`.
-const VERSION: u32 = 2;
+/// 2: `firsts`. 3: the checksum.
+const VERSION: u32 = 3;
+/// A larger file is not read: a stream of a million segments has a smaller one.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// A line of a segment that could not be taken, as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,26 +94,34 @@ impl State {
 
     /// The state of the stream's copy, if what is there is what the state is of. What cannot be read is none.
     pub(crate) fn load(dir: &DataDir, stream: &StreamId) -> io::Result<Option<Self>> {
-        let bytes = match fs::read(path(dir, stream)) {
+        let bytes = match storage::read(&path(dir, stream), MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let state: Self = match serde_json::from_slice(&bytes) {
-            Ok(state) => state,
-            Err(error) => {
-                tracing::debug!(%error, %stream, "a catalogue's state is begun anew");
-                return Ok(None);
-            }
+        let Some(state) = Self::parse(&bytes) else {
+            tracing::debug!(%stream, "a catalogue's state is damaged or of another version, and is begun anew");
+            return Ok(None);
         };
         let ours = state.v == VERSION && state.stream == stream.to_string();
         Ok((ours && state.file == FileMark::of(dir, stream)?).then_some(state))
     }
 
+    /// `None` for bytes that are not exactly what [`Self::save`] wrote.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (checksum, rest) = bytes.split_at_checked(end)?;
+        let json = rest.strip_prefix(b"\n")?;
+        let is_whole = checksum == sha256(json).to_string().as_bytes();
+        is_whole.then(|| serde_json::from_slice(json).ok())?
+    }
+
     /// Replaces the file.
     pub(crate) fn save(&self, dir: &DataDir, stream: &StreamId) -> io::Result<()> {
+        let json = serde_json::to_vec(self)?;
         let mut file = tempfile::NamedTempFile::new_in(folder(dir))?;
-        serde_json::to_writer(&mut file, self)?;
+        writeln!(file, "{}", sha256(&json))?;
+        file.write_all(&json)?;
         file.persist(path(dir, stream)).map_err(|error| error.error)?;
         Ok(())
     }

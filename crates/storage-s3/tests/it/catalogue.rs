@@ -1,5 +1,6 @@
 //! The bucket as a catalogue: what some machines put, others read.
 
+mod bounds;
 mod faults;
 mod machines;
 mod put_back;
