@@ -8,6 +8,7 @@ use serde_json::json;
 /// An error's message and those of its causes.
 pub(crate) use tracking_model::causes as chain;
 
+use crate::output::stderr;
 use crate::render::{Palette, one_line, printable};
 
 /// Why a command did not do what it was asked; decides the exit code.
@@ -141,7 +142,7 @@ impl Failure {
             report.to_text(Palette::for_stderr())
         };
         // Nobody is left to tell if stderr is closed; the exit code still says it.
-        if io::stderr().write_all(text.as_bytes()).is_err() {}
+        if stderr().write_all(text.as_bytes()).is_err() {}
     }
 }
 

@@ -18,6 +18,7 @@ mod sinks;
 mod work;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -60,10 +61,29 @@ fn not_understood(error: &clap::Error, arguments: &[OsString]) -> u8 {
         Failure::new(Kind::Usage, "read the command line", what_is_wrong(error))
             .hint("try --help")
             .print(true, code);
-    } else if error.print().is_err() {
+    } else if print(error).is_err() {
         // Nobody is left to tell; the exit code still says it.
     }
     code
+}
+
+/// Prints what clap has to say where it belongs: help to stdout, an error to stderr.
+fn print(error: &clap::Error) -> std::io::Result<()> {
+    let text = |terminal: bool| {
+        let text = error.render();
+        if terminal && console::colors_enabled() {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        }
+    };
+    if error.use_stderr() {
+        output::stderr().write_all(text(console::user_attended_stderr()).as_bytes())
+    } else {
+        let mut stdout = output::stdout();
+        stdout.write_all(text(console::user_attended()).as_bytes())?;
+        stdout.flush()
+    }
 }
 
 /// What clap says of it, but for the usage that follows.
@@ -98,7 +118,7 @@ fn log_to_stderr(verbose: u8) {
     };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
+        .with_writer(output::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
 }

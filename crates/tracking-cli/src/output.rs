@@ -1,10 +1,12 @@
 //! What a command prints on stdout.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Stderr, Stdout, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
 use tracking_model::ArtifactName;
 
@@ -64,12 +66,57 @@ impl Output {
     }
 
     fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
+        let mut stdout = stdout();
         stdout
             .write_all(bytes)
             .and_then(|()| stdout.flush())
             .map_err(|error| Failure::output(&error))
     }
+}
+
+/// A writer that waits for room where the descriptor is non-blocking.
+///
+/// A descriptor is shared with all who inherited it, so a program beside us may have made ours non-blocking.
+#[derive(Debug)]
+pub(crate) struct Patient<W>(pub(crate) W);
+
+impl<W: Write + AsFd> Patient<W> {
+    fn insist<T>(&mut self, mut act: impl FnMut(&mut W) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match act(&mut self.0) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_room()?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn wait_for_room(&self) -> io::Result<()> {
+        match poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl<W: Write + AsFd> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.insist(|to| to.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.insist(W::flush)
+    }
+}
+
+/// Our stdout. All of the command writes to it by this.
+pub(crate) fn stdout() -> Patient<Stdout> {
+    Patient(io::stdout())
+}
+
+/// Our stderr. All of the command writes to it by this.
+pub(crate) fn stderr() -> Patient<Stderr> {
+    Patient(io::stderr())
 }
 
 /// A path as documents carry it: its text, and its exact bytes, percent-encoded, where it is not UTF-8. A document that
@@ -85,5 +132,5 @@ pub(crate) fn note(head: &str, text: &str) {
     let head = palette.warn(&format!("ekstrack: {head}:"));
     let line = format!("{head} {}\n", printable(text));
     // Nobody is left to tell if stderr is closed, and a note decides nothing.
-    if io::stderr().write_all(line.as_bytes()).is_err() {}
+    if stderr().write_all(line.as_bytes()).is_err() {}
 }

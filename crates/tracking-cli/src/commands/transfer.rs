@@ -14,7 +14,7 @@ use tracking_facade::{
 use crate::args::{ExportArgs, ImportArgs};
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
-use crate::output::{note, path_text};
+use crate::output::{note, path_text, stdout};
 use crate::render::{Palette, one_line};
 use crate::settings::Settings;
 use crate::work::Work;
@@ -24,7 +24,7 @@ pub(crate) fn export(args: &ExportArgs, settings: &Settings) -> Result<(), Failu
     let attempted = || format!("export upgrade {}", args.upgrade);
     let archive = settings.archive().map_err(cannot(attempted))?;
     let work = Work::begin("exporting", settings.output);
-    let exported = archive.export(&args.upgrade, io::stdout().lock());
+    let exported = archive.export(&args.upgrade, stdout());
     work.end();
     exported.map_err(settings.cannot(attempted))
 }

@@ -13,6 +13,7 @@ use tracking_facade::{
 use crate::commands::runtime::block_on;
 use crate::exit::Failure;
 use crate::failure::cannot;
+use crate::output::{Patient, stdout};
 use crate::render::{Palette, bytes, one_line, time};
 use crate::settings::Settings;
 
@@ -20,7 +21,7 @@ pub(super) fn history(settings: &Settings, id: &SessionId) -> Result<(), Failure
     let attempted = || format!("show the history of session {id}");
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     let printer = Arc::new(Mutex::new(Printer {
-        out: BufWriter::new(io::stdout()),
+        out: BufWriter::new(stdout()),
         form: if settings.output.is_json() {
             Form::Json(id.clone())
         } else {
@@ -55,7 +56,7 @@ enum Form {
 
 /// Prints records one after the other, so that a long history takes no memory.
 struct Printer {
-    out: BufWriter<Stdout>,
+    out: BufWriter<Patient<Stdout>>,
     form: Form,
     failed: Option<io::Error>,
 }

@@ -1,7 +1,7 @@
 //! `ekstrack session show`: a session, its collections, and its artifacts, which are read and printed page by page.
 
 use std::cell::RefCell;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 
 use serde::ser::{Error as _, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -12,6 +12,7 @@ use crate::commands::artifact::artifact_table;
 use crate::commands::runtime::block_on;
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
+use crate::output::stdout;
 use crate::render::{Palette, bytes, one_line, time};
 use crate::settings::Settings;
 
@@ -87,7 +88,7 @@ pub(super) fn show(settings: &Settings, id: &SessionId) -> Result<(), Failure> {
     let attempted = || format!("show session {id}");
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     let session = block_on(manager.session(id))?.map_err(settings.cannot(attempted))?;
-    let mut out = BufWriter::new(io::stdout());
+    let mut out = BufWriter::new(stdout());
     if settings.output.is_json() {
         print_json(&mut out, &manager, &session)?;
     } else {
