@@ -1,49 +1,67 @@
 //! The command that `run` runs: its start, its output, the signals to it, and its end.
 
-mod pump;
+mod keeper;
+mod passing;
 mod signals;
 mod times;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, PipeWriter, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::oneshot;
 
-pub(crate) use pump::{PassTo, Pumped};
+pub(crate) use keeper::Pumped;
 pub(crate) use signals::{Incoming, Signals};
 
-use pump::Pump;
+use crate::output::Patient;
+use keeper::{Drained, Keeper, Source};
+use passing::{Passed, Passing};
 use times::Times;
-
-/// How long output is awaited after the command has ended, in case something that it left running holds its pipes.
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// A command that runs.
 ///
 /// In the foreground of a terminal it stays in our process group, so that it can read the terminal and Ctrl-C
 /// reaches it from there. Anywhere else it gets a group of its own, to which signals are passed on.
 #[derive(Debug)]
-pub(crate) struct Running<K> {
+pub(crate) struct Running {
     child: Child,
     own_group: bool,
     ended: oneshot::Receiver<io::Result<()>>,
-    pumps: Pumps<K>,
 }
 
-/// What goes through each of the two pipes.
+/// The output of a command, on its way to the logs and to our own reader.
 #[derive(Debug)]
-struct Pumps<K> {
-    stdout: Pump<K>,
-    stderr: Pump<K>,
-    times: Times<K>,
+pub(crate) struct Output<K> {
+    drained: oneshot::Receiver<Drained<K>>,
+    passed: Vec<(&'static str, oneshot::Receiver<Passed>)>,
+    /// Dropped when the command has ended.
+    command: Option<PipeWriter>,
+    /// Dropped when output is awaited no more.
+    patience: Option<PipeWriter>,
 }
 
-/// Where the two streams are kept beside being passed on, and when their pieces came; `None` keeps nothing.
+/// What a command gets as its stdout and stderr.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    stdout: Stdio,
+    stderr: Stdio,
+}
+
+/// Which of our own streams the command's stdout is passed on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PassTo {
+    Stdout,
+    Stderr,
+}
+
+/// Where the two streams are kept, and when their pieces came; `None` where it is not, or could not be.
 #[derive(Debug)]
 pub(crate) struct Keep<K> {
     pub(crate) stdout: Option<K>,
@@ -51,12 +69,11 @@ pub(crate) struct Keep<K> {
     pub(crate) times: Option<K>,
 }
 
-/// How a command ended, and what became of its output.
+/// What became of the output that was to be kept.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: Pumped,
-    pub(crate) stderr: Pumped,
+pub(crate) struct Collected<K> {
+    pub(crate) logs: Keep<K>,
+    pub(crate) streams: Vec<Pumped>,
     /// Why the times of the output are not kept.
     pub(crate) times_not_kept: Option<String>,
 }
@@ -81,6 +98,103 @@ impl StartError {
     }
 }
 
+impl Streams {
+    /// Our own, so that nothing is between the command and our reader.
+    pub(crate) fn own(stdout: PassTo) -> Self {
+        Self {
+            stdout: match stdout {
+                PassTo::Stdout => Stdio::inherit(),
+                PassTo::Stderr => io::stderr().into(),
+            },
+            stderr: Stdio::inherit(),
+        }
+    }
+}
+
+impl<K: Write + Send + 'static> Output<K> {
+    /// Prepares to keep the output of a command that is about to start, and to pass it on. What our reader has not taken
+    /// yet waits in memory, then in a file in `spool_in`.
+    ///
+    /// # Errors
+    /// The system has no pipes or threads left.
+    pub(crate) fn keep(keep: Keep<K>, stdout: PassTo, spool_in: &Path) -> io::Result<(Self, Streams)> {
+        let (from_stdout, to_stdout) = io::pipe()?;
+        let (from_stderr, to_stderr) = io::pipe()?;
+        let (command_ended, command) = io::pipe()?;
+        let (patience_ended, patience) = io::pipe()?;
+        let mut passed = Vec::new();
+        let mut source = |name, from: io::PipeReader, keep, to| {
+            let (tell, told) = oneshot::channel();
+            passed.push((name, told));
+            Ok::<_, io::Error>(Source {
+                name,
+                from: from.into(),
+                keep,
+                pass_on: Passing::start(own_stream(to), spool_in.to_owned(), tell)?,
+            })
+        };
+        let sources = vec![
+            source("stdout", from_stdout, keep.stdout, stdout)?,
+            source("stderr", from_stderr, keep.stderr, PassTo::Stderr)?,
+        ];
+        let keeper = Keeper::new(sources, Times::new(keep.times), command_ended, patience_ended);
+        let (tell, drained) = oneshot::channel();
+        thread::Builder::new()
+            .name("keep output".to_owned())
+            .spawn(move || keeper.run(tell))?;
+        let output = Self {
+            drained,
+            passed,
+            command: Some(command),
+            patience: Some(patience),
+        };
+        let streams = Streams {
+            stdout: to_stdout.into(),
+            stderr: to_stderr.into(),
+        };
+        Ok((output, streams))
+    }
+
+    /// Waits until the output of the command, which has ended, is kept to its end, or something else has held a pipe
+    /// open for five seconds in which nothing came.
+    ///
+    /// # Cancellation
+    /// May be called again.
+    pub(crate) async fn collect(&mut self) -> Collected<K> {
+        self.command = None;
+        match (&mut self.drained).await {
+            Ok(drained) => drained.into(),
+            Err(_) => Collected {
+                logs: Keep::default(),
+                streams: Vec::new(),
+                times_not_kept: Some("the thread that keeps the output is gone".to_owned()),
+            },
+        }
+    }
+
+    /// No longer waits for what else may come.
+    pub(crate) fn stop_waiting(&mut self) {
+        self.patience = None;
+    }
+
+    /// Waits until our reader has taken everything, or is gone. Tells what it did not get.
+    pub(crate) async fn passed_on(&mut self) -> Vec<(&'static str, io::Error)> {
+        let mut failed = Vec::new();
+        while let Some((name, passed)) = self.passed.last_mut() {
+            let (name, passed) = (*name, passed.await);
+            self.passed.pop();
+            // A reader that went away is no failure of ours.
+            let error = passed.ok().and_then(|passed| passed.error);
+            failed.extend(
+                error
+                    .filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
+                    .map(|error| (name, error)),
+            );
+        }
+        failed
+    }
+}
+
 impl<K> Default for Keep<K> {
     fn default() -> Self {
         Self {
@@ -91,13 +205,31 @@ impl<K> Default for Keep<K> {
     }
 }
 
-impl<K: Write + Send + 'static> Running<K> {
+impl<K> From<Drained<K>> for Collected<K> {
+    fn from(drained: Drained<K>) -> Self {
+        let mut logs = Keep {
+            times: drained.times,
+            ..Keep::default()
+        };
+        let mut streams = Vec::new();
+        for (pumped, log) in drained.streams {
+            match pumped.name {
+                "stderr" => logs.stderr = log,
+                _ => logs.stdout = log,
+            }
+            streams.push(pumped);
+        }
+        Self {
+            logs,
+            streams,
+            times_not_kept: drained.times_not_kept,
+        }
+    }
+}
+
+impl Running {
     /// Starts `command` with our stdin.
-    pub(crate) fn start(
-        command: &[OsString],
-        pass_stdout_to: PassTo,
-        keep: Keep<K>,
-    ) -> Result<Self, StartError> {
+    pub(crate) fn start(command: &[OsString], streams: Streams) -> Result<Self, StartError> {
         let (program, arguments) = command.split_first().expect("clap requires a command");
         let failed = |source| StartError {
             program: program.clone(),
@@ -108,38 +240,29 @@ impl<K: Write + Send + 'static> Running<K> {
         builder
             .args(arguments)
             .stdin(Stdio::inherit())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdout(streams.stdout)
+            .stderr(streams.stderr);
         if own_group {
             builder.process_group(0);
         }
-        let mut child = builder.spawn().map_err(failed)?;
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let times = Times::new(keep.times);
-        let of = |name| (name, times.clone());
-        let pumps = Pumps {
-            stdout: Pump::start(stdout, pass_stdout_to, keep.stdout, of("stdout")),
-            stderr: Pump::start(stderr, PassTo::Stderr, keep.stderr, of("stderr")),
-            times,
-        };
+        let child = builder.spawn().map_err(failed)?;
         let ended = watch_for_end(&child);
         Ok(Self {
             child,
             own_group,
             ended,
-            pumps,
         })
     }
 
-    /// Waits until the command has ended; it is not reaped yet, so that its id stays its own.
+    /// Waits until the command has ended, and reaps it.
     ///
     /// # Cancellation
     /// May be called again.
-    pub(crate) async fn end(&mut self) -> io::Result<()> {
+    pub(crate) async fn end(&mut self) -> io::Result<ExitStatus> {
         (&mut self.ended)
             .await
-            .unwrap_or_else(|_| Err(io::Error::other("the thread that waits for the command is gone")))
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that waits for the command is gone")))?;
+        self.child.wait()
     }
 
     /// Passes a signal on, unless the terminal has sent it to the command itself.
@@ -154,29 +277,20 @@ impl<K: Write + Send + 'static> Running<K> {
         }
         Ok(())
     }
-
-    /// Reaps the command and awaits the rest of its output.
-    pub(crate) fn finish(mut self) -> io::Result<(Ended, Keep<K>)> {
-        let status = self.child.wait()?;
-        let deadline = std::time::Instant::now() + DRAIN_LIMIT;
-        let (stdout, stdout_kept) = self.pumps.stdout.finish(deadline);
-        let (stderr, stderr_kept) = self.pumps.stderr.finish(deadline);
-        let (times, times_not_kept) = self.pumps.times.finish();
-        let ended = Ended {
-            status,
-            stdout,
-            stderr,
-            times_not_kept,
-        };
-        let kept = Keep {
-            stdout: stdout_kept,
-            stderr: stderr_kept,
-            times,
-        };
-        Ok((ended, kept))
-    }
 }
 
+/// Our own stream without a buffer of ours, so that nothing is delayed. Started without such a stream, there is nobody
+/// to pass the output on to.
+fn own_stream(to: PassTo) -> Box<dyn Write + Send> {
+    let fd = match to {
+        PassTo::Stdout => io::stdout().as_fd().try_clone_to_owned(),
+        PassTo::Stderr => io::stderr().as_fd().try_clone_to_owned(),
+    };
+    match fd {
+        Ok(fd) => Box::new(Patient(File::from(fd))),
+        Err(_) => Box::new(io::sink()),
+    }
+}
 fn watch_for_end(child: &Child) -> oneshot::Receiver<io::Result<()>> {
     let (sender, receiver) = oneshot::channel();
     let pid = Pid::from_child(child);

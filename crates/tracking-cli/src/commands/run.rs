@@ -13,7 +13,9 @@ use tracking_facade::{ArtifactWriter, CollectionId, SessionId, Status, TaskId, U
 use crate::args::RunArgs;
 use crate::exit::{Failure, Kind, chain};
 use crate::output::note;
-use crate::process::{Ended, Incoming, Keep, PassTo, Running, Signals, exit_code, in_words};
+use crate::process::{
+    Collected, Incoming, Keep, Output, PassTo, Pumped, Running, Signals, Streams, exit_code, in_words,
+};
 use crate::settings::Settings;
 use crate::sinks::Feeding;
 
@@ -40,8 +42,8 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
     let patterns = evidence::patterns(&args)?;
     let recorder = Recorder::begin(&args, settings).await?;
     let (evidence, keep) = match Evidence::begin(&args, settings, &recorder).await {
-        Some((evidence, keep)) => (Some(evidence), keep),
-        None => (None, Keep::default()),
+        Some((evidence, keep)) => (Some(evidence), Some(keep)),
+        None => (None, None),
     };
     let feeding = settings.feed(&args.upgrade);
     let pass_stdout_to = if settings.output.is_json() {
@@ -49,7 +51,8 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
     } else {
         PassTo::Stdout
     };
-    let running = match Running::start(&args.command, pass_stdout_to, keep) {
+    let (mut output, streams) = prepare_output(keep, pass_stdout_to, settings);
+    let mut running = match Running::start(&args.command, streams) {
         Ok(running) => running,
         Err(error) => {
             if let Some(evidence) = evidence {
@@ -61,26 +64,56 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
             return report(&args, settings, error.code(), &ending, Vec::new());
         }
     };
-    let (ended, logs, received) = follow(running, &mut signals, &recorder).await?;
-    let failed = tell_what_was_lost(&ended);
-    let kept = match evidence {
-        Some(evidence) => evidence.finish(logs, &patterns, &args).await,
-        None => Vec::new(),
+    let (status, received) = follow(&mut running, &mut signals, &recorder).await?;
+    let collected = match &mut output {
+        Some(output) => Some(collect(output, &mut signals).await),
+        None => None,
     };
-    let ending = recorder.end(failure(ended.status, received)).await;
+    let lost = collected.as_ref().is_some_and(tell_what_was_lost);
+    let kept = match (evidence, collected) {
+        (Some(evidence), Some(collected)) => evidence.finish(collected.logs, &patterns, &args).await,
+        (Some(evidence), None) => {
+            evidence.abandon().await;
+            Vec::new()
+        }
+        (None, _) => Vec::new(),
+    };
+    let ending = recorder.end(failure(status, received)).await;
     Feeding::end(feeding).await;
-    if failed {
+    if lost {
         note("note", "the command's output is not kept in full");
     }
-    report(&args, settings, exit_code(ended.status), &ending, kept)
+    if let Some(output) = &mut output {
+        pass_on_the_rest(output, &mut signals).await;
+    }
+    report(&args, settings, exit_code(status), &ending, kept)
+}
+
+/// What keeps the output and passes it on, and what the command gets as its streams. If nothing is kept, these are our
+/// own.
+fn prepare_output(
+    keep: Option<Keep<ArtifactWriter>>,
+    stdout: PassTo,
+    settings: &Settings,
+) -> (Option<Output<ArtifactWriter>>, Streams) {
+    let Some(keep) = keep else {
+        return (None, Streams::own(stdout));
+    };
+    match Output::keep(keep, stdout, &settings.data_dir) {
+        Ok((output, streams)) => (Some(output), streams),
+        Err(error) => {
+            note("warning", &format!("the command's output is not kept: {error}"));
+            (None, Streams::own(stdout))
+        }
+    }
 }
 
 /// Waits for the command's end, sends heartbeats, and passes signals on.
 async fn follow(
-    mut running: Running<ArtifactWriter>,
+    running: &mut Running,
     signals: &mut Signals,
     recorder: &Recorder,
-) -> Result<(Ended, Keep<ArtifactWriter>, Option<Incoming>), Failure> {
+) -> Result<(ExitStatus, Option<Incoming>), Failure> {
     let mut received = None;
     let every = recorder.heartbeat_interval();
     let mut heartbeat = tokio::time::interval_at(Instant::now() + every, every);
@@ -88,8 +121,8 @@ async fn follow(
     loop {
         tokio::select! {
             ended = running.end() => {
-                ended.map_err(|error| Failure::of(Kind::Failed, "wait for the command", &error))?;
-                break;
+                let status = ended.map_err(|error| Failure::of(Kind::Failed, "wait for the command", &error))?;
+                return Ok((status, received));
             }
             signal = signals.next() => {
                 received = Some(signal);
@@ -100,11 +133,31 @@ async fn follow(
             _ = heartbeat.tick() => recorder.heartbeat().await,
         }
     }
-    let ended = tokio::task::spawn_blocking(|| running.finish()).await;
-    match ended {
-        Ok(Ok((ended, logs))) => Ok((ended, logs, received)),
-        Ok(Err(error)) => Err(Failure::of(Kind::Failed, "learn how the command ended", &error)),
-        Err(error) => Err(Failure::of(Kind::Failed, "learn how the command ended", &error)),
+}
+
+/// Waits until the output is kept. A signal ends the waiting for what the command left running.
+async fn collect(output: &mut Output<ArtifactWriter>, signals: &mut Signals) -> Collected<ArtifactWriter> {
+    let interrupted = tokio::select! {
+        collected = output.collect() => return collected,
+        signal = signals.next() => signal,
+    };
+    tracing::info!(signal = interrupted.name(), "no longer waits for output");
+    output.stop_waiting();
+    output.collect().await
+}
+
+/// Waits until our reader has taken the output, however slow it is. A signal ends the waiting: all of it is kept.
+async fn pass_on_the_rest(output: &mut Output<ArtifactWriter>, signals: &mut Signals) {
+    tokio::select! {
+        failed = output.passed_on() => {
+            for (name, error) in failed {
+                note("warning", &format!("{name} of the command could not be passed on in full: {error}"));
+            }
+        }
+        signal = signals.next() => {
+            let what = format!("{} ended the passing on of output; the logs have all of it", signal.name());
+            note("note", &what);
+        }
     }
 }
 
@@ -116,16 +169,17 @@ fn failure(status: ExitStatus, received: Option<Incoming>) -> Option<String> {
     (!status.success()).then(|| format!("{}{told}", in_words(status)))
 }
 
-fn tell_what_was_lost(ended: &Ended) -> bool {
-    let streams = [("stdout", &ended.stdout), ("stderr", &ended.stderr)];
-    for (name, pumped) in streams {
-        if let Some(reason) = &pumped.not_kept {
+/// Tells what is not kept; returns whether that is anything.
+fn tell_what_was_lost(collected: &Collected<ArtifactWriter>) -> bool {
+    for stream in &collected.streams {
+        let name = stream.name;
+        if let Some(reason) = &stream.not_kept {
             note(
                 "warning",
-                &format!("{name} was passed on, and not kept in full: {reason}"),
+                &format!("{name} is passed on, and not kept in full: {reason}"),
             );
         }
-        if pumped.cut_off {
+        if stream.held_open.is_some() {
             note(
                 "note",
                 &format!(
@@ -134,12 +188,11 @@ fn tell_what_was_lost(ended: &Ended) -> bool {
             );
         }
     }
-    if let Some(reason) = &ended.times_not_kept {
+    if let Some(reason) = &collected.times_not_kept {
         note("warning", reason);
     }
-    streams
-        .iter()
-        .any(|(_, pumped)| pumped.not_kept.is_some() || pumped.cut_off)
+    let lost = |stream: &Pumped| stream.not_kept.is_some() || stream.held_open.is_some();
+    collected.streams.is_empty() || collected.streams.iter().any(lost)
 }
 
 /// What scripts learn of a run.
@@ -176,9 +229,9 @@ fn report(
             collection_id: place.collection,
             artifacts,
         };
-        match settings.output.document(&document) {
-            // The command's exit code counts, not whether somebody still reads what we say of it.
-            Ok(()) | Err(_) => {}
+        // The command's exit code counts, not whether somebody still reads what we say of it.
+        if let Err(failure) = settings.output.document(&document) {
+            failure.print(true, code);
         }
     }
     Ok(code)

@@ -9,6 +9,7 @@ mod ekstrack;
 mod refusals;
 mod retention;
 mod run;
+mod run_output;
 mod search;
 mod serve;
 mod sinks;
