@@ -49,7 +49,7 @@ pub use import::{ArchiveImport, ImportSources};
 pub use outcomes::session_outcome;
 pub use relays::{Deliveries, FollowedUpgrade, SinkSet, Undrained};
 pub use tracking::{ShutdownReport, Tracking};
-pub use verify::{ArchiveProgress, ArchiveReport, StreamReport};
+pub use verify::{ArchiveProgress, ArchiveReport, StreamReport, WrongCheckpoint};
 
 pub use artifact_core::ImportReport as SessionImport;
 pub use artifact_core::{

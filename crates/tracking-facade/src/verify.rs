@@ -1,10 +1,13 @@
 //! Verification of everything: the chain of every journal, the digest of every artifact.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use artifact_core::{ManagerOptions, TestArtifactsManager, VerifyReport, VerifyScope};
-use tracking_journal::{ChainHash, ExpectedHead, Verification};
-use tracking_model::StreamId;
+use tracking_journal::{
+    ChainHash, CheckpointVerification, ExpectedHead, JournalError, Verification, verify_checkpoint,
+};
+use tracking_model::{Session, StreamId, UpgradeProgress};
 
 use crate::{Archive, TrackingError};
 
@@ -26,6 +29,27 @@ pub struct StreamReport {
     pub stream: StreamId,
     /// Its records and head, or the place of its first flaw.
     pub result: Result<Verification, TrackingError>,
+    /// What is wrong with its checkpoint, which may be deleted at any time. `None` too where the journal itself is
+    /// not intact.
+    pub checkpoint: Option<WrongCheckpoint>,
+}
+
+/// A checkpoint that says something else than its journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WrongCheckpoint {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl StreamReport {
+    /// Whether nothing is wrong with the journal and its checkpoint.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.result.is_ok() && self.checkpoint.is_none()
+    }
 }
 
 /// How far verifying is.
@@ -44,7 +68,7 @@ impl ArchiveReport {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.streams.iter().all(|report| report.result.is_ok()) && self.artifacts.is_clean()
+        self.streams.iter().all(StreamReport::is_clean) && self.artifacts.is_clean()
     }
 
     /// In which stream the hash that was asked for is, and at which sequence.
@@ -61,7 +85,7 @@ impl ArchiveReport {
 }
 
 impl Archive {
-    /// Verifies the whole chain of the journals named, of all if none is, and the bytes of every artifact of the
+    /// Verifies the whole chain of the journals named, of all if none is, their checkpoints, and the bytes of every artifact of the
     /// sessions among them; of all, also what lies beside the sessions and belongs to none. `expected` is the hash of a record of any of them, kept elsewhere. `progress` is called
     /// now and then, from several threads.
     ///
@@ -88,7 +112,18 @@ impl Archive {
             // The file of a stream whose first record could not be written is no stream yet.
             let begun = |verified: &Verification| verified.head.seq > 0 || verified.torn_bytes > 0;
             if !all || result.as_ref().map_or(true, begun) {
-                report.streams.push(StreamReport { stream, result });
+                let (result, checkpoint) = match result.and_then(|verified| {
+                    let wrong = self.wrong_checkpoint(&stream)?;
+                    Ok((verified, wrong))
+                }) {
+                    Ok((verified, wrong)) => (Ok(verified), wrong),
+                    Err(error) => (Err(error), None),
+                };
+                report.streams.push(StreamReport {
+                    stream,
+                    result,
+                    checkpoint,
+                });
             }
         }
         // A session whose beginning was interrupted has no record yet, and so no artifacts.
@@ -106,6 +141,19 @@ impl Archive {
         }
         report.artifacts = self.verify_artifacts(scopes, records, progress)?;
         Ok(report)
+    }
+
+    /// What is wrong with the checkpoint of a stream, if anything.
+    fn wrong_checkpoint(&self, stream: &StreamId) -> Result<Option<WrongCheckpoint>, JournalError> {
+        let dir = self.data_dir();
+        let verified = match stream {
+            StreamId::Upgrade(_) => verify_checkpoint::<UpgradeProgress>(dir, stream)?,
+            StreamId::Session(_) => verify_checkpoint::<Session>(dir, stream)?,
+        };
+        Ok(match verified {
+            CheckpointVerification::Wrong { path, reason } => Some(WrongCheckpoint { path, reason }),
+            CheckpointVerification::NotUsed | CheckpointVerification::Agrees { .. } => None,
+        })
     }
 
     fn verify_artifacts(

@@ -3,7 +3,7 @@
 //!
 //! Two lines of JSON: a header, and the state as the model serialises it. A checkpoint counts only if the checksums of
 //! header and state are right and the record that ends at its offset is the one that the header names: epoch,
-//! sequence, commit and hash. The state itself is believed; [`check`] compares it with what the journal says.
+//! sequence, commit and hash. The state itself is believed; [`verify`] compares it with what the journal says.
 
 use std::io;
 use std::marker::PhantomData;
@@ -22,7 +22,7 @@ use crate::place::Place;
 use crate::recovery::{RecoveryReport, State};
 use crate::seal::{is_sealed, seal};
 use crate::seek::chain_before;
-use crate::{ChainHash, CheckpointPolicy, Head, JournalError};
+use crate::{ChainHash, CheckpointPolicy, CheckpointVerification, Head, JournalError};
 
 const VERSION: u32 = 2;
 /// Writing checkpoints takes at most this share of the time: 1/20.
@@ -70,6 +70,10 @@ pub(crate) enum Unusable {
     Elsewhere { seq: u64, offset: u64 },
     #[error("its state is none of this program's: {0}")]
     NoState(String),
+    #[error(
+        "its state is not the one that the journal's records up to {0} make: it was forged, or written by a faulty program"
+    )]
+    OtherState(u64),
 }
 
 impl From<io::Error> for Unusable {
@@ -242,6 +246,45 @@ pub(crate) fn read<F: Fold>(place: &Place, journal: &Arc<dyn IoFile>, end: u64) 
             None
         }
     }
+}
+
+/// Compares the stream's checkpoint with what the records before it make.
+pub(crate) fn verify<F: Fold>(
+    place: &Place,
+    journal: &Arc<dyn IoFile>,
+) -> Result<CheckpointVerification, JournalError> {
+    let size = journal.size();
+    let size = size.map_err(|error| JournalError::io("look at", &place.journal, error))?;
+    let compared = match read_checked(place, &**journal, size, F::CHECKPOINT_VERSION) {
+        Ok(checked) => {
+            let mut state = State::<F>::empty(place);
+            state.advance(place, journal, checked.chain.offset, |_| {})?;
+            same_state(&state.fold, &checked)
+        }
+        Err(why) => Err(why),
+    };
+    Ok(match compared {
+        Ok(seq) => CheckpointVerification::Agrees { seq },
+        Err(Unusable::Absent | Unusable::OtherVersion) => CheckpointVerification::NotUsed,
+        Err(why) => CheckpointVerification::Wrong {
+            path: place.checkpoint.clone(),
+            reason: why.to_string(),
+        },
+    })
+}
+
+/// Compares states as JSON values, since the order of keys says nothing.
+fn same_state<F: Fold>(fold: &F, checked: &Checked) -> Result<u64, Unusable> {
+    let no_state = |error: serde_json::Error| Unusable::NoState(error.to_string());
+    let own = serde_json::to_vec(fold).map_err(no_state)?;
+    if own != checked.state {
+        let own: serde_json::Value = serde_json::from_slice(&own).map_err(no_state)?;
+        let theirs: serde_json::Value = serde_json::from_slice(&checked.state).map_err(no_state)?;
+        if own != theirs {
+            return Err(Unusable::OtherState(checked.chain.head.seq));
+        }
+    }
+    Ok(checked.chain.head.seq)
 }
 
 /// Decides when checkpoints are due and has them written on a thread of their own.
@@ -432,6 +475,26 @@ mod tests {
         let bytes = longest_state(header.offset);
         reseal(&place, &Header { bytes, ..header });
         assert_eq!(checked(&place, &file).err(), Some(Unusable::Altered));
+    }
+
+    #[test]
+    fn a_forged_state_is_found_by_verifying() {
+        let (_folder, place, file, state) = journal();
+        let verified = || verify::<UpgradeProgress>(&place, &file).unwrap();
+        assert_eq!(verified(), CheckpointVerification::NotUsed);
+        write(&place, &state.fold, &state.chain).unwrap();
+        let seq = state.chain.head.seq;
+        assert_eq!(verified(), CheckpointVerification::Agrees { seq });
+        // A checksum proves nothing to somebody who can compute it.
+        let mut forged = state.fold.clone();
+        forged.current_phase = Some("forged".into());
+        write(&place, &forged, &state.chain).unwrap();
+        let CheckpointVerification::Wrong { reason, .. } = verified() else {
+            panic!("it was believed")
+        };
+        assert_eq!(reason, Unusable::OtherState(seq).to_string());
+        std::fs::write(&place.checkpoint, "x\n").unwrap();
+        assert!(matches!(verified(), CheckpointVerification::Wrong { .. }));
     }
 
     #[test]

@@ -169,4 +169,4 @@ pub use replica::Replica;
 pub use sink::MockEventSink;
 pub use sink::{Delivery, EventSink, MemorySink, SinkName, SinkPace};
 pub use subscription::{Subscription, SubscriptionError};
-pub use verify::{ExpectedHead, Verification, verify};
+pub use verify::{CheckpointVerification, ExpectedHead, Verification, verify, verify_checkpoint};

@@ -1,8 +1,12 @@
 //! Verification of a whole journal.
 
-use tracking_model::StreamId;
+use std::path::PathBuf;
 
-use crate::{ChainHash, DataDir, Head, JournalError, JournalReader};
+use tracking_model::{Fold, StreamId};
+
+use crate::place::Place;
+use crate::reader::open_journal;
+use crate::{ChainHash, DataDir, Head, JournalError, JournalReader, checkpoint};
 
 /// What became of a head hash that was kept elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,4 +65,37 @@ pub fn verify(
         torn_bytes,
         expected: found,
     })
+}
+
+/// What comparing a checkpoint with its journal found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckpointVerification {
+    /// There is no checkpoint, or one that another version of this program wrote, which this one does not open.
+    NotUsed,
+    /// The checkpoint's state is what the records up to `seq` make.
+    Agrees {
+        /// Sequence at which it stands.
+        seq: u64,
+    },
+    /// The checkpoint is altered, does not belong to the journal, or has another state than the records make.
+    Wrong {
+        /// The checkpoint, which may be deleted at any time.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Compares a stream's checkpoint with its journal: opening believes the state of a checkpoint, this does not. All
+/// records up to it are read and folded.
+///
+/// # Errors
+/// As for reading the journal.
+pub fn verify_checkpoint<F: Fold>(
+    dir: &DataDir,
+    stream: &StreamId,
+) -> Result<CheckpointVerification, JournalError> {
+    let place = Place::on_disk(dir, stream);
+    let file = open_journal(&place)?;
+    checkpoint::verify::<F>(&place, &file)
 }

@@ -38,9 +38,18 @@ struct StreamFinding {
     torn_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<CheckpointProblem>,
     /// Whether the error is about its content, not about reaching it.
     #[serde(skip)]
     damaged: bool,
+}
+
+/// A checkpoint that says something else than its journal.
+#[derive(Debug, Serialize)]
+struct CheckpointProblem {
+    path: String,
+    problem: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -152,6 +161,18 @@ fn verdict(report: &ArchiveReport, args: &VerifyArgs, attempted: impl Fn() -> St
             _ => failure,
         });
     }
+    let wrong = report.streams.iter().find_map(|report| {
+        let checkpoint = report.checkpoint.as_ref()?;
+        Some((&report.stream, checkpoint))
+    });
+    if let Some((stream, checkpoint)) = wrong {
+        let cause = format!("the checkpoint of {stream} is wrong: {}", checkpoint.reason);
+        let hint = format!(
+            "the journal is intact: delete {}, which loses nothing",
+            checkpoint.path.display()
+        );
+        return Err(Failure::new(Kind::Refused, attempted(), cause).hint(hint));
+    }
     let files = &report.artifacts;
     if let Some(finding) = files.findings.first() {
         let others = match files.findings.len() - 1 {
@@ -214,6 +235,18 @@ impl VerifyDocument {
                 }
             });
         }
+        for wrong in self
+            .streams
+            .iter()
+            .filter_map(|finding| finding.checkpoint.as_ref())
+        {
+            lines.push(format!(
+                "{}  {}: {}; deleting the file loses nothing",
+                palette.error("damaged"),
+                one_line(&wrong.path),
+                one_line(&wrong.problem)
+            ));
+        }
         let files = &self.artifacts;
         for problem in &files.problems {
             lines.push(format!(
@@ -250,11 +283,15 @@ impl StreamFinding {
         match &report.result {
             Ok(verified) => Self {
                 stream,
-                ok: true,
+                ok: report.is_clean(),
                 records: Some(verified.head.seq),
                 head: Some(verified.head.hash.to_string()),
                 torn_bytes: Some(verified.torn_bytes),
                 error: None,
+                checkpoint: report.checkpoint.as_ref().map(|wrong| CheckpointProblem {
+                    path: wrong.path.display().to_string(),
+                    problem: wrong.reason.clone(),
+                }),
                 damaged: false,
             },
             Err(error) => Self {
@@ -264,6 +301,7 @@ impl StreamFinding {
                 head: None,
                 torn_bytes: None,
                 error: Some(chain(error).join(": ")),
+                checkpoint: None,
                 damaged: error.kind() == ErrorKind::Refused,
             },
         }

@@ -376,6 +376,19 @@ fn what_is_completed_with_failures_says_so_everywhere() {
 }
 
 #[test]
+fn a_checkpoint_that_is_wrong_is_told_and_may_be_deleted() {
+    let ekstrack = Ekstrack::started();
+    let checkpoint = ekstrack.journal().with_extension("checkpoint");
+    fs::write(&checkpoint, "no checkpoint\n").unwrap();
+    check(
+        "checkpoint",
+        &ekstrack.transcript(&[&["verify"], &["upgrade", "list"]]),
+    );
+    fs::remove_file(&checkpoint).unwrap();
+    ekstrack.ok(&["verify"]);
+}
+
+#[test]
 fn a_damaged_journal_is_shown_with_its_place_and_repaired() {
     let ekstrack = Ekstrack::started();
     for phase in ["One", "Two", "Three"] {

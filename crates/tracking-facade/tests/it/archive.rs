@@ -3,9 +3,11 @@
 use std::fs;
 
 use tracking_facade::{
-    Archive, ErrorKind, JournalError, NewSession, NewTask, Salvage, SessionId, StreamId, TaskId, TaskType,
-    TrackingError, UpgradeId, blocking::Tracking,
+    Archive, ErrorKind, JournalError, NewSession, NewTask, Salvage, SessionId, SinkSet, StreamId, TaskId,
+    TaskType, TrackingError, UpgradeId, blocking::Tracking,
 };
+use tracking_journal::{CheckpointPolicy, Journal, JournalOptions};
+use tracking_model::{UpgradeCommand, UpgradeProgress};
 
 fn filled(path: &std::path::Path) -> Archive {
     let tracking = Tracking::builder()
@@ -79,5 +81,34 @@ fn damage_is_found_told_and_repaired() {
         .repair(&stream, std::time::Duration::from_secs(5))
         .unwrap();
     assert!(matches!(repaired, Salvage::Repaired(report) if report.kept >= head.seq - 2));
+    assert!(archive.verify(&[], None, |_| {}).unwrap().is_clean());
+}
+
+#[test]
+fn a_checkpoint_that_the_journal_contradicts_is_found() {
+    let temp = tempfile::tempdir().unwrap();
+    let archive = filled(temp.path());
+    let stream: StreamId = "upgrade:u".parse().unwrap();
+    let options = JournalOptions::default().with_checkpoint(CheckpointPolicy {
+        records_at_close: 1,
+        ..CheckpointPolicy::NEVER
+    });
+    let journal = Journal::<UpgradeProgress>::open(archive.data_dir(), stream.clone(), options).unwrap();
+    let phase = UpgradeCommand::SetPhase { phase: "Two".into() };
+    journal.submit(phase).wait().unwrap();
+    journal.close_blocking();
+    let path = archive.data_dir().checkpoint_path(&stream);
+    let content = fs::read(&path).unwrap();
+    assert!(archive.verify(&[], None, |_| {}).unwrap().is_clean());
+
+    let mut altered = content.clone();
+    let at = altered.len() - 5;
+    altered[at] ^= 1;
+    fs::write(&path, altered).unwrap();
+    let report = archive.verify(&[], None, |_| {}).unwrap();
+    let wrong = report.streams[0].checkpoint.as_ref().unwrap();
+    assert_eq!(wrong.path, path);
+    assert!(report.streams[0].result.is_ok() && !report.is_clean());
+    fs::remove_file(&path).unwrap();
     assert!(archive.verify(&[], None, |_| {}).unwrap().is_clean());
 }
