@@ -42,16 +42,19 @@ impl UpgradeView {
     }
 }
 
-/// Sums an upgrade up for viewers. Whoever knows more than its journal says (estimates, whether its agent lives) says it
-/// here.
+/// Sums an upgrade up for viewers, and adds what is known beside its journal: estimates, and whether its agent lives.
 #[cfg_attr(any(test, feature = "test-util"), mockall::automock)]
 pub trait SummarySource: Debug + Send + Sync + 'static {
-    /// Sums up an upgrade as it stands now. Called whenever a viewer needs a summary and every few seconds for each
-    /// upgrade that is watched, so that viewers learn of what changes with time alone; it may look at files for as long
-    /// as that takes, and must not wait for anything else.
+    /// Looks at the marker of the upgrade's writers; `None` where that is not known or not needed. Called before
+    /// [`Self::view`], at most every second, on a thread that may be blocked; it may read files.
+    fn liveness(&self, upgrade_id: &UpgradeId) -> Option<Liveness>;
+
+    /// Sums up an upgrade as it stands now; `liveness` is what [`Self::liveness`] said a moment ago. Called whenever a
+    /// viewer needs a summary and every few seconds for each upgrade that is watched, so that viewers learn of what
+    /// changes with time alone. Called on a worker of the runtime: it must not read files, nor wait for anything.
     ///
     /// The summary's counts and states are those of `progress`, whatever else is known.
-    fn view(&self, progress: &UpgradeProgress) -> UpgradeView;
+    fn view(&self, progress: &UpgradeProgress, liveness: Option<Liveness>) -> UpgradeView;
 
     /// What estimates of the upgrade's tasks are learned from, as JSON for viewers that ask for the snapshot; `None` where
     /// nothing is known. Called for each of them, on a thread that may be blocked; it may read files.
@@ -80,23 +83,23 @@ impl JournalSummaries {
 }
 
 impl SummarySource for JournalSummaries {
-    fn view(&self, progress: &UpgradeProgress) -> UpgradeView {
+    fn liveness(&self, upgrade_id: &UpgradeId) -> Option<Liveness> {
+        let stream = StreamId::Upgrade(upgrade_id.clone());
+        Liveness::of(&self.dir, &stream)
+            .inspect_err(|error| tracing::debug!(%error, %stream, "cannot tell whether somebody is at work"))
+            .ok()
+    }
+
+    fn view(&self, progress: &UpgradeProgress, liveness: Option<Liveness>) -> UpgradeView {
         let now = self.clock.now();
         let summary = Summary::of(progress, now);
         let agent = match progress.status {
-            Status::InProgress => {
-                let stream = StreamId::Upgrade(progress.upgrade_id.clone());
-                match Liveness::of(&self.dir, &stream) {
-                    Ok(Liveness::Live) => Some("live"),
-                    Ok(Liveness::Gone) => Some("gone"),
-                    Ok(Liveness::Unmarked) => None,
-                    Ok(Liveness::Unknown) => Some("elsewhere"),
-                    Err(error) => {
-                        tracing::debug!(%error, %stream, "cannot tell whether somebody is at work");
-                        None
-                    }
-                }
-            }
+            Status::InProgress => match liveness {
+                Some(Liveness::Live) => Some("live"),
+                Some(Liveness::Gone) => Some("gone"),
+                Some(Liveness::Unknown) => Some("elsewhere"),
+                Some(Liveness::Unmarked) | None => None,
+            },
             Status::NotStarted | Status::Completed | Status::Failed | Status::Paused | Status::Cancelled => {
                 Some("not_needed")
             }
@@ -134,7 +137,11 @@ impl MemorySummaries {
 }
 
 impl SummarySource for MemorySummaries {
-    fn view(&self, progress: &UpgradeProgress) -> UpgradeView {
+    fn liveness(&self, _: &UpgradeId) -> Option<Liveness> {
+        None
+    }
+
+    fn view(&self, progress: &UpgradeProgress, _: Option<Liveness>) -> UpgradeView {
         let now = self.clock.as_ref().map(|clock| clock.now());
         let stalled_by = now.or(progress.last_report_at).unwrap_or(Timestamp::EPOCH);
         let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);

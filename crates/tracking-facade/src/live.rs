@@ -48,16 +48,20 @@ struct Summaries {
 
 /// For how long what was learned is good.
 const GOOD_FOR: Span = Span::from_secs(600);
+/// For how many upgrades it is kept.
+const LEARNED_AT_MOST: usize = 64;
 
 impl SummarySource for Summaries {
-    fn view(&self, progress: &UpgradeProgress) -> UpgradeView {
-        let now = self.clock.now();
-        let stream = StreamId::Upgrade(progress.upgrade_id.clone());
-        let liveness = Liveness::of(&self.dir, &stream)
-            .inspect_err(|error| tracing::debug!(%error, %stream, "cannot tell whether somebody is at work"));
-        let agent = liveness
+    fn liveness(&self, upgrade_id: &UpgradeId) -> Option<Liveness> {
+        let stream = StreamId::Upgrade(upgrade_id.clone());
+        Liveness::of(&self.dir, &stream)
+            .inspect_err(|error| tracing::debug!(%error, %stream, "cannot tell whether somebody is at work"))
             .ok()
-            .map(|liveness| word(Agent::of(progress, liveness, now)));
+    }
+
+    fn view(&self, progress: &UpgradeProgress, liveness: Option<Liveness>) -> UpgradeView {
+        let now = self.clock.now();
+        let agent = liveness.map(|liveness| word(Agent::of(progress, liveness, now)));
         UpgradeView::new(Summary::of(progress, now), agent.map(Arc::from)).with_made_at(now)
     }
 
@@ -75,8 +79,14 @@ impl SummarySource for Summaries {
         let history = to_raw_value(&history.ok()?)
             .inspect_err(|error| tracing::warn!(%error, %upgrade_id, "viewers do without estimates"));
         let history = history.ok()?;
-        let kept = Arc::from(history.clone());
-        learned().insert(upgrade_id.clone(), (now, kept));
+        let (kept, mut learned) = (Arc::from(history.clone()), learned());
+        if learned.len() >= LEARNED_AT_MOST {
+            let oldest = learned.iter().min_by_key(|(_, (at, _))| *at);
+            if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
+                learned.remove(&oldest);
+            }
+        }
+        learned.insert(upgrade_id.clone(), (now, kept));
         Some(history)
     }
 }

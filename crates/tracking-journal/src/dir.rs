@@ -223,6 +223,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError::Io`] if a directory cannot be listed.
     pub fn streams(&self) -> Result<Vec<StreamId>, DataDirError> {
+        crate::blocking::note("list");
         let mut streams = Vec::new();
         for (dir, prefix) in [
             (self.progress_dir(), "upgrade_"),

@@ -81,9 +81,10 @@
 //!
 //! # Features
 //!
-//! `test-util`: `ManualClock`, `SimulatedDisk` with its faults and crash states, the conformance suite, and a mock of
+//! `test-util`: `ManualClock`, `NoBlocking`, `SimulatedDisk` with its faults and crash states, the conformance suite, and a mock of
 //! [`EventSink`].
 
+mod blocking;
 mod bulk;
 mod chain;
 mod checkpoint;
@@ -133,6 +134,8 @@ mod survey;
 mod verify;
 mod watch;
 
+#[cfg(any(test, feature = "test-util"))]
+pub use blocking::NoBlocking;
 #[cfg(any(test, feature = "test-util"))]
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock};

@@ -14,6 +14,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::blocking;
+
 /// Opens a regular file to read.
 ///
 /// # Errors
@@ -27,6 +29,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// # Errors
 /// As [`open`].
 pub fn open_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    blocking::note("open");
     match path.symlink_metadata() {
         Ok(metadata) => require_regular(&metadata)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -40,6 +43,7 @@ pub fn open_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 /// # Errors
 /// As [`open`].
 pub fn metadata(path: &Path) -> io::Result<Metadata> {
+    blocking::note("look at");
     let metadata = path.symlink_metadata()?;
     require_regular(&metadata)?;
     Ok(metadata)
@@ -67,6 +71,7 @@ pub fn read_to_string(path: &Path, limit: u64) -> io::Result<String> {
 /// # Errors
 /// As [`read`].
 pub fn read_named(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    blocking::note("open");
     require_regular(&path.metadata()?)?;
     let file = open_checked(path, OpenOptions::new().read(true), OFlags::empty())?;
     read_bounded(&file, limit)

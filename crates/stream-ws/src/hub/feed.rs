@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use tracking_journal::{Commit, DataDir, Follower, Head, JournalError};
+use tracking_journal::{Commit, DataDir, Follower, Head, JournalError, Liveness};
 use tracking_model::{Session, StreamId, TaskId, UpgradeProgress};
 
 use super::Counters;
@@ -139,7 +139,10 @@ struct Feed<F: Followed> {
     parts: FeedParts,
     source: Result<Follower<F>, (ErrorCode, String)>,
     viewers: Vec<Registration>,
+    liveness: Option<(Instant, Option<Liveness>)>,
     view: Option<(Head, Instant, Arc<UpgradeView>)>,
+    /// The summary of a view, without what begins something.
+    summary: Option<(Arc<UpgradeView>, Frame)>,
     snapshot: Option<(Head, Arc<RawValue>)>,
     first: Option<FirstSummary>,
     /// What of the last view was told to all, of that which changes with time alone.
@@ -153,7 +156,9 @@ impl<F: Followed> Feed<F> {
             parts,
             source: Err((ErrorCode::Unavailable, "not opened yet".to_owned())),
             viewers: Vec::new(),
+            liveness: None,
             view: None,
+            summary: None,
             snapshot: None,
             first: None,
             told: None,
@@ -170,8 +175,12 @@ impl<F: Followed> Feed<F> {
             tokio::select! {
                 question = asked.recv() => {
                     let Some((ask, reply)) = question else { return };
-                    if matches!(ask, Ask::Settle) {
-                        self.settle().await;
+                    match ask {
+                        Ask::Settle => self.settle().await,
+                        Ask::Join { .. } | Ask::Resume { .. } | Ask::Meet { .. } | Ask::Summarize { .. } => {
+                            self.look_at_writers().await;
+                        }
+                        Ask::Where => {}
                     }
                     // Whoever asked may be gone.
                     drop(reply.send(self.answer(ask)));
@@ -195,7 +204,7 @@ impl<F: Followed> Feed<F> {
 
     async fn settle(&mut self) {
         while let Ok(follower) = &mut self.source {
-            match follower.try_next() {
+            match follower.advance().await {
                 Ok(Some(commit)) => self.tell(&commit).await,
                 // What is wrong is met again, and told, where the stream is followed.
                 Ok(None) | Err(_) => return,
@@ -245,6 +254,7 @@ impl<F: Followed> Feed<F> {
     async fn open_again(&mut self) {
         self.open().await;
         if self.source.is_ok() {
+            self.look_at_writers().await;
             for who in std::mem::take(&mut self.viewers) {
                 self.join(who, Some(ResetReason::Replaced), &Beginning::default());
             }
@@ -292,17 +302,42 @@ impl<F: Followed> Feed<F> {
     /// Tells all what changed with time alone: who is at work, and which tasks are silent.
     async fn look_again(&mut self) {
         self.viewers.retain(Registration::is_wanted);
+        (self.liveness, self.view, self.summary) = (None, None, None);
+        (self.snapshot, self.first) = (None, None);
         if self.viewers.is_empty() {
             return;
         }
-        (self.view, self.snapshot, self.first) = (None, None, None);
+        self.look_at_writers().await;
         let Some((head, view)) = self.view() else { return };
         let now = (view.agent.clone(), view.summary.stalled_tasks.clone());
         if self.told.as_ref().is_some_and(|told| *told != now) {
-            let text = summary_text(&self.names.text, head, &view, SummaryParts::default());
-            self.send_to_all(&[Frame::control(&text)]).await;
+            let frame = self.summary(head, &view);
+            self.send_to_all(&[frame]).await;
         }
         self.told = Some(now);
+    }
+
+    /// Finds out who is at work, on a thread that may block, unless that was done a moment ago.
+    async fn look_at_writers(&mut self) {
+        let known = self
+            .liveness
+            .is_some_and(|(since, _)| since.elapsed() < VIEW_KEEPS);
+        let Some(upgrade_id) = self
+            .source
+            .as_ref()
+            .ok()
+            .and_then(|follower| follower.state().written_for())
+            .filter(|_| !known)
+        else {
+            return;
+        };
+        let source = Arc::clone(&self.parts.source);
+        let looked = tokio::task::spawn_blocking(move || source.liveness(&upgrade_id)).await;
+        let liveness = looked.unwrap_or_else(|error| {
+            tracing::error!(%error, stream = %self.names.text, "cannot tell whether somebody is at work");
+            None
+        });
+        self.liveness = Some((Instant::now(), liveness));
     }
 
     fn view(&mut self) -> Option<(Head, Arc<UpgradeView>)> {
@@ -314,11 +349,25 @@ impl<F: Followed> Feed<F> {
         {
             return Some((head, Arc::clone(view)));
         }
-        let view = Arc::new(follower.state().view(&*self.parts.source)?);
+        let liveness = self.liveness.and_then(|(_, liveness)| liveness);
+        let view = Arc::new(follower.state().view(&*self.parts.source, liveness)?);
         self.view = Some((head, Instant::now(), Arc::clone(&view)));
         let told = (view.agent.clone(), view.summary.stalled_tasks.clone());
         self.told.get_or_insert(told);
         Some((head, view))
+    }
+
+    /// The summary for those who have begun. All who ask at once share it.
+    fn summary(&mut self, head: Head, view: &Arc<UpgradeView>) -> Frame {
+        if let Some((of, frame)) = &self.summary
+            && Arc::ptr_eq(of, view)
+        {
+            return frame.clone();
+        }
+        let text = summary_text(&self.names.text, head, view, SummaryParts::default());
+        let frame = Frame::control(&text);
+        self.summary = Some((Arc::clone(view), frame.clone()));
+        frame
     }
 
     /// The summary that begins something for a viewer. All who come at once share it: with a snapshot it may be large.
@@ -397,8 +446,8 @@ impl<F: Followed> Feed<F> {
             },
             Ask::Summarize { who } => {
                 if let Some((head, view)) = self.view() {
-                    let text = summary_text(&self.names.text, head, &view, SummaryParts::default());
-                    who.push(&[Frame::control(&text)]);
+                    let frame = self.summary(head, &view);
+                    who.push(&[frame]);
                 }
                 Answer::Done(head)
             }

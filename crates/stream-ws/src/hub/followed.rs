@@ -2,9 +2,10 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
-use tracking_journal::Record;
+use tracking_journal::{Liveness, Record};
 use tracking_model::{
-    DecodeError, Fold, RecordMeta, Session, SessionEvent, Snapshot, StreamId, UpgradeEvent, UpgradeProgress,
+    DecodeError, Fold, RecordMeta, Session, SessionEvent, Snapshot, StreamId, UpgradeEvent, UpgradeId,
+    UpgradeProgress,
 };
 use uuid::Uuid;
 
@@ -21,7 +22,10 @@ pub(crate) trait Followed: Fold + DeserializeOwned {
     fn has_begun(&self) -> bool;
 
     /// How it stands, if that is a thing to tell.
-    fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView>;
+    fn view(&self, source: &dyn SummarySource, liveness: Option<Liveness>) -> Option<UpgradeView>;
+
+    /// The upgrade whose writers [`Self::view`] is told of, if any are asked for.
+    fn written_for(&self) -> Option<UpgradeId>;
 
     /// All of it that a viewer needs to show it, if that is a thing to show.
     fn snapshot(&self) -> Option<Box<RawValue>>;
@@ -39,8 +43,12 @@ impl Followed for UpgradeProgress {
         self.exists()
     }
 
-    fn view(&self, source: &dyn SummarySource) -> Option<UpgradeView> {
-        self.exists().then(|| source.view(self))
+    fn view(&self, source: &dyn SummarySource, liveness: Option<Liveness>) -> Option<UpgradeView> {
+        self.exists().then(|| source.view(self, liveness))
+    }
+
+    fn written_for(&self) -> Option<UpgradeId> {
+        self.exists().then(|| self.upgrade_id.clone())
     }
 
     fn snapshot(&self) -> Option<Box<RawValue>> {
@@ -59,7 +67,11 @@ impl Followed for Session {
         true
     }
 
-    fn view(&self, _: &dyn SummarySource) -> Option<UpgradeView> {
+    fn view(&self, _: &dyn SummarySource, _: Option<Liveness>) -> Option<UpgradeView> {
+        None
+    }
+
+    fn written_for(&self) -> Option<UpgradeId> {
         None
     }
 

@@ -315,8 +315,10 @@ impl Hub {
         Ok(learned.map_err(|_| HubError::Closed)?.map(Arc::from))
     }
 
-    fn must_exist(&self, stream: &StreamId) -> Result<(), HubError> {
-        if self.inner.parts.dir.journal_path(stream).exists() {
+    async fn must_exist(&self, stream: &StreamId) -> Result<(), HubError> {
+        let path = self.inner.parts.dir.journal_path(stream);
+        let exists = tokio::task::spawn_blocking(move || path.exists()).await;
+        if exists.map_err(|_| HubError::Closed)? {
             return Ok(());
         }
         Err(HubError::Refused {

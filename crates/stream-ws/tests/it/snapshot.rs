@@ -8,7 +8,7 @@ use stream_ws::{
     Frame, Hub, HubOptions, JournalSummaries, MemorySummaries, QueueLimits, SummarySource, UpgradeView,
     Viewer,
 };
-use tracking_journal::ManualClock;
+use tracking_journal::{Liveness, ManualClock};
 use tracking_model::{Timestamp, UpgradeId, UpgradeMirror, UpgradeProgress};
 
 use crate::support::{Agent, data_dir, hub, hub_with, see, told_sequences, within};
@@ -139,8 +139,12 @@ async fn a_summary_that_is_asked_for_while_events_are_missing_comes_after_them()
 struct Learned(MemorySummaries);
 
 impl SummarySource for Learned {
-    fn view(&self, progress: &UpgradeProgress) -> UpgradeView {
-        self.0.view(progress)
+    fn liveness(&self, upgrade_id: &UpgradeId) -> Option<Liveness> {
+        self.0.liveness(upgrade_id)
+    }
+
+    fn view(&self, progress: &UpgradeProgress, liveness: Option<Liveness>) -> UpgradeView {
+        self.0.view(progress, liveness)
     }
 
     fn history(&self, upgrade_id: &UpgradeId) -> Option<Box<RawValue>> {

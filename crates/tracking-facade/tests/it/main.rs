@@ -5,3 +5,4 @@
 mod agent;
 mod archive;
 mod viewers;
+mod workers;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use crate::storage;
+use crate::{blocking, storage};
 
 use super::{FileId, IoFile, JournalIo, Named, OpenMode};
 
@@ -26,10 +26,12 @@ impl JournalIo for DiskIo {
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn IoFile>> {
+        blocking::note("open");
         Ok(Arc::new(DiskFile(open_directory(path)?)))
     }
 
     fn named(&self, path: &Path) -> io::Result<Option<Named>> {
+        blocking::note("look at");
         match path.symlink_metadata() {
             Ok(metadata) => Ok(Some(Named {
                 id: FileId {
@@ -44,14 +46,17 @@ impl JournalIo for DiskIo {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        blocking::note("rename");
         std::fs::rename(from, to)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        blocking::note("link");
         std::fs::hard_link(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        blocking::note("remove");
         match std::fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -59,6 +64,7 @@ impl JournalIo for DiskIo {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        blocking::note("sync");
         open_directory(path)?.sync_all()
     }
 }
@@ -77,6 +83,7 @@ struct DiskFile(File);
 
 impl IoFile for DiskFile {
     fn identity(&self) -> io::Result<FileId> {
+        blocking::note("look at");
         let metadata = self.0.metadata()?;
         Ok(FileId {
             device: metadata.dev(),
@@ -85,30 +92,37 @@ impl IoFile for DiskFile {
     }
 
     fn size(&self) -> io::Result<u64> {
+        blocking::note("look at");
         Ok(self.0.metadata()?.len())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        blocking::note("read");
         self.0.read_at(buffer, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        blocking::note("write");
         self.0.write_at(bytes, offset)
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
+        blocking::note("resize");
         self.0.set_len(size)
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        blocking::note("sync");
         self.0.sync_data()
     }
 
     fn try_lock(&self) -> io::Result<bool> {
+        blocking::note("lock");
         taken(self.0.try_lock())
     }
 
     fn try_lock_shared(&self) -> io::Result<bool> {
+        blocking::note("lock");
         taken(self.0.try_lock_shared())
     }
 

@@ -11,7 +11,7 @@ use super::call::{self, Until};
 use super::source::{self, Chunk, Reading, Request};
 use super::{Relay, RelayError};
 use crate::cursor::{CursorError, Parked, START};
-use crate::watch::watch;
+use crate::watch::{Watch, watch};
 use crate::{JournalError, Record};
 
 /// How often to look where nothing tells, as on network file systems and for requests left in files.
@@ -28,6 +28,7 @@ pub(super) enum Turn {
 
 /// What a look at the files found.
 struct Found {
+    watcher: Option<Watch>,
     requested: Result<bool, CursorError>,
     reading: Option<Result<Reading, JournalError>>,
     /// Parked records that were read again, or are gone.
@@ -82,13 +83,6 @@ impl Relay {
 
     /// Waits until something may be to do.
     pub(super) async fn idle(&mut self, due: Option<Instant>, until: &Until<'_>) {
-        if self.wake.watcher.is_none() && self.first.is_some() {
-            let changed = Arc::clone(&self.wake.changed);
-            match watch(&self.journal.sidecar, move || changed.notify_one()) {
-                Ok(watcher) => self.wake.watcher = Some(watcher),
-                Err(error) => tracing::debug!(%error, "no notification of changes; looking every second"),
-            }
-        }
         tokio::select! {
             biased;
             () = until.stop() => {}
@@ -103,7 +97,17 @@ impl Relay {
         let request = self.request();
         let again = self.next_again();
         let (journal, place) = (self.journal.clone(), self.place.clone());
+        let watched = self.wake.watcher.is_some() || self.first.is_none();
+        let changed = (!watched).then(|| Arc::clone(&self.wake.changed));
         let found = call::blocking(move || Found {
+            // Before reading, so that what is written after it is noticed.
+            watcher: changed.and_then(|changed| {
+                watch(&journal.sidecar, move || changed.notify_one())
+                    .inspect_err(
+                        |error| tracing::debug!(%error, "no notification of changes; looking every second"),
+                    )
+                    .ok()
+            }),
             requested: place.retry_requested(),
             reading: request.map(|request| source::read(&journal, &request)),
             again: again
@@ -115,6 +119,9 @@ impl Relay {
                 .collect(),
         })
         .await;
+        if found.watcher.is_some() {
+            self.wake.watcher = found.watcher;
+        }
         let more = match found.reading {
             None => false,
             Some(Ok(reading)) => self.take_in(reading),

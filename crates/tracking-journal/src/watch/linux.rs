@@ -48,6 +48,7 @@ pub(crate) struct Watch {
 
 /// Calls `changed` whenever the file at `path` is written, until the result is dropped. It must not wait for anything.
 pub(crate) fn watch(path: &Path, changed: impl Fn() + Send + Sync + 'static) -> io::Result<Watch> {
+    crate::blocking::note("watch");
     let shared = shared()?;
     // Held while the system is asked, so that the last to leave a file and the first to come do not meet.
     let mut registry = shared.registry();

@@ -67,7 +67,7 @@ impl Viewer {
         if self.watched.contains_key(&stream) {
             return Ok(());
         }
-        self.hub.must_exist(&stream)?;
+        self.hub.must_exist(&stream).await?;
         let sessions = self.hub.sessions(upgrade_id).await?;
         let mut positions = BTreeMap::new();
         for id in &sessions {
@@ -130,7 +130,7 @@ impl Viewer {
         since: Option<Position>,
     ) -> Result<(), HubError> {
         let stream = StreamId::Session(session_id.clone());
-        if self.watched.contains_key(&stream) || self.hub.must_exist(&stream).is_err() {
+        if self.watched.contains_key(&stream) || self.hub.must_exist(&stream).await.is_err() {
             return Ok(());
         }
         let since = since.unwrap_or(FIRST);
