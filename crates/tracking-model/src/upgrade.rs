@@ -107,7 +107,7 @@ impl UpgradeProgress {
         let reported = |status| self.tasks.values().filter(move |task| task.status == status);
         reported(Status::InProgress)
             .next()
-            .or_else(|| reported(Status::Failed).last())
+            .or_else(|| reported(Status::Failed).next_back())
     }
 
     /// The overall percentage. Costs a visit of every task.
