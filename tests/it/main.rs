@@ -11,6 +11,7 @@ mod indexing;
 mod kill;
 mod live;
 mod machine;
+mod planted;
 mod reference_tests;
 mod writers;
 

@@ -2,14 +2,13 @@
 //! index of their artifacts, both brought up to date from the journals before they are looked at.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracking_journal::{
-    DataDir, Journal, JournalError, JournalOptions, JournalReader, Position, Receipt, Record,
+    DataDir, Journal, JournalError, JournalOptions, JournalReader, Position, Receipt, Record, storage,
 };
 use tracking_model::{Fold, Session, SessionCommand, SessionEvent, SessionId, StreamId};
 
@@ -219,7 +218,7 @@ impl Catalogue {
     fn catch_up(&self, entry: &SessionEntry, view: &mut View) -> Result<(), ArtifactError> {
         let Some(home) = &self.home else { return Ok(()) };
         let path = home.journal_path(&entry.stream());
-        match (fs::metadata(&path), view.position) {
+        match (storage::metadata(&path), view.position) {
             (Ok(metadata), Some(position)) if metadata.len() == position.offset => return Ok(()),
             (Ok(_), _) => {}
             (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
@@ -330,8 +329,8 @@ impl Catalogue {
 
 /// What cannot be looked at is not the same as what is not there.
 fn journal_exists(path: &Path) -> Result<bool, ArtifactError> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(metadata.is_file()),
+    match storage::metadata(path) {
+        Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(ArtifactError::io("look at", path, error)),
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest, Sha256};
+use tracking_journal::storage;
 use tracking_model::{Artifact, ArtifactId, FileHash, SessionCommand, stored_file_name};
 
 use crate::manager::Inner;
@@ -129,7 +130,7 @@ impl Inner {
     }
 
     fn copy_out(&self, artifact: &Arc<Artifact>, destination: &Path) -> Result<PathBuf, ArtifactError> {
-        let target = if destination.is_dir() {
+        let target = if storage::is_named_directory(destination) {
             destination.join(file_name(artifact))
         } else {
             destination.to_owned()
@@ -211,8 +212,7 @@ fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Makes the file's name durable. Not every file system can; the file is there and whole all the same.
 fn sync_directory(directory: &Path) -> Result<(), ArtifactError> {
-    let opened = File::open(directory).map_err(|error| ArtifactError::io("open", directory, error))?;
-    match opened.sync_all() {
+    match storage::sync_directory(directory) {
         Err(error) if !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
             Err(ArtifactError::io("sync", directory, error))
         }

@@ -3,13 +3,12 @@
 //! Sessions are read side by side, always the one that is behind in time, so that what goes to the index together was
 //! added together, and comes after what it has already: it keeps artifacts in the order of time.
 
-use std::fs;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, MutexGuard};
 use std::thread;
 
-use tracking_journal::{Committed, DataDir, JournalReader, Position};
+use tracking_journal::{Committed, DataDir, JournalReader, Position, storage};
 use tracking_model::{SessionEvent, SessionId, StreamId, Timestamp};
 
 use crate::catalogue::{Catalogue, Fed, SessionEntry, decode, is_another};
@@ -47,7 +46,7 @@ impl Catalogue {
             let path = self
                 .home()
                 .map(|home| home.journal_path(&StreamId::Session(id.clone())));
-            path.and_then(|path| fs::metadata(path).ok())
+            path.and_then(|path| storage::metadata(&path).ok())
                 .map_or(0, |metadata| metadata.len())
         };
         let total_bytes = ids.iter().map(length).sum();
@@ -287,7 +286,7 @@ impl<'e> Source<'e> {
             error: None,
         };
         let path = home.journal_path(&entry.stream());
-        match fs::metadata(&path) {
+        match storage::metadata(&path) {
             Ok(metadata) => source.length = metadata.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 index.forget(entry.id())?;

@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use tracking_journal::keep_original;
+use tracking_journal::{keep_original, storage};
 use tracking_model::{
     Artifact, ArtifactStatus, FileHash, ImportSession, ReferenceArtifact, ReferenceError, ReferenceSession,
     SessionCommand, SessionCommandError, SessionId, StreamId, stored_file_name,
@@ -21,6 +21,9 @@ use crate::manager::Inner;
 use crate::source::{SourceFile, Symlinks};
 use crate::store::{CHUNK_BYTES, PutMode, UploadKind};
 use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager};
+
+/// The largest file of a session that is read: about a million artifacts.
+const LARGEST_FILE: u64 = 1 << 30;
 
 /// How sessions are taken over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -155,14 +158,13 @@ impl Inner {
     fn has_journal_beside(&self, file: &Path) -> bool {
         let home = self.catalogue.home();
         home.is_some_and(|home| file.parent() == Some(&home.artifacts_dir()))
-            && file.with_extension("jsonl").exists()
+            && storage::exists(&file.with_extension("jsonl"))
     }
 
     fn import_file(&self, file: &Path, options: &ImportOptions) -> Result<ImportedSession, ImportError> {
-        let mut content = Vec::new();
-        SourceFile::open(file, Symlinks::Refuse)
+        let content = SourceFile::open(file, Symlinks::Refuse)
             .map_err(ArtifactError::from)?
-            .read_to_end(&mut content)
+            .read_bounded(LARGEST_FILE)
             .map_err(|error| ArtifactError::io("read", file, error))?;
         let read = ReferenceSession::read(&content)?;
         let session_id = read.session.created.session_id.clone();
@@ -207,7 +209,7 @@ impl Inner {
 
 /// The session files in a directory, in the order of names; a file stands for itself.
 fn session_files(root: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
-    if !root.is_dir() {
+    if !storage::is_named_directory(root) {
         return Ok(vec![root.to_owned()]);
     }
     let listing = |error| ArtifactError::io("list", root, error);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use tracking_journal::JournalReader;
+use tracking_journal::{JournalReader, storage};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, RecordMeta, SessionEvent, SessionId, StreamId};
 
 use crate::manager::Inner;
@@ -145,7 +145,7 @@ impl Inner {
             return Ok(());
         };
         let stream = StreamId::Session(id.clone());
-        if !home.journal_path(&stream).exists() {
+        if !storage::exists(&home.journal_path(&stream)) {
             return Err(ArtifactError::UnknownSession(id.clone()));
         }
         let mut reader = JournalReader::open(home, &stream)?;

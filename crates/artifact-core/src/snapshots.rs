@@ -6,12 +6,11 @@ use std::error::Error as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
+use tracking_journal::storage;
 use tracking_model::{
     Artifact, ArtifactStatus, Collection, SessionId, SessionSnapshot, SnapshotArtifacts, StreamId,
 };
@@ -137,13 +136,9 @@ impl Inner {
         let path = home.snapshot_path(&StreamId::Session(id.clone()));
         // One writer at a time, in all processes: whoever writes last has read last.
         let lock_path = path.with_extension("json.lock");
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&lock_path)
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let lock = storage::open_with(&lock_path, &mut options)
             .and_then(|lock| lock.lock().map(|()| lock))
             .map_err(|error| ArtifactError::io("lock", &lock_path, error))?;
         let session = self.catalogue.session(id)?;
@@ -200,13 +195,7 @@ fn replace(
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<()> {
     let part = path.with_extension("json.part");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&part)?;
+    let file = storage::create_anew(&part)?;
     let mut out = BufWriter::new(&file);
     let written = write(&mut out)
         .and_then(|()| out.flush())

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
+use tracking_journal::storage;
 
 use crate::ArtifactError;
 use crate::store::{FillError, Upload};
@@ -278,9 +279,9 @@ impl SourceFile {
         Ok(Self { path, file, before })
     }
 
-    /// Reads all of it into memory.
-    pub(crate) fn read_to_end(mut self, content: &mut Vec<u8>) -> io::Result<usize> {
-        self.file.read_to_end(content)
+    /// Reads all of it into memory, at most `limit` bytes.
+    pub(crate) fn read_bounded(&self, limit: u64) -> io::Result<Vec<u8>> {
+        storage::read_bounded(&self.file, limit)
     }
 
     /// Copies it to its end, then makes sure that it held still; `copied` is told how many bytes came each time. Where the

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::OFlags;
+use tracking_journal::storage;
 
 use crate::error::Cause;
 use crate::schema;
@@ -34,6 +34,9 @@ const PAGE_SIZE: i64 = 16 << 10;
 const LOG_PAGES: i64 = 4000;
 /// When it has so many, what loading left of it is copied before more is loaded; more are no faster.
 const LONG_LOG: i64 = 4 * LOG_PAGES;
+
+/// What follows the name of the index in those of its files. SQLite would play back a rollback journal.
+const FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// The database file, open.
 #[derive(Debug)]
@@ -69,18 +72,12 @@ impl Database {
             path: path.to_owned(),
             source,
         };
-        for suffix in ["", "-wal", "-shm"] {
-            refuse_links(&beside(path, suffix))?;
+        for suffix in FILES {
+            require_file(&beside(path, suffix))?;
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(path)
-            .map_err(|source| io("open", source))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = storage::open_with(path, &mut options).map_err(|source| io("open", source))?;
         let metadata = file.metadata().map_err(|source| io("look at", source))?;
         let identity = (metadata.dev(), metadata.ino());
         let writer = connect(path, WRITER_CACHE)?;
@@ -259,14 +256,9 @@ fn lock(path: &Path) -> Result<File, Cause> {
         path: path.clone(),
         source,
     };
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&path)
-        .map_err(|source| io("open", source))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    let file = storage::open_with(&path, &mut options).map_err(|source| io("open", source))?;
     file.lock().map_err(|source| io("lock", source))?;
     Ok(file)
 }
@@ -277,21 +269,24 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A symbolic link could lead anywhere: what is not a file of ours is not opened.
-fn refuse_links(path: &Path) -> Result<(), Cause> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_symlink() => Err(Cause::Foreign("it is a symbolic link")),
-        Ok(metadata) if !metadata.is_file() => Err(Cause::Io {
+/// SQLite follows symbolic links, and waits for the other end of a FIFO. Either is replaced, as a damaged index is; a
+/// directory is left alone.
+fn require_file(path: &Path) -> Result<(), Cause> {
+    match storage::metadata(path) {
+        Err(source) if path.symlink_metadata().is_ok_and(|found| found.is_dir()) => Err(Cause::Io {
             operation: "open",
             path: path.to_owned(),
-            source: io::Error::new(io::ErrorKind::IsADirectory, "it is no file; remove it"),
+            source,
         }),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Cause::Foreign(
+            "one of its files is a symbolic link, a FIFO or a device",
+        )),
         _ => Ok(()),
     }
 }
 
 fn remove(path: &Path) -> Result<(), Cause> {
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in FILES {
         let path = beside(path, suffix);
         match fs::remove_file(&path) {
             Ok(()) => {}

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tracking_journal::storage;
 use tracking_model::FileHash;
 
 use crate::content::blocking;
@@ -31,14 +32,8 @@ impl PartFile {
 
     fn open_blocking(path: PathBuf) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
-        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-        let mut file = options.open(&path)?;
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = storage::open_with(&below_real_directory(&path)?, &mut options)?;
         file.try_lock().map_err(|_| {
             io::Error::new(
                 io::ErrorKind::ResourceBusy,
@@ -71,7 +66,8 @@ impl PartFile {
     ) -> io::Result<()> {
         blocking(move || {
             let mut options = OpenOptions::new();
-            let file = options.write(true).create_new(true).mode(0o600).open(&hidden);
+            options.write(true).create_new(true);
+            let file = storage::open_with(&below_real_directory(&hidden)?, &mut options);
             let mut file = match file {
                 // Left by a call that died, or written by one that lives: the lock tells.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -179,11 +175,23 @@ impl Finish {
             Existing::Replace => fs::rename(hidden, path)?,
             Existing::Keep => rename_to_free(hidden, path)?,
         }
-        match (self.durability, path.parent()) {
-            (Durability::Synced, Some(dir)) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
-            (Durability::Synced, _) => File::open(".")?.sync_all(),
-            (Durability::Written, _) => Ok(()),
+        match self.durability {
+            Durability::Synced => storage::sync_directory(directory_of(path)),
+            Durability::Written => Ok(()),
         }
+    }
+}
+
+/// The same file by a path without symbolic links: its directory is the operator's, who may have named one.
+fn below_real_directory(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(directory_of(path).canonicalize()?.join(name))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
     }
 }
 

@@ -132,11 +132,18 @@ impl FileUploadRecords {
     }
 }
 
+/// A record that cannot be one of ours counts as lost.
 fn read(path: &Path) -> io::Result<Option<UploadRecord>> {
     let text = match storage::read_to_string(path, MAX_BYTES) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound => return Ok(None),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => {
+                tracing::warn!(path = %path.display(), %error, "a record of an upload is not used");
+                return Ok(None);
+            }
+            _ => return Err(error),
+        },
     };
     let mut lines = text.lines();
     let Some(mut record) = lines
@@ -189,7 +196,7 @@ impl UploadRecords for FileUploadRecords {
     }
 
     fn all(&self) -> io::Result<Vec<UploadRecord>> {
-        let entries = match fs::read_dir(&self.dir) {
+        let entries = match storage::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),

@@ -1,6 +1,5 @@
 //! The configuration file: everything that is wrong with it is told at once.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,10 +7,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tracking_facade::eventbridge::EventBridgeConfig;
 use tracking_facade::s3::S3Config;
+use tracking_facade::storage;
 
 use crate::exit::{Failure, Kind};
 
 const DEFAULT_CONFIG: &str = "ekstrack.toml";
+/// No configuration comes near it.
+const LARGEST_FILE: u64 = 1 << 20;
 
 /// The configuration file: TOML, every key optional.
 #[derive(Debug, Default, Deserialize)]
@@ -31,7 +33,7 @@ impl ConfigFile {
     pub(crate) fn find(named: Option<&Path>) -> Result<(Self, Option<Misread>), Failure> {
         let path = named.unwrap_or(Path::new(DEFAULT_CONFIG));
         let attempted = || format!("read the configuration file {}", path.display());
-        let text = match fs::read_to_string(path) {
+        let text = match storage::read_named_to_string(path, LARGEST_FILE) {
             Ok(text) => text,
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
                 return Ok((Self::default(), None));

@@ -1,7 +1,6 @@
 //! Taking over what the reference left: upgrades and sessions.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use artifact_core::{ImportOptions, ManagerOptions};
 use progress_core::{ImportReport as UpgradeImport, ProgressTrackerOptions, import_reference};
-use tracking_journal::{DataDir, JournalOptions};
+use tracking_journal::{DataDir, JournalOptions, storage};
 use tracking_model::ReferenceKind;
 
 use crate::{Archive, TrackingError};
@@ -60,8 +59,8 @@ impl Archive {
     pub fn import(&self, sources: &ImportSources) -> Result<ArchiveImport, TrackingError> {
         let (mut upgrades, mut sessions) = (Vec::new(), Vec::new());
         for path in &sources.paths {
-            let is_session = path.is_file() && is_session(path);
-            if is_session || path.is_dir() {
+            let is_session = storage::exists(path) && !storage::is_named_directory(path) && is_session(path);
+            if is_session || storage::is_named_directory(path) {
                 sessions.push(path.clone());
             }
             if !is_session {
@@ -107,7 +106,7 @@ impl Archive {
         let mut sources = ImportSources::new([dir.path().to_owned(), dir.artifacts_dir()]);
         sources.actor = actor;
         sources.lock_timeout = lock_timeout;
-        sources.paths.retain(|path| path.is_dir());
+        sources.paths.retain(|path| storage::is_named_directory(path));
         self.import(&sources).map(Some)
     }
 
@@ -144,9 +143,12 @@ impl Archive {
     }
 }
 
-/// Whether a file is a session's by what it holds; by its name if it holds nothing that says so.
+/// The largest file of the reference that is looked into.
+const LARGEST_FILE: u64 = 1 << 30;
+
+/// Tells whether a file is a session's, by what it holds; by its name if it holds nothing that says so.
 fn is_session(file: &Path) -> bool {
-    match fs::read(file).map(|content| ReferenceKind::of(&content)) {
+    match storage::read_named(file, LARGEST_FILE).map(|content| ReferenceKind::of(&content)) {
         Ok(Ok(kind)) => kind == ReferenceKind::Session,
         _ => file
             .file_name()
@@ -157,7 +159,7 @@ fn is_session(file: &Path) -> bool {
 /// Whether a directory has a JSON file of that prefix without the journal that would make it a snapshot, or show that it
 /// was taken over.
 fn has_more_than_journals(dir: &Path, prefix: &str, journals: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(dir) else {
+    let Ok(entries) = storage::read_dir(dir) else {
         return false;
     };
     entries.flatten().any(|entry| {
@@ -169,7 +171,7 @@ fn has_more_than_journals(dir: &Path, prefix: &str, journals: &Path) -> bool {
         stem.is_some_and(|stem| {
             let mut journal = OsStr::from_bytes(stem).to_owned();
             journal.push(".jsonl");
-            !journals.join(journal).exists()
+            !storage::exists(&journals.join(journal))
         })
     })
 }

@@ -68,6 +68,7 @@ pub use progress_core::{
     RecentEvent, SkipReason, SkippedFile, SystemInfo, TaskReport, Unfinished, UpgradeCommit, UpgradeEntry,
     UpgradeHeader, estimate_task, estimate_upgrade, import_reference,
 };
+pub use tracking_journal::storage;
 pub use tracking_journal::{
     ChainHash, Clock, Commit, Committed, Cursor, CursorError, Damage, DataDir, DataDirError, Delivery,
     EventSink, ExpectedHead, Follower, HashError, Head, JournalError, JournalOptions, JournalReader,

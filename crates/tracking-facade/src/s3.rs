@@ -22,7 +22,7 @@ use artifact_core::{
     ArtifactError, ArtifactQuery, CopyPlace, ManagerOptions, StoreErrorKind, TestArtifactsManager,
 };
 use storage_s3::{ObjectKey, PresignOptions, PresignedUrl, S3Store, SegmentOptions, SegmentSink};
-use tracking_journal::{DataDir, EventSink};
+use tracking_journal::{DataDir, EventSink, storage};
 use tracking_model::{Artifact, ArtifactStatus, MAX_FILE_NAME_BYTES, stored_file_name};
 
 pub use put_back::Unchecked;
@@ -145,7 +145,7 @@ impl SharedBucket {
         progress: Option<ProgressCallback>,
     ) -> Result<PathBuf, TrackingError> {
         let key = self.key_of(artifact)?;
-        let path = if destination.is_dir() {
+        let path = if storage::is_named_directory(destination) {
             destination.join(file_name(artifact))
         } else {
             destination.to_owned()

@@ -1,18 +1,19 @@
 //! Opens files by name: the one place where a path becomes an open file.
 //!
 //! A data directory may hold anything that somebody put there. So a file in it is opened only if it is a regular file:
-//! a symbolic link could lead outside, opening a FIFO waits for its other end, and a device may do anything. Reads take
-//! a limit, so that no file decides how much memory it costs.
+//! a symbolic link could lead outside, opening a FIFO waits for its other end, and a device may do anything. The
+//! directory that holds the file must not be a symbolic link either. Reads take a limit, so that no file decides how
+//! much memory it costs.
 //!
 //! A file that an operator names (a configuration, a certificate) may be a symbolic link, as Kubernetes mounts them; it
 //! is read by [`read_named`], which has the other protections.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, FileType, Metadata, OpenOptions, ReadDir};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 
 use crate::blocking;
 
@@ -30,6 +31,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// As [`open`].
 pub fn open_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     blocking::note("open");
+    require_real_parent(path)?;
     match path.symlink_metadata() {
         Ok(metadata) => require_regular(&metadata)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -38,15 +40,60 @@ pub fn open_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     open_checked(path, options, OFlags::NOFOLLOW)
 }
 
+/// Creates a file (mode 0600) to write, in place of anything but a directory that has its name. Only for files that
+/// are derived, by their only writer.
+///
+/// # Errors
+/// As the system says.
+pub fn create_anew(path: &Path) -> io::Result<File> {
+    require_real_parent(path)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
 /// Looks at a regular file without opening it.
 ///
 /// # Errors
 /// As [`open`].
 pub fn metadata(path: &Path) -> io::Result<Metadata> {
     blocking::note("look at");
+    require_real_parent(path)?;
     let metadata = path.symlink_metadata()?;
     require_regular(&metadata)?;
     Ok(metadata)
+}
+
+/// Tells whether anything has this name, be it a link that leads nowhere.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Creates a directory (mode 0700) unless it exists.
+///
+/// # Errors
+/// [`io::ErrorKind::NotADirectory`] if the name is a symbolic link or no directory; else as the system says.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => require_directory(path),
+        created => created,
+    }
+}
+
+/// Lists a directory.
+///
+/// # Errors
+/// As [`create_directory`], and [`io::ErrorKind::NotFound`] if there is none.
+pub fn read_dir(path: &Path) -> io::Result<ReadDir> {
+    require_directory(path)?;
+    fs::read_dir(path)
 }
 
 /// Reads a regular file of at most `limit` bytes.
@@ -85,6 +132,22 @@ pub fn read_named_to_string(path: &Path, limit: u64) -> io::Result<String> {
     text(read_named(path, limit)?)
 }
 
+/// Tells whether a path that an operator named is a directory, or a symbolic link to one.
+#[must_use]
+pub fn is_named_directory(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// As the system says; not every file system can.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty())?;
+    Ok(rustix::fs::fsync(directory)?)
+}
+
 /// Reads an open file from its position to its end, at most `limit` bytes.
 ///
 /// # Errors
@@ -113,8 +176,38 @@ fn open_checked(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Re
 
 fn require_regular(metadata: &Metadata) -> io::Result<()> {
     let kind = metadata.file_type();
-    let found = if kind.is_file() {
+    if kind.is_file() {
         return Ok(());
+    }
+    let why = format!("it is {}; a regular file is needed", in_words(kind));
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+fn require_directory(path: &Path) -> io::Result<()> {
+    let kind = path.symlink_metadata()?.file_type();
+    if kind.is_dir() {
+        return Ok(());
+    }
+    let why = format!("it is {}; a directory is needed", in_words(kind));
+    Err(io::Error::new(io::ErrorKind::NotADirectory, why))
+}
+
+/// A path without a directory is one in the working directory.
+fn require_real_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match parent.map(Path::symlink_metadata) {
+        Some(Ok(metadata)) if metadata.is_symlink() => {
+            let why = "its directory is a symbolic link, which is not followed";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+        }
+        // The system says what is wrong when the file is opened.
+        _ => Ok(()),
+    }
+}
+
+fn in_words(kind: FileType) -> &'static str {
+    if kind.is_file() {
+        "a file"
     } else if kind.is_symlink() {
         "a symbolic link, which is not followed"
     } else if kind.is_dir() {
@@ -125,9 +218,7 @@ fn require_regular(metadata: &Metadata) -> io::Result<()> {
         "a socket"
     } else {
         "a device"
-    };
-    let why = format!("it is {found}; a regular file is needed");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+    }
 }
 
 fn text(content: Vec<u8>) -> io::Result<String> {
@@ -137,9 +228,10 @@ fn text(content: Vec<u8>) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write;
     use std::os::unix::fs::symlink;
 
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use rustix::fs::{CWD, FileType, mknodat};
 
     use super::*;
 
@@ -177,6 +269,54 @@ mod tests {
             read(&folder.path().join("none"), 1).unwrap_err().kind(),
             io::ErrorKind::NotFound
         );
+    }
+
+    #[test]
+    fn directories_are_no_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link, file) = (
+            folder.path().join("real"),
+            folder.path().join("link"),
+            folder.path().join("file"),
+        );
+        create_directory(&real).unwrap();
+        create_directory(&real).unwrap();
+        symlink(&real, &link).unwrap();
+        fs::write(real.join("file"), "content").unwrap();
+        fs::write(&file, "content").unwrap();
+        assert_eq!(read_dir(&real).unwrap().count(), 1);
+        for path in [&link, &file] {
+            for refused in [create_directory(path), read_dir(path).map(drop)] {
+                assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::NotADirectory);
+            }
+        }
+        for refused in [
+            open(&link.join("file")).map(drop),
+            metadata(&link.join("file")).map(drop),
+            create_anew(&link.join("file")).map(drop),
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        assert_eq!(read_to_string(&real.join("file"), 7).unwrap(), "content");
+    }
+
+    #[test]
+    fn a_derived_file_takes_the_place_of_links_and_fifos() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link, fifo) = (
+            folder.path().join("target"),
+            folder.path().join("link"),
+            folder.path().join("fifo"),
+        );
+        fs::write(&target, "content").unwrap();
+        symlink(&target, &link).unwrap();
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+        for path in [&link, &fifo, &folder.path().join("new")] {
+            create_anew(path).unwrap().write_all(b"new").unwrap();
+            assert_eq!(read_to_string(path, 3).unwrap(), "new");
+        }
+        assert_eq!(fs::read_to_string(&target).unwrap(), "content");
+        create_anew(folder.path()).unwrap_err();
     }
 
     #[test]

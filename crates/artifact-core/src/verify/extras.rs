@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tracking_journal::storage;
 use tracking_model::{Artifact, ArtifactStatus, SessionId, StreamId};
 
 use super::{Finding, Problem, Verification, VerifyReport, has_bytes, unreadable};
@@ -158,8 +159,7 @@ fn has_session(inner: &crate::manager::Inner, name: &str) -> bool {
     };
     let stream = StreamId::Session(id);
     // What cannot be looked at is not said to be missing.
-    let is_there = |path: std::path::PathBuf| path.symlink_metadata().is_ok();
-    is_there(home.journal_path(&stream)) || is_there(home.snapshot_path(&stream))
+    storage::exists(&home.journal_path(&stream)) || storage::exists(&home.snapshot_path(&stream))
 }
 
 fn is_beside_a_session(name: &str) -> bool {

@@ -11,6 +11,7 @@ use artifact_core::{
 };
 use artifact_index::SqliteIndex;
 use rusqlite::Connection;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 use tempfile::TempDir;
 use tracking_journal::DataDir;
@@ -194,7 +195,7 @@ async fn fault_36_an_index_never_leads_outside_the_data_directory() {
 async fn fault_30_an_index_behind_a_symbolic_link_is_not_written() {
     let dir = filled().await;
     let outside = dir.path().join("outside");
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
         fs::write(&outside, "theirs").unwrap();
         let path = dir.path().join(format!("data/index.sqlite{suffix}"));
         drop(fs::remove_file(&path));
@@ -202,7 +203,7 @@ async fn fault_30_an_index_behind_a_symbolic_link_is_not_written() {
         assert_eq!(found(&open(&dir)).await.unwrap(), ARTIFACTS, "{suffix}");
         assert_eq!(fs::read_to_string(&outside).unwrap(), "theirs", "{suffix}");
     }
-    println!("FAULT row=30 name=index_behind_a_link links=3 written_outside=0");
+    println!("FAULT row=30 name=index_behind_a_link links=4 written_outside=0");
 }
 
 #[test]
@@ -234,4 +235,20 @@ fn what_ruins_the_file_while_it_is_open_is_said() {
     assert!(index.query(&ArtifactQuery::new()).unwrap().artifacts.is_empty());
     index.apply(std::slice::from_ref(&batch), &NoTexts).unwrap();
     assert_eq!(index.query(&ArtifactQuery::new()).unwrap().artifacts.len(), 1);
+}
+
+#[tokio::test]
+async fn fault_30_an_index_does_not_wait_for_a_fifo() {
+    let dir = filled().await;
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let path = dir.path().join(format!("data/index.sqlite{suffix}"));
+        drop(fs::remove_file(&path));
+        mknodat(CWD, &path, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+        assert_eq!(found(&open(&dir)).await.unwrap(), ARTIFACTS, "{suffix}");
+    }
+    let lock = dir.path().join("data/index.sqlite.lock");
+    fs::remove_file(&lock).unwrap();
+    mknodat(CWD, &lock, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+    assert_eq!(found(&open(&dir)).await.unwrap(), ARTIFACTS, "in memory");
+    println!("FAULT row=30 name=index_fifos fifos=5 hung=0");
 }

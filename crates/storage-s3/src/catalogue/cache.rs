@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use artifact_core::{StoreError, StoreErrorKind};
-use tracking_journal::{DataDir, JournalError, Record, Replica, remove};
+use tracking_journal::{DataDir, JournalError, Record, Replica, remove, storage};
 use tracking_model::{StreamId, Timestamp};
 use uuid::Uuid;
 
@@ -58,7 +58,7 @@ impl Cache {
     pub(crate) fn missing(&self, stream: &StreamId, listed: &Listed) -> Result<Missing, StoreError> {
         let load = || State::load(&self.dir, stream).map_err(|error| io("read the cache of", stream, error));
         let mut state = load()?;
-        if state.is_none() && self.dir.journal_path(stream).exists() {
+        if state.is_none() && storage::exists(&self.dir.journal_path(stream)) {
             // Another program may be just between the copy and its state: then it holds the stream.
             let turn = Replica::open(&self.dir, stream, self.lock_timeout);
             let _turn = turn.map_err(|error| journal("read the cache of", stream, error))?;
@@ -130,7 +130,7 @@ impl Cache {
             return Ok(state.tails.values().map(|tail| tail.at).max());
         }
         // Whoever read the copy saw what is in it, also where it is not known from what it was put together.
-        if !self.dir.journal_path(stream).exists() {
+        if !storage::exists(&self.dir.journal_path(stream)) {
             return Ok(None);
         }
         let replica = Replica::open(&self.dir, stream, self.lock_timeout);

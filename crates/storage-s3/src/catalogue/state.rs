@@ -5,9 +5,9 @@
 //! that is there, the stream is read from the bucket anew.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -94,10 +94,17 @@ impl State {
 
     /// The state of the stream's copy, if what is there is what the state is of. What cannot be read is none.
     pub(crate) fn load(dir: &DataDir, stream: &StreamId) -> io::Result<Option<Self>> {
-        let bytes = match storage::read(&path(dir, stream), MAX_BYTES) {
+        let path = path(dir, stream);
+        let bytes = match storage::read(&path, MAX_BYTES) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => return Ok(None),
+                io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
+                    tracing::warn!(path = %path.display(), %error, "a catalogue's state is begun anew");
+                    return Ok(None);
+                }
+                _ => return Err(error),
+            },
         };
         let Some(state) = Self::parse(&bytes) else {
             tracing::debug!(%stream, "a catalogue's state is damaged or of another version, and is begun anew");
@@ -137,22 +144,13 @@ impl State {
 
 /// Makes the folder of the states.
 pub(crate) fn create_folder(dir: &DataDir) -> io::Result<()> {
-    let folder = folder(dir);
-    match DirBuilder::new().mode(0o700).create(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    if fs::symlink_metadata(&folder)?.is_dir() {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::NotADirectory.into())
-    }
+    storage::create_directory(&folder(dir))
 }
 
 /// The streams that have a state.
 pub(crate) fn streams(dir: &DataDir) -> io::Result<Vec<StreamId>> {
     let mut streams = Vec::new();
-    for entry in fs::read_dir(folder(dir))? {
+    for entry in storage::read_dir(&folder(dir))? {
         let name = entry?.file_name();
         let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
         streams.extend(stem.and_then(|stem| StreamId::from_file_stem(stem).ok()));

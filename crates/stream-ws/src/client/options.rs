@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::protocol::TypeFilter;
-use crate::server::{TlsError, Token};
+use crate::server::{TlsError, Token, read_pem};
 
 /// How a client behaves.
 #[derive(Debug, Clone)]
@@ -97,13 +97,14 @@ impl Roots {
     /// # Errors
     /// [`TlsError`] if it cannot be read or holds none.
     pub fn from_pem_file(path: &Path) -> Result<Self, TlsError> {
-        let certificates = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|source| TlsError::Read {
-                what: "certificates",
-                path: path.to_owned(),
-                source: source.into(),
-            })?;
+        let certificates = read_pem(path, |pem| {
+            CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()
+        })
+        .map_err(|source| TlsError::Read {
+            what: "certificates",
+            path: path.to_owned(),
+            source: source.into(),
+        })?;
         if certificates.is_empty() {
             return Err(TlsError::NoCertificate {
                 path: path.to_owned(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use tracking_journal::{DataDir, DataDirError, JournalError, JournalReader, Record, load};
+use tracking_journal::{DataDir, DataDirError, JournalError, JournalReader, Record, load, storage};
 use tracking_model::{
     SessionEvent, SessionId, StreamId, Timestamp, UpgradeEvent, UpgradeId, UpgradeProgress,
 };
@@ -138,7 +138,7 @@ impl Catalogue {
         let mut latest = HashMap::new();
         for stream in self.dir.streams()? {
             let StreamId::Upgrade(id) = &stream else { continue };
-            let Ok(metadata) = self.dir.journal_path(&stream).metadata() else {
+            let Ok(metadata) = storage::metadata(&self.dir.journal_path(&stream)) else {
                 continue;
             };
             let state = (metadata.len(), metadata.modified().ok());

@@ -19,7 +19,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracking_journal::{Clock, DataDir, DataDirError, SystemClock};
+use tracking_journal::{Clock, DataDir, DataDirError, SystemClock, storage};
 use tracking_model::{SessionId, StreamId, UpgradeId};
 
 use crate::protocol::{ErrorCode, Interest, Position, Query};
@@ -317,7 +317,7 @@ impl Hub {
 
     async fn must_exist(&self, stream: &StreamId) -> Result<(), HubError> {
         let path = self.inner.parts.dir.journal_path(stream);
-        let exists = tokio::task::spawn_blocking(move || path.exists()).await;
+        let exists = tokio::task::spawn_blocking(move || storage::exists(&path)).await;
         if exists.map_err(|_| HubError::Closed)? {
             return Ok(());
         }

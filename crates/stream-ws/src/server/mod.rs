@@ -42,6 +42,7 @@ pub use options::{Limits, ServerOptions};
 use register::{Place, Register};
 use socket::SharedSocket;
 pub use tls::TlsIdentity;
+pub(crate) use tls::read_pem;
 pub use token::{Token, TokenError};
 
 /// Where viewers are expected: 127.0.0.1 and `::1`.

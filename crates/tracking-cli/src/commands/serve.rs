@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde_json::json;
 use tokio::task::JoinSet;
-use tracking_facade::Archive;
 use tracking_facade::live::{
     CancellationToken, HubOptions, ServeError, ServerOptions, TlsIdentity, Token, TokenError, bind,
     serve as serve_hub,
 };
+use tracking_facade::{Archive, storage};
 
 use crate::args::ServeArgs;
 use crate::commands::runtime::block_on;
@@ -20,6 +20,9 @@ use crate::output::Output;
 use crate::process::Signals;
 use crate::settings::Settings;
 use metrics::Metrics;
+
+/// No token comes near it.
+const LARGEST_TOKEN: u64 = 64 << 10;
 
 /// Serves until a signal comes.
 pub(crate) fn serve(args: &ServeArgs, settings: &Settings) -> Result<(), Failure> {
@@ -54,7 +57,7 @@ pub(super) fn token(path: &Path) -> Result<Token, Failure> {
             error,
         )
     };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let text = storage::read_named_to_string(path, LARGEST_TOKEN).map_err(|error| failed(&error))?;
     text.parse().map_err(|error: TokenError| failed(&error))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use artifact_core::StoreError;
 use async_trait::async_trait;
 use storage_s3::{ObjectKey, ObjectMetadata, S3Objects};
-use tracking_journal::{Clock, DataDir, Delivery, EventSink, Record, SinkPace, SystemClock, load};
+use tracking_journal::{Clock, DataDir, Delivery, EventSink, Record, SinkPace, SystemClock, load, storage};
 use tracking_model::{StreamId, Summary, UpgradeProgress};
 
 use super::SharedBucket;
@@ -92,15 +92,19 @@ fn document(dir: &DataDir, stream: &StreamId, ended: bool) -> Result<Option<Vec<
         StreamId::Session(_) => {
             let path = dir.snapshot_path(stream);
             let failed = |error: io::Error| format!("cannot read {}: {error}", path.display());
-            let length = match std::fs::metadata(&path) {
-                Ok(metadata) => metadata.len(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(failed(error)),
-            };
-            if length > if ended { LARGEST } else { LARGEST_WHILE_OPEN } {
-                return Ok(None);
+            let most = if ended { LARGEST } else { LARGEST_WHILE_OPEN };
+            match storage::read(&path, most) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge
+                    ) =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(failed(error)),
             }
-            std::fs::read(&path).map(Some).map_err(failed)
         }
     }
 }

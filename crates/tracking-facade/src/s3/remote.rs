@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use artifact_core::{ArtifactError, ManagerOptions, StoreError, TestArtifactsManager};
 use storage_s3::{Catalogue, CatalogueOptions, RefreshProgressCallback, RefreshReport, RefreshScope};
-use tracking_journal::{DataDir, JournalOptions, SystemClock};
+use tracking_journal::{DataDir, JournalOptions, SystemClock, storage};
 use tracking_model::{ArtifactId, Fold, Session, SessionCommand, SessionId, SessionOutcome, StreamId};
 
 use super::texts::CachedTexts;
@@ -89,7 +89,7 @@ impl RemoteArchive {
     pub async fn lock_index(&self) -> Result<IndexLock, TrackingError> {
         let path = self.archive.data_dir().path().join("index.lock");
         let locking = tokio::task::spawn_blocking(move || {
-            let opened = File::options().create(true).append(true).open(&path);
+            let opened = storage::open_with(&path, File::options().create(true).append(true));
             opened
                 .and_then(|file| file.lock().map(|()| IndexLock { _file: file }))
                 .map_err(|error| StoreError::io("lock the index of", path.display(), error))

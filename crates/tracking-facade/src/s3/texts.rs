@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use artifact_core::{
@@ -12,7 +12,7 @@ use artifact_core::{
 };
 use futures_util::StreamExt;
 use storage_s3::{S3Cause, S3Failure};
-use tracking_journal::DataDir;
+use tracking_journal::{DataDir, storage};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, Span, Timestamp};
 
 use super::{RemoteArchive, all_matching};
@@ -20,6 +20,8 @@ use crate::TrackingError;
 
 /// How many are fetched at once; the store limits the requests that these make.
 const AT_ONCE: usize = 64;
+/// A text is the beginning of an artifact; what of it is no UTF-8 takes up to three times as much.
+const MOST_BYTES: u64 = 3 * DEFAULT_TEXT_BYTES + 3;
 /// How long an object that must be restored first is not asked for again.
 const REST: Span = Span::from_secs(24 * 60 * 60);
 
@@ -46,11 +48,14 @@ impl CachedTexts {
     /// The names of the files that there are.
     fn there(&self) -> io::Result<HashSet<String>> {
         for dir in [&self.dir, &self.resting] {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            storage::create_directory(dir)?;
         }
         let mut names = HashSet::new();
-        for entry in fs::read_dir(&self.dir)? {
-            names.extend(entry?.file_name().into_string().ok());
+        for entry in storage::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                names.extend(entry.file_name().into_string().ok());
+            }
         }
         Ok(names)
     }
@@ -58,7 +63,7 @@ impl CachedTexts {
     /// The names of those that were found to need a restore a short while ago.
     fn resting(&self, now: Timestamp) -> io::Result<HashSet<String>> {
         let mut names = HashSet::new();
-        for entry in fs::read_dir(&self.resting)? {
+        for entry in storage::read_dir(&self.resting)? {
             let entry = entry?;
             let since = Timestamp::from_micros(entry.metadata()?.mtime().saturating_mul(1_000_000));
             if now.since(since) < REST {
@@ -69,21 +74,24 @@ impl CachedTexts {
     }
 
     fn rest(&self, id: &ArtifactId) -> io::Result<()> {
-        fs::write(self.resting.join(id.encoded()), "")
+        let path = self.resting.join(id.encoded());
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        storage::open_with(&path, &mut options).map(drop)
     }
 
     /// A file is there whole or not at all.
     fn keep(&self, id: &ArtifactId, text: &str) -> io::Result<()> {
         let path = self.path(id);
         let new = self.dir.join(format!(".{}-{}", std::process::id(), id.encoded()));
-        fs::write(&new, text)?;
+        storage::create_anew(&new)?.write_all(text.as_bytes())?;
         fs::rename(&new, path)
     }
 }
 
 impl ArtifactTexts for CachedTexts {
     fn text(&self, artifact: &Artifact) -> Option<String> {
-        match fs::read_to_string(self.path(&artifact.artifact_id)) {
+        match storage::read_to_string(&self.path(&artifact.artifact_id), MOST_BYTES) {
             Ok(text) => (!text.is_empty()).then_some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
