@@ -13,6 +13,7 @@ mod live;
 mod machine;
 mod planted;
 mod reference_tests;
+mod secrets;
 mod writers;
 
 /// The program that the fault tests kill.

@@ -1,4 +1,56 @@
-//! Where a service is: regions and endpoints as people write them.
+//! Where a service is: regions and addresses as people write them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+
+/// The address of a server or of a place in it. User and password, which have no place in one, never show.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Address(String);
+
+impl Address {
+    /// The address as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for Address {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_user_info(&self.0))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&without_user_info(&self.0), f)
+    }
+}
+
+/// `text` without `user:password@` after its scheme, or before its host where it has none.
+#[must_use]
+pub fn without_user_info(text: &str) -> Cow<'_, str> {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, text),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match (authority.rsplit_once('@'), scheme) {
+        (None, _) => Cow::Borrowed(text),
+        (Some((_, host)), Some(scheme)) => Cow::Owned(format!("{scheme}://{host}{path}")),
+        (Some((_, host)), None) => Cow::Owned(format!("{host}{path}")),
+    }
+}
 
 /// Whether it can be a region's name.
 #[must_use]
@@ -24,7 +76,10 @@ pub fn endpoint_problem(endpoint: &str) -> Option<String> {
     let forbidden = |c: char| c.is_whitespace() || c.is_control() || "/@?#".contains(c);
     let fine = host.is_some_and(|host| !host.is_empty() && !host.contains(forbidden));
     (!fine).then(|| {
-        format!("the endpoint {endpoint:?} is none: write it like `https://host:9000`, without a path or credentials")
+        let shown = without_user_info(endpoint);
+        format!(
+            "the endpoint {shown:?} is none: write it like `https://host:9000`, without a path or credentials"
+        )
     })
 }
 
@@ -39,6 +94,23 @@ mod tests {
         }
         for region in ["", "eu central", "eu_central", "é"] {
             assert!(region_problem(region).is_some(), "{region}");
+        }
+    }
+
+    #[test]
+    fn user_and_password_never_show() {
+        for (text, shown) in [
+            ("http://kate:sesame@host:9000/b", "http://host:9000/b"),
+            ("https://k@te:ses@me@host", "https://host"),
+            ("kate:sesame@host:9000", "host:9000"),
+            ("s3://bucket/a@b", "s3://bucket/a@b"),
+            ("https://host", "https://host"),
+        ] {
+            let address = Address::from(text);
+            assert_eq!(address.to_string(), shown);
+            assert_eq!(format!("{address:?}"), format!("{shown:?}"));
+            let problem = endpoint_problem(text).unwrap_or_default();
+            assert!(!problem.contains("ses"), "{problem}");
         }
     }
 

@@ -7,6 +7,9 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_types::SdkConfig;
+use aws_types::service_config::ServiceConfigKey;
+
+use crate::address::without_user_info;
 
 /// How a service is reached. What is not set comes from the SDK's standard chain: environment, profiles, SSO, web
 /// identity, containers, instance metadata.
@@ -57,6 +60,24 @@ impl Connection<'_> {
         }
         loader.load().await
     }
+}
+
+/// The endpoint that the standard chain names for a service, such as `s3`: `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or
+/// what the profile says. User and password in it are left out: requests are signed and never send them, and they would
+/// stand in every presigned address and every error.
+#[must_use]
+pub fn endpoint_of_chain(shared: &SdkConfig, service_id: &'static str) -> Option<String> {
+    let key = ServiceConfigKey::builder()
+        .service_id(service_id)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok()?;
+    let endpoint = shared
+        .service_config()
+        .and_then(|config| config.load_config(key))
+        .or_else(|| shared.endpoint_url().map(str::to_owned))?;
+    Some(without_user_info(&endpoint).into_owned())
 }
 
 /// Credentials of servers of tests. Their text never shows.

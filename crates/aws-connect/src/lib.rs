@@ -7,8 +7,8 @@ mod connection;
 mod failed;
 pub mod hint;
 
-pub use address::{endpoint_problem, is_region, region_problem};
+pub use address::{Address, endpoint_problem, is_region, region_problem, without_user_info};
 pub use answer::{AnswerCheck, MAX_ANSWER_BYTES};
 pub use cause::Cause;
-pub use connection::{Connection, StaticCredentials};
+pub use connection::{Connection, StaticCredentials, endpoint_of_chain};
 pub use failed::{Failed, Said, header, innermost};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_connect::{StaticCredentials, endpoint_problem, region_problem};
+use aws_connect::{Address, StaticCredentials, endpoint_problem, region_problem};
 use tracking_journal::SinkName;
 
 use crate::bus::Bus;
@@ -50,7 +50,7 @@ pub struct EventBridgeBuilder {
     events: Vec<String>,
     max_bytes: usize,
     region: Option<String>,
-    endpoint: Option<String>,
+    endpoint: Option<Address>,
     patience: Patience,
     credentials: Option<StaticCredentials>,
 }
@@ -125,7 +125,7 @@ impl EventBridgeBuilder {
 
     /// Sets the address of a server that is not AWS, or of a VPC endpoint: `https://host:port`.
     #[must_use]
-    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+    pub fn endpoint(mut self, endpoint: impl Into<Address>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
@@ -191,7 +191,7 @@ impl EventBridgeBuilder {
             source: self.source,
             resources: self.resources,
             max_bytes: self.max_bytes,
-            endpoint: self.endpoint,
+            endpoint: self.endpoint.map(|endpoint| endpoint.as_str().to_owned()),
             patience: self.patience,
             credentials: self.credentials,
         }))
@@ -223,7 +223,12 @@ impl EventBridgeBuilder {
             };
             problems.extend(region_problem(region).or_else(elsewhere));
         }
-        problems.extend(self.endpoint.as_deref().and_then(endpoint_problem));
+        problems.extend(
+            self.endpoint
+                .as_ref()
+                .map(Address::as_str)
+                .and_then(endpoint_problem),
+        );
         let Patience {
             connect_timeout,
             call_timeout,

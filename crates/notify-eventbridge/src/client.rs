@@ -1,6 +1,6 @@
 //! The SDK's client: made at the first call, with every setting explicit.
 
-use aws_connect::{AnswerCheck, Connection};
+use aws_connect::{AnswerCheck, Connection, endpoint_of_chain};
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::config::retry::RetryConfig;
 use aws_sdk_eventbridge::config::timeout::TimeoutConfig;
@@ -19,12 +19,17 @@ pub(crate) async fn connect(settings: &Settings) -> Client {
         timeouts,
         ..Connection::default()
     };
-    let mut config = aws_sdk_eventbridge::config::Builder::from(&connection.load().await)
+    let shared = connection.load().await;
+    let endpoint = settings
+        .endpoint
+        .clone()
+        .or_else(|| endpoint_of_chain(&shared, "eventbridge"));
+    let mut config = aws_sdk_eventbridge::config::Builder::from(&shared)
         // The relay tries again, in order and with pauses that the server may ask for. A second attempt here would
         // send twice what may have been taken.
         .retry_config(RetryConfig::disabled())
         .interceptor(AnswerCheck);
-    if let Some(endpoint) = &settings.endpoint {
+    if let Some(endpoint) = endpoint {
         config = config.endpoint_url(endpoint);
     }
     Client::from_conf(config.build())

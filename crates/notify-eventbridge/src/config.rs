@@ -1,5 +1,6 @@
 //! The settings as they stand in a configuration file.
 
+use aws_connect::Address;
 use serde::Deserialize;
 
 use crate::builder::EventBridgeBuilder;
@@ -37,7 +38,7 @@ pub struct EventBridgeConfig {
     /// The bus's region.
     pub region: Option<String>,
     /// The address of a server that is not AWS, or of a VPC endpoint.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<Address>,
 }
 
 impl EventBridgeConfig {

@@ -14,6 +14,7 @@ mod sending;
 mod settings;
 mod sink;
 
+pub use aws_connect::Address;
 pub use builder::{BuildError, EventBridgeBuilder};
 pub use config::EventBridgeConfig;
 pub use error::{EventBridgeCause, EventBridgeError};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use aws_connect::{StaticCredentials, endpoint_problem, region_problem};
+use aws_connect::{Address, StaticCredentials, endpoint_problem, region_problem};
 use tracking_model::percent_encode;
 
 use crate::key::{KeyRoot, MAX_KEY_BYTES, S3Location};
@@ -45,7 +45,7 @@ pub struct S3StoreBuilder {
     bucket: String,
     prefix: String,
     region: Option<String>,
-    endpoint: Option<String>,
+    endpoint: Option<Address>,
     path_style: Option<bool>,
     encryption: Encryption,
     storage_class: StorageClass,
@@ -121,7 +121,7 @@ impl S3StoreBuilder {
 
     /// Sets the address of a server that is not AWS: `https://host:port`.
     #[must_use]
-    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+    pub fn endpoint(mut self, endpoint: impl Into<Address>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
@@ -229,7 +229,7 @@ impl S3StoreBuilder {
         Ok(S3Store::new(Settings {
             root: KeyRoot::new(&location),
             region: self.region,
-            endpoint: self.endpoint,
+            endpoint: self.endpoint.map(|endpoint| endpoint.as_str().to_owned()),
             path_style: self.path_style,
             encryption: self.encryption,
             storage_class: self.storage_class,
@@ -253,7 +253,12 @@ impl S3StoreBuilder {
             problems.extend(prefix.map(|rule| format!("the prefix {:?} {rule}", self.prefix)));
         }
         problems.extend(self.region.as_deref().and_then(region_problem));
-        problems.extend(self.endpoint.as_deref().and_then(endpoint_problem));
+        problems.extend(
+            self.endpoint
+                .as_ref()
+                .map(Address::as_str)
+                .and_then(endpoint_problem),
+        );
         if let Encryption::Kms { key: Some(key) } = &self.encryption
             && (key.is_empty() || key.contains(char::is_whitespace))
         {

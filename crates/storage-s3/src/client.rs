@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_connect::{AnswerCheck, Connection};
+use aws_connect::{AnswerCheck, Connection, endpoint_of_chain};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext,
@@ -17,8 +17,6 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
-use aws_types::SdkConfig;
-use aws_types::service_config::ServiceConfigKey;
 
 use crate::limits::Concurrency;
 use crate::settings::{ChecksumPolicy, Settings};
@@ -81,7 +79,10 @@ pub(crate) async fn connect(
         idle_connections: Some(settings.limits.max_concurrency),
     };
     let shared = connection.load().await;
-    let endpoint = settings.endpoint.clone().or_else(|| endpoint_of_chain(&shared));
+    let endpoint = settings
+        .endpoint
+        .clone()
+        .or_else(|| endpoint_of_chain(&shared, "s3"));
     let custom_endpoint = endpoint.is_some();
     let place = match (&endpoint, shared.region()) {
         (Some(endpoint), _) => endpoint.clone(),
@@ -142,20 +143,6 @@ fn timeouts(settings: &Settings) -> TimeoutConfigBuilder {
         .connect_timeout(patience.connect_timeout)
         .read_timeout(patience.read_timeout)
         .operation_attempt_timeout(patience.attempt_timeout)
-}
-
-/// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or what the profile says.
-fn endpoint_of_chain(shared: &SdkConfig) -> Option<String> {
-    let key = ServiceConfigKey::builder()
-        .service_id("s3")
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build()
-        .ok()?;
-    shared
-        .service_config()
-        .and_then(|config| config.load_config(key))
-        .or_else(|| shared.endpoint_url().map(str::to_owned))
 }
 
 /// S3 throttles with 503; other servers, and proxies on the way, do with 429, whatever code they write beside it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_connect::Address;
 use serde::Deserialize;
 
 use crate::builder::S3StoreBuilder;
@@ -30,7 +31,7 @@ use crate::settings::{ChecksumPolicy, ConditionalWrites, DEFAULT_PREFIX, Encrypt
 #[non_exhaustive]
 pub struct S3Config {
     /// `s3://bucket/prefix`, instead of bucket and prefix.
-    pub url: Option<String>,
+    pub url: Option<Address>,
     /// The bucket.
     pub bucket: Option<String>,
     /// The prefix; empty for the whole bucket.
@@ -38,7 +39,7 @@ pub struct S3Config {
     /// The bucket's region.
     pub region: Option<String>,
     /// The address of a server that is not AWS.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<Address>,
     /// Whether the bucket stands in the path of addresses.
     pub path_style: Option<bool>,
     /// `none`, `AES256` or `aws:kms`.
@@ -138,7 +139,7 @@ impl S3Config {
     fn location(&self, problems: &mut Vec<String>) -> Option<S3Location> {
         let default_prefix = || self.prefix.clone().unwrap_or_else(|| DEFAULT_PREFIX.to_owned());
         match (&self.url, &self.bucket) {
-            (Some(url), None) => match url.parse::<S3Location>() {
+            (Some(url), None) => match url.as_str().parse::<S3Location>() {
                 Ok(mut location) => {
                     if location.prefix.is_empty() {
                         location.prefix = default_prefix();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use artifact_core::ArtifactKey;
+use aws_connect::without_user_info;
 
 /// The longest key in bytes, prefix included, that S3 takes.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -91,12 +92,13 @@ impl FromStr for S3Location {
     type Err = ObjectKeyError;
     /// Reads `s3://bucket` or `s3://bucket/prefix`. The builder says whether bucket and prefix are valid.
     fn from_str(text: &str) -> Result<Self, ObjectKeyError> {
-        let rule = "a place in S3 is written s3://bucket/prefix";
+        let rule = "a place in S3 is written s3://bucket/prefix, without user or password";
         let rest = text
             .strip_prefix("s3://")
             .filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
-        let rest = rest.ok_or_else(|| ObjectKeyError {
-            key: text.to_owned(),
+        let shown = without_user_info(text);
+        let rest = rest.filter(|_| shown == text).ok_or_else(|| ObjectKeyError {
+            key: shown.into_owned(),
             rule,
         })?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -191,7 +193,13 @@ mod tests {
             assert_eq!(text.parse::<S3Location>().unwrap().to_string(), text);
         }
         assert_eq!("s3://b/p/".parse::<S3Location>().unwrap().prefix, "p");
-        for text in ["bucket", "s3://", "s3:///key", "http://bucket/x"] {
+        for text in [
+            "bucket",
+            "s3://",
+            "s3:///key",
+            "http://bucket/x",
+            "s3://kate:sesame@bucket",
+        ] {
             assert!(text.parse::<S3Location>().is_err(), "{text}");
         }
     }

@@ -33,6 +33,7 @@ mod transfer;
 mod upload;
 mod window;
 
+pub use aws_connect::Address;
 pub use builder::{BuildError, S3StoreBuilder};
 pub use catalogue::{
     Catalogue, CatalogueOptions, Compacted, Delivered, MissingStart, PutBack, RefreshProgress,

@@ -2,13 +2,13 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 
 use serde_json::json;
 /// An error's message and those of its causes.
 pub(crate) use tracking_model::causes as chain;
 
-use crate::output::stderr;
+use crate::redact::messages;
 use crate::render::{Palette, one_line, printable};
 
 /// Why a command did not do what it was asked; decides the exit code.
@@ -141,8 +141,7 @@ impl Failure {
         } else {
             report.to_text(Palette::for_stderr())
         };
-        // Nobody is left to tell if stderr is closed; the exit code still says it.
-        if stderr().write_all(text.as_bytes()).is_err() {}
+        messages::write(&text);
     }
 }
 

@@ -12,6 +12,7 @@ mod files;
 mod live;
 mod output;
 mod process;
+mod redact;
 mod render;
 mod settings;
 mod sinks;
@@ -29,6 +30,7 @@ use crate::exit::{Failure, Kind};
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
+    redact::messages::take_over_panics();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -78,7 +80,8 @@ fn print(error: &clap::Error) -> std::io::Result<()> {
         }
     };
     if error.use_stderr() {
-        output::stderr().write_all(text(console::user_attended_stderr()).as_bytes())
+        redact::messages::write(&text(console::user_attended_stderr()));
+        Ok(())
     } else {
         let mut stdout = output::stdout();
         stdout.write_all(text(console::user_attended()).as_bytes())?;
@@ -118,7 +121,7 @@ fn log_to_stderr(verbose: u8) {
     };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(output::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(redact::messages::Log)
+        .with_ansi(redact::messages::is_terminal())
         .init();
 }

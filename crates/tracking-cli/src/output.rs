@@ -1,6 +1,6 @@
 //! What a command prints on stdout.
 
-use std::io::{self, IsTerminal, Stderr, Stdout, Write};
+use std::io::{self, IsTerminal, Stdout, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use tracking_model::ArtifactName;
 
 use crate::exit::Failure;
+use crate::redact::messages;
 use crate::render::{Palette, printable};
 
 /// Where results go, and in which form.
@@ -114,11 +115,6 @@ pub(crate) fn stdout() -> Patient<Stdout> {
     Patient(io::stdout())
 }
 
-/// Our stderr. All of the command writes to it by this.
-pub(crate) fn stderr() -> Patient<Stderr> {
-    Patient(io::stderr())
-}
-
 /// A path as documents carry it: its text, and its exact bytes, percent-encoded, where it is not UTF-8. A document that
 /// held the path itself could not be written then.
 pub(crate) fn path_text(path: &Path) -> (String, Option<Arc<str>>) {
@@ -130,7 +126,5 @@ pub(crate) fn path_text(path: &Path) -> (String, Option<Arc<str>>) {
 pub(crate) fn note(head: &str, text: &str) {
     let palette = Palette::for_stderr();
     let head = palette.warn(&format!("ekstrack: {head}:"));
-    let line = format!("{head} {}\n", printable(text));
-    // Nobody is left to tell if stderr is closed, and a note decides nothing.
-    if stderr().write_all(line.as_bytes()).is_err() {}
+    messages::write(&format!("{head} {}\n", printable(text)));
 }

@@ -100,6 +100,10 @@ impl StartError {
 
 impl Streams {
     /// Our own, so that nothing is between the command and our reader.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command's output is passed on as it is"
+    )]
     pub(crate) fn own(stdout: PassTo) -> Self {
         Self {
             stdout: match stdout {
@@ -281,6 +285,10 @@ impl Running {
 
 /// Our own stream without a buffer of ours, so that nothing is delayed. Started without such a stream, there is nobody
 /// to pass the output on to.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command's output is passed on as it is"
+)]
 fn own_stream(to: PassTo) -> Box<dyn Write + Send> {
     let fd = match to {
         PassTo::Stdout => io::stdout().as_fd().try_clone_to_owned(),

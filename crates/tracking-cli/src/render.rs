@@ -8,6 +8,8 @@ use std::io::{self, IsTerminal};
 use anstyle::{AnsiColor, Color, Style};
 use tracking_model::{Percent, Span, Status, Timestamp};
 
+use crate::redact::messages;
+
 pub(crate) use table::{Cell, Table};
 pub(crate) use tree::task_tree;
 
@@ -27,7 +29,7 @@ impl Palette {
     }
 
     pub(crate) fn for_stderr() -> Self {
-        Self::new(io::stderr().is_terminal())
+        Self::new(messages::is_terminal())
     }
 
     #[expect(

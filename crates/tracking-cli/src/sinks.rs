@@ -39,7 +39,7 @@ impl SinkSettings {
         if let Some(place) = place.filter(|place| !place.is_empty()) {
             let config = s3.get_or_insert_default();
             (config.bucket, config.prefix) = (None, None);
-            config.url = Some(place);
+            config.url = Some(place.into());
         }
         let mut eventbridge = eventbridge;
         if let Some(bus) = bus.filter(|bus| !bus.is_empty()) {

@@ -1,12 +1,12 @@
 //! Work that may take longer than a second: a spinner or a bar on stderr, if a person looks at it.
 
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracking_facade::s3::{TransferProgress, UploadProgress};
 
 use crate::output::Output;
+use crate::redact::messages;
 use crate::render::bytes;
 
 /// How far some work is. Clones share it.
@@ -18,7 +18,7 @@ pub(crate) struct Work {
 impl Work {
     /// Shows nothing with `--json`, and nothing where stderr is no terminal.
     pub(crate) fn begin(what: &'static str, output: Output) -> Self {
-        let shown = io::stderr().is_terminal() && !output.is_json();
+        let shown = messages::is_terminal() && !output.is_json();
         let target = if shown {
             ProgressDrawTarget::stderr()
         } else {

@@ -30,9 +30,9 @@ pub use remains::Remains;
 pub use remote::{IndexLock, RemoteArchive};
 pub use retention::{Expiry, RemoteCleanupFailure, RemoteCleanupOptions, RemoteCleanupReport};
 pub use storage_s3::{
-    BuildError as S3SettingsError, DownloadOptions, Meter, MissingStart, Progress as TransferProgress,
-    ProgressCallback, RefreshProgress, RefreshProgressCallback, RefreshReport, S3Cause, S3Config, S3Location,
-    S3StoreBuilder, StorageClass,
+    Address, BuildError as S3SettingsError, DownloadOptions, Meter, MissingStart,
+    Progress as TransferProgress, ProgressCallback, RefreshProgress, RefreshProgressCallback, RefreshReport,
+    S3Cause, S3Config, S3Location, S3StoreBuilder, StorageClass,
 };
 pub use sync::{SyncReport, UploadFailure, UploadProgress, UploadReport};
 pub use texts::FetchedTexts;

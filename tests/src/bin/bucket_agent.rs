@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 
 async fn work(data_dir: &str, upgrade: &str, session: &str, url: &str) -> Result<(), Error> {
     let mut config = S3Config::default();
-    config.url = Some(url.to_owned());
+    config.url = Some(url.into());
     let tracking = Tracking::builder()
         .data_dir(data_dir)
         .actor("killed-agent")

@@ -18,6 +18,7 @@ use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
 use crate::output::Output;
 use crate::process::Signals;
+use crate::redact::messages;
 use crate::settings::Settings;
 use metrics::Metrics;
 
@@ -58,6 +59,7 @@ pub(super) fn token(path: &Path) -> Result<Token, Failure> {
         )
     };
     let text = storage::read_named_to_string(path, LARGEST_TOKEN).map_err(|error| failed(&error))?;
+    messages::keep_out(&text);
     text.parse().map_err(|error: TokenError| failed(&error))
 }
 

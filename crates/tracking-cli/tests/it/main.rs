@@ -11,6 +11,7 @@ mod retention;
 mod run;
 mod run_output;
 mod search;
+mod secrets;
 mod serve;
 mod sinks;
 mod watch;

@@ -1,6 +1,6 @@
 //! What a command's changes go to beside the data directory.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Output;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::ekstrack::Ekstrack;
 
 /// An endpoint that has every bus, until the process ends. It takes every entry, unless it refuses all with a code.
-fn endpoint(refuses: Option<&'static str>) -> SocketAddr {
+pub(crate) fn endpoint(refuses: Option<&'static str>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -20,31 +20,37 @@ fn endpoint(refuses: Option<&'static str>) -> SocketAddr {
     address
 }
 
+/// Reads a request: its target for services that have one, and its body.
+pub(crate) fn request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
+    let (mut length, mut target) = (0, String::new());
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            if line.trim_end().is_empty() {
+                break;
+            }
+            continue;
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().ok()?,
+            "x-amz-target" => target = value.to_owned(),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((target, body))
+}
+
 /// Answers the requests of one connection.
 fn answer(socket: std::net::TcpStream, refuses: Option<&str>) -> Option<()> {
     let mut reader = BufReader::new(socket.try_clone().ok()?);
     let mut socket = socket;
     loop {
-        let (mut length, mut target) = (0, String::new());
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            let Some((name, value)) = line.trim_end().split_once(": ") else {
-                if line.trim_end().is_empty() {
-                    break;
-                }
-                continue;
-            };
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.parse().ok()?,
-                "x-amz-target" => target = value.to_owned(),
-                _ => {}
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
+        let (target, body) = request(&mut reader)?;
         let body: Value = serde_json::from_slice(&body).ok()?;
         let answer = if target.ends_with("PutEvents") {
             let entries = body["Entries"].as_array()?.iter();
