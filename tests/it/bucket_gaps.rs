@@ -118,6 +118,50 @@ fn a_beginning_that_somebody_deleted_is_named_and_sync_puts_it_back() {
 }
 
 #[test]
+fn a_cursor_with_a_flipped_bit_is_told_and_sync_delivers_everything_again() {
+    let server = FsServer::start();
+    let (machine, _) = working(&server.endpoint());
+    let cursors = machine.home.path().join("ekstrack-data/cursors/upgrade_up");
+    let entries = std::fs::read_dir(cursors).unwrap();
+    let mut cursors = entries.map(|entry| entry.unwrap().path());
+    let cursor = cursors
+        .find(|path| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with("s3-journal")
+        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .unwrap();
+    machine.ok(&["upgrade", "phase", "up", "Two"]);
+    let mut content = std::fs::read(&cursor).unwrap();
+    let text = String::from_utf8(content.clone()).unwrap();
+    let at = text.find("\"epoch\":\"").unwrap() + 12;
+    content[at] ^= 1;
+    std::fs::write(&cursor, content).unwrap();
+
+    let sinks = machine.ok(&["sinks"]);
+    let problems = sinks["sinks"].as_array().unwrap().iter();
+    assert_eq!(
+        problems.filter(|sink| !sink["problem"].is_null()).count(),
+        1,
+        "{sinks}"
+    );
+    let before = segments(&server, "upgrade:up").len();
+    machine.ok(&["sync"]);
+    assert!(segments(&server, "upgrade:up").len() > before);
+    let sinks = machine.ok(&["sinks"]);
+    for sink in sinks["sinks"].as_array().unwrap() {
+        assert_eq!(
+            (&sink["problem"], &sink["lag"]),
+            (&Value::Null, &json!(0)),
+            "{sinks}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_read_of_one_stream_is_in_the_lists_and_an_error_where_it_is_asked_for() {
     let real = FsServer::start();
     let (machine, _) = working(&real.endpoint());

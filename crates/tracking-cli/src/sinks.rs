@@ -128,7 +128,7 @@ impl SinkSettings {
         let mut streams = archive.streams()?;
         streams.retain(|stream| matches!(stream, StreamId::Upgrade(_)));
         let sinks = SinkSet::new().with_sink(Arc::new(bus.clone()));
-        Ok(Some(sinks.deliver(archive, &streams, time).await))
+        Ok(Some(sinks.deliver_all(archive, &streams, time).await))
     }
 
     fn take_touched(&self) -> Vec<StreamId> {

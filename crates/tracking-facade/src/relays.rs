@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracking_journal::{
-    Clock, DataDir, EventSink, JournalError, LeaseError, Relay, RelayError, RelayOptions, load,
+    Clock, DataDir, EventSink, JournalError, LeaseError, Relay, RelayError, RelayOptions, SinkStatus, load,
 };
 use tracking_model::{Session, StreamId, Timestamp, UpgradeId};
 
@@ -52,6 +52,27 @@ impl Undrained {
             records: Some(records),
             reason: failure.map(|failure| failure.reason.clone()),
             earlier: failure.map(|failure| failure.at).filter(|at| *at < begun),
+        }
+    }
+
+    /// What another process, which feeds the sink, has left.
+    fn by_other(status: &SinkStatus) -> Self {
+        let failure = status.cursor.last_error.as_ref();
+        let why = status.problem.clone();
+        let why = why.or_else(|| failure.map(|failure| failure.reason.clone()));
+        let feeding = match status.holder.map(|holder| holder.pid) {
+            Some(Some(pid)) => format!("process {pid} feeds it"),
+            Some(None) | None => "another process feeds it".to_owned(),
+        };
+        Self {
+            stream: status.stream.clone(),
+            sink: status.sink.to_string(),
+            records: Some(status.lag),
+            reason: Some(match why {
+                Some(why) => format!("{feeding}: {why}"),
+                None => format!("{feeding}, and has not delivered them yet"),
+            }),
+            earlier: None,
         }
     }
 

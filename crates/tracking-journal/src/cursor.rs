@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A cursor may be behind what was delivered, never ahead: losing one, or an old one coming back, costs duplicates and
-//! no record.
+//! no record. So a cursor whose checksum is wrong, or whose record the journal does not have, is thrown away, and
+//! everything is delivered again.
 
 use std::fmt;
 
@@ -20,6 +21,8 @@ use uuid::Uuid;
 use crate::sink::SinkName;
 use crate::{ChainHash, Head, Position};
 
+#[cfg(test)]
+mod flips;
 mod place;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -27,8 +30,8 @@ pub(crate) mod testing;
 pub use place::{CursorError, VouchedPoint, vouched_points};
 pub(crate) use place::{CursorPlace, Found, sinks_of};
 
-/// The version of the file that this crate writes.
-pub(crate) const CURSOR_VERSION: u32 = 1;
+/// The version of the file that this crate writes. Version 1 had no checksum.
+pub(crate) const CURSOR_VERSION: u32 = 2;
 
 /// Before the first record.
 pub(crate) const START: Position = Position {
@@ -378,11 +381,30 @@ mod tests {
             );
             assert!(matches!(place.load().unwrap(), Found::Nothing));
         }
-        std::fs::write(place.cursor_path(), b"{\"version\":2}").unwrap();
+        let mut newer = b"{\"version\":3}".to_vec();
+        crate::seal::seal(&mut newer);
+        std::fs::write(place.cursor_path(), newer).unwrap();
         assert!(matches!(
             place.load().unwrap_err(),
-            CursorError::NewerVersion { found: 2, .. }
+            CursorError::NewerVersion { found: 3, .. }
         ));
+    }
+
+    #[test]
+    fn a_cursor_of_the_first_version_is_read() {
+        let (_dir, place) = place();
+        let mut old = cursor(7);
+        old.version = 1;
+        place.create_dirs().unwrap();
+        std::fs::write(place.cursor_path(), serde_json::to_vec_pretty(&old).unwrap()).unwrap();
+        assert_eq!(load(&place), cursor_of_now(old));
+    }
+
+    fn cursor_of_now(old: Cursor) -> Cursor {
+        Cursor {
+            version: CURSOR_VERSION,
+            ..old
+        }
     }
 
     #[test]

@@ -163,7 +163,7 @@ pub use record::{NewRecord, Record, RecordError};
 pub use recovery::RecoveryReport;
 pub use relay::{
     Backoff, DrainReport, Relay, RelayError, RelayHandle, RelayOptions, RetryRequest, SinkStatus,
-    request_retry, sink_statuses,
+    request_retry, sink_status, sink_statuses,
 };
 pub use remove::remove;
 pub use repair::{RepairReport, Salvage, repair};

@@ -30,7 +30,9 @@ mod window;
 
 pub use backoff::Backoff;
 pub use options::RelayOptions;
-pub use status::{RetryRequest, SinkStatus, request_retry, sink_statuses};
+#[cfg(test)]
+pub(crate) use status::status_on;
+pub use status::{RetryRequest, SinkStatus, request_retry, sink_status, sink_statuses};
 
 use call::Until;
 use turn::Turn;

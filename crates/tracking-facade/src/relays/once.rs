@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tracking_journal::{EventSink, LeaseError, Relay, RelayError, RelayOptions};
+use tokio::time::{Instant, sleep};
+use tracking_journal::{
+    EventSink, LeaseError, Relay, RelayError, RelayOptions, SinkName, SinkStatus, sink_status,
+};
 use tracking_model::StreamId;
 
 use super::{Deliveries, SinkSet, Undrained, relay_options};
@@ -19,13 +21,25 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// …and sooner where there is little time: after this part of it.
 const PART: u32 = 4;
 
-/// Lets sinks have what they lack of `streams`, until the deadline, and tells what they got and did not get. What another
-/// process feeds is left to it.
+/// How often the cursor of a sink that another process feeds is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A sink that another process feeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FedByOthers {
+    /// Is left to that process.
+    Leave,
+    /// Is waited for: that process is to deliver what was there at the beginning, or what is left is told.
+    WaitFor,
+}
+
+/// Lets sinks have what they lack of `streams`, until the deadline, and tells what they got and did not get.
 pub(crate) async fn deliver(
     archive: &Archive,
     sinks: &SinkSet,
     streams: &[StreamId],
     deadline: Instant,
+    others: FedByOthers,
 ) -> Deliveries {
     let options = relay_options(Arc::clone(archive.clock()));
     let now = Instant::now();
@@ -54,6 +68,7 @@ pub(crate) async fn deliver(
                     options: options.clone(),
                     deadline,
                     patience,
+                    others,
                 };
                 let limit = Arc::clone(&limit);
                 feeding.spawn(async move {
@@ -91,16 +106,33 @@ struct Once {
     options: RelayOptions,
     deadline: Instant,
     patience: Duration,
+    others: FedByOthers,
+}
+
+/// What became of waiting for another process that feeds a sink.
+enum Other {
+    Delivered,
+    Ended,
+    Slow(Undrained),
 }
 
 impl Once {
     /// How many records it got, and what it did not get.
     async fn feed(self) -> (u64, Option<Undrained>) {
         let mut delivered = 0;
-        let left = match self.drain(&mut delivered).await {
-            Ok(left) => left,
-            Err(RelayError::Lease(LeaseError::Held(_))) => None,
-            Err(error) => Some(Undrained::of(&self.stream, self.sink.name(), &error)),
+        let left = loop {
+            match self.drain(&mut delivered).await {
+                Ok(left) => break left,
+                Err(RelayError::Lease(LeaseError::Held(_))) if self.others == FedByOthers::Leave => {
+                    break None;
+                }
+                Err(RelayError::Lease(LeaseError::Held(_))) => match self.wait_for_other().await {
+                    Some(Other::Ended) => {}
+                    Some(Other::Slow(left)) => break Some(left),
+                    Some(Other::Delivered) | None => break None,
+                },
+                Err(error) => break Some(Undrained::of(&self.stream, self.sink.name(), &error)),
+            }
         };
         (delivered, left)
     }
@@ -120,5 +152,37 @@ impl Once {
                 return Ok(Some(Undrained::by(&relay, report.remaining, begun)));
             }
         }
+    }
+
+    /// Waits until the process that feeds the sink has delivered what is there now, ends, or gets no further for as long
+    /// as a sink of this process may; `None` if that cannot be looked at.
+    async fn wait_for_other(&self) -> Option<Other> {
+        let mut status = self.status().await?;
+        let wanted = status.head.map_or(0, |head| head.seq);
+        let mut moved = Instant::now();
+        while status.problem.is_some() || (status.lag > 0 && status.cursor.seq < wanted) {
+            let now = Instant::now();
+            if now >= self.deadline || now - moved >= self.patience {
+                return Some(Other::Slow(Undrained::by_other(&status)));
+            }
+            if status.holder.is_none() {
+                return Some(Other::Ended);
+            }
+            sleep(LOOK).await;
+            let next = self.status().await?;
+            if next.cursor.position() != status.cursor.position() {
+                moved = Instant::now();
+            }
+            status = next;
+        }
+        Some(Other::Delivered)
+    }
+
+    /// How the sink is doing, as the files say; `None` if that cannot be looked at, which has been printed.
+    async fn status(&self) -> Option<SinkStatus> {
+        let name = SinkName::new(self.sink.name()).ok()?;
+        let (dir, stream) = (self.archive.data_dir().clone(), self.stream.clone());
+        let looked = tokio::task::spawn_blocking(move || sink_status(&dir, &stream, &name)).await;
+        looked.ok()
     }
 }

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use tracking_journal::{EventSink, SinkName};
 use tracking_model::{StreamId, UpgradeId};
 
-use super::{Deliveries, Relays, Undrained, once};
+use super::once::{self, FedByOthers};
+use super::{Deliveries, Relays, Undrained};
 use crate::{Archive, Problem};
 
 /// The sinks that a program feeds, for programs that do without [`Tracking`](crate::Tracking): commands that end soon, and
@@ -80,12 +81,16 @@ impl SinkSet {
     /// When the future is dropped, what was not delivered waits for the next call, with what may have been delivered and
     /// not been noted.
     pub async fn deliver(&self, archive: &Archive, streams: &[StreamId], time: Duration) -> Deliveries {
-        let now = Instant::now();
-        // A century is as good as for ever.
-        let deadline = now
-            .checked_add(time)
-            .unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 86_400));
-        once::deliver(archive, self, streams, deadline).await
+        once::deliver(archive, self, streams, after(time), FedByOthers::Leave).await
+    }
+
+    /// As [`Self::deliver`], and waits for the processes that feed sinks in this one's place: what they do not deliver
+    /// in that time is told too.
+    ///
+    /// # Cancellation
+    /// As [`Self::deliver`].
+    pub async fn deliver_all(&self, archive: &Archive, streams: &[StreamId], time: Duration) -> Deliveries {
+        once::deliver(archive, self, streams, after(time), FedByOthers::WaitFor).await
     }
 
     /// Feeds the sinks from an upgrade and its sessions, those too that come later, until it is stopped.
@@ -101,6 +106,14 @@ impl SinkSet {
             self.clone(),
         ))
     }
+}
+
+/// The moment after `time`.
+fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    // A century is as good as for ever.
+    now.checked_add(time)
+        .unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 86_400))
 }
 
 /// Sinks that are being fed from an upgrade. Dropped, feeding stops at once; the cursors say how far each got.

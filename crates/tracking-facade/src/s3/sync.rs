@@ -94,7 +94,8 @@ impl SharedBucket {
     /// Puts into the bucket what of a data directory is not there: bytes of artifacts, whatever became of earlier attempts,
     /// records and summaries, also those that were there and that somebody deleted. What writers that died had written
     /// becomes artifacts before. `session` limits it to one session. Delivering records is given up after `time`, or when the bucket
-    /// takes nothing for 15 s. A stream that another process feeds is left to that one, but for its artifacts.
+    /// takes nothing for 15 s. A stream that another process feeds is left to that one, but for its artifacts, and waited
+    /// for: what it does not deliver in that time is in the report.
     ///
     /// # Errors
     /// [`TrackingError::Artifacts`] if the bucket cannot be used at all, or the records cannot be read. What could not be
@@ -199,7 +200,7 @@ impl SharedBucket {
                 request_retry(archive.data_dir(), &status.stream, &status.sink)?;
             }
         }
-        Ok(sinks.deliver(archive, &streams, time).await.undrained)
+        Ok(sinks.deliver_all(archive, &streams, time).await.undrained)
     }
 }
 

@@ -1,12 +1,14 @@
 //! A data directory as those see it who look after it.
 
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tracking_facade::{
     Archive, ErrorKind, JournalError, NewSession, NewTask, Salvage, SessionId, SinkSet, StreamId, TaskId,
     TaskType, TrackingError, UpgradeId, blocking::Tracking,
 };
-use tracking_journal::{CheckpointPolicy, Journal, JournalOptions};
+use tracking_journal::{CheckpointPolicy, Journal, JournalOptions, MemorySink, Relay, RelayOptions};
 use tracking_model::{UpgradeCommand, UpgradeProgress};
 
 fn filled(path: &std::path::Path) -> Archive {
@@ -111,4 +113,47 @@ fn a_checkpoint_that_the_journal_contradicts_is_found() {
     assert!(report.streams[0].result.is_ok() && !report.is_clean());
     fs::remove_file(&path).unwrap();
     assert!(archive.verify(&[], None, |_| {}).unwrap().is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_relay_has_not_delivered_is_told_and_taken_over_when_it_ends() {
+    const LONG: Duration = Duration::from_secs(60);
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().to_owned();
+    let archive = tokio::task::spawn_blocking(move || filled(&path)).await.unwrap();
+    let stream: StreamId = "upgrade:u".parse().unwrap();
+    let sink = Arc::new(MemorySink::new("bus"));
+    let sinks = SinkSet::new().with_sink(Arc::clone(&sink) as _);
+    let streams = [stream.clone()];
+    let relay = || {
+        let options = RelayOptions::default().with_seed(Some(7));
+        Relay::open(
+            archive.data_dir(),
+            stream.clone(),
+            Arc::clone(&sink) as _,
+            options,
+        )
+    };
+    let held = relay().await.unwrap();
+    let left_alone = sinks.deliver(&archive, &streams, LONG).await;
+    assert_eq!(left_alone.undrained, []);
+    let told = sinks
+        .deliver_all(&archive, &streams, Duration::from_millis(400))
+        .await;
+    let reason = told.undrained[0].reason.clone().unwrap();
+    assert!(
+        reason.starts_with(&format!("process {}", std::process::id())),
+        "{reason}"
+    );
+    assert!(told.undrained[0].records.unwrap() > 0);
+
+    // The other one ends, having delivered nothing.
+    let (taken_over, ()) = tokio::join!(sinks.deliver_all(&archive, &streams, LONG), async { drop(held) });
+    assert_eq!(taken_over.undrained, []);
+    assert_eq!(taken_over.delivered, sink.received().len() as u64);
+    // Or it has delivered everything, and goes on.
+    let mut other = relay().await.unwrap();
+    other.drain(LONG).await.unwrap();
+    let nothing_left = sinks.deliver_all(&archive, &streams, LONG).await;
+    assert_eq!((nothing_left.undrained, nothing_left.delivered), (Vec::new(), 0));
 }

@@ -10,6 +10,7 @@ use tracking_model::{StreamId, Timestamp};
 
 use super::{CURSOR_VERSION, Cursor};
 use crate::io::{DiskIo, JournalIo, OpenMode, read_full, write_full};
+use crate::seal::{is_sealed, seal};
 use crate::sink::SinkName;
 use crate::{DataDir, Position};
 
@@ -150,18 +151,24 @@ impl CursorPlace {
             version: u32,
         }
         let corrupt = |reason: String| Ok(Found::Corrupt { reason });
-        match serde_json::from_slice::<Version>(text) {
-            Ok(Version { version }) if version > CURSOR_VERSION => {
-                return Err(CursorError::NewerVersion { path, found: version });
-            }
-            Ok(_) => {}
+        let found = match serde_json::from_slice::<Version>(text) {
+            Ok(Version { version }) => version,
             Err(error) => return corrupt(error.to_string()),
+        };
+        if found != 1 && !is_sealed(text) {
+            return corrupt("its checksum is not that of its content".to_owned());
+        }
+        if found > CURSOR_VERSION {
+            return Err(CursorError::NewerVersion { path, found });
         }
         match serde_json::from_slice::<Cursor>(text) {
             Ok(cursor) if cursor.stream != self.stream || cursor.sink != self.sink => {
                 corrupt(format!("it belongs to sink {} of {}", cursor.sink, cursor.stream))
             }
-            Ok(cursor) => Ok(Found::Cursor(Box::new(cursor))),
+            Ok(cursor) => Ok(Found::Cursor(Box::new(Cursor {
+                version: CURSOR_VERSION,
+                ..cursor
+            }))),
             Err(error) => corrupt(error.to_string()),
         }
     }
@@ -170,8 +177,8 @@ impl CursorPlace {
     /// one or the new one.
     pub(crate) fn save(&self, cursor: &Cursor) -> Result<(), CursorError> {
         self.create_dirs()?;
-        let mut text = serde_json::to_vec_pretty(cursor).expect("a cursor has nothing that JSON has not");
-        text.push(b'\n');
+        let mut text = serde_json::to_vec(cursor).expect("a cursor has nothing that JSON has not");
+        seal(&mut text);
         let (new, path) = (self.path("new"), self.cursor_path());
         let file = self
             .io

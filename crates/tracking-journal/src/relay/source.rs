@@ -9,6 +9,7 @@ use crate::io::FileId;
 use crate::lines::Lines;
 use crate::place::Place;
 use crate::reader::open_journal;
+use crate::seek::chain_before;
 use crate::{Head, JournalError, JournalReader, Position, Record};
 
 /// Records passed over in one reading at most, so that a stretch of skipped ones does not keep a thread for long.
@@ -160,6 +161,16 @@ pub(super) fn record_at(
     let line = lines.next_line().map_err(read)?;
     let record = line.and_then(|line| Record::parse(line).ok());
     Ok(record.filter(|record| (record.seq, record.id) == wanted && record.stream == place.stream))
+}
+
+/// Whether the stream's journal has the record after which a cursor stands, at its place.
+pub(super) fn has(place: &Place, position: Position) -> Result<bool, JournalError> {
+    if position.head.is_empty() {
+        return Ok(true);
+    }
+    let read = |error| JournalError::io("read", &place.journal, error);
+    let found = chain_before(place, &*open_journal(place)?, position.offset).map_err(read)?;
+    Ok(found.is_some_and(|chain| chain.head == position.head))
 }
 
 /// Where the stream's journal ends; `None` if it has none or no records.

@@ -64,15 +64,22 @@ pub fn sink_statuses(dir: &DataDir) -> Result<Vec<SinkStatus>, CursorError> {
             continue;
         };
         for sink in sinks_of(dir, &stream)? {
-            statuses.push(status_on_disk(dir, &stream, &sink));
+            statuses.push(sink_status(dir, &stream, &sink));
         }
     }
     statuses.sort_by(|a, b| (&a.stream, &a.sink).cmp(&(&b.stream, &b.sink)));
     Ok(statuses)
 }
 
-fn status_on_disk(dir: &DataDir, stream: &StreamId, sink: &SinkName) -> SinkStatus {
-    let place = CursorPlace::new(dir, stream, sink);
+/// The status of one sink and stream, as the files say. Reads only; also works while a relay runs.
+#[must_use]
+pub fn sink_status(dir: &DataDir, stream: &StreamId, sink: &SinkName) -> SinkStatus {
+    status_on(&Place::on_disk(dir, stream), &CursorPlace::new(dir, stream, sink))
+}
+
+/// The status of one sink, whose cursor is at `place`.
+pub(crate) fn status_on(journal: &Place, place: &CursorPlace) -> SinkStatus {
+    let (stream, sink) = (&place.stream, &place.sink);
     let mut problems = Vec::new();
     let mut cursor = Cursor::new(stream.clone(), sink.clone(), SystemClock.now());
     match place.load() {
@@ -81,18 +88,28 @@ fn status_on_disk(dir: &DataDir, stream: &StreamId, sink: &SinkName) -> SinkStat
         Ok(Found::Corrupt { reason }) => problems.push(format!("the cursor cannot be read: {reason}")),
         Err(error) => problems.push(with_causes(&error)),
     }
-    let holder = Lease::holder(&place).unwrap_or_else(|error| {
+    let holder = Lease::holder(place).unwrap_or_else(|error| {
         problems.push(with_causes(&error));
         None
     });
-    let head = source::head(&Place::on_disk(dir, stream)).unwrap_or_else(|error| {
+    let head = source::head(journal).unwrap_or_else(|error| {
         problems.push(with_causes(&error));
         None
     });
-    let lag = head.map_or(0, |head| {
-        let same = head.epoch == cursor.epoch;
-        head.seq.saturating_sub(if same { cursor.seq } else { 0 })
-    });
+    let fits = head.is_none()
+        || source::has(journal, cursor.position()).unwrap_or_else(|error| {
+            problems.push(with_causes(&error));
+            false
+        });
+    if !fits {
+        let Cursor { epoch, seq, .. } = cursor;
+        problems.push(format!(
+            "the cursor does not fit the journal, which has no record {seq} of epoch {epoch} where it stands; the \
+             next delivery begins again at the first record"
+        ));
+    }
+    let done = if fits { cursor.seq } else { 0 };
+    let lag = head.map_or(0, |head| head.seq.saturating_sub(done));
     let problem = (!problems.is_empty()).then(|| problems.join("; "));
     SinkStatus {
         stream: stream.clone(),
