@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use tracking_model::{
-    CommandError, Details, NewTask, ProgressEvent, Status, TaskAction, TaskId, Timestamp, UpgradeCommand,
+    CommandError, Details, NewTask, ProgressEvent, Status, TaskAction, TaskId, Timestamp, TransitionError,
+    UpgradeCommand,
 };
 
 use crate::tracker::last_event;
@@ -25,22 +26,26 @@ impl ProgressTracker {
         self.upgrade(UpgradeCommand::Start { phase: phase.into() }).await
     }
 
-    /// Starts the upgrade in `phase` unless it is in progress or paused already: for an agent that was restarted after
-    /// a crash and goes on where it stopped.
+    /// Starts the upgrade in `phase` unless it is in progress, paused or completed already: for an agent that was
+    /// restarted after a crash and goes on where it stopped. Returns the status that the upgrade had before: what was
+    /// `not_started` or `failed` is in progress now, anything else stays as it is.
     ///
     /// # Errors
-    /// As [`Self::start_upgrade`], except for what was started already.
-    pub async fn ensure_started(&self, phase: impl Into<Arc<str>>) -> Result<(), ProgressError> {
-        if matches!(
-            self.read(|state| state.status),
-            Status::InProgress | Status::Paused
-        ) {
-            return Ok(());
+    /// As [`Self::start_upgrade`], except for what was started or completed already.
+    pub async fn ensure_started(&self, phase: impl Into<Arc<str>>) -> Result<Status, ProgressError> {
+        let found = self.read(|state| state.status);
+        if matches!(found, Status::InProgress | Status::Paused | Status::Completed) {
+            return Ok(found);
         }
         match self.start_upgrade(phase).await {
+            Ok(()) => Ok(found),
             // Another agent was faster.
-            Err(ProgressError::Refused(CommandError::AlreadyStarted { .. })) => Ok(()),
-            outcome => outcome,
+            Err(ProgressError::Refused(CommandError::AlreadyStarted { .. })) => Ok(Status::InProgress),
+            Err(ProgressError::Refused(CommandError::Transition(TransitionError {
+                from: from @ (Status::Paused | Status::Completed),
+                ..
+            }))) => Ok(from),
+            Err(error) => Err(error),
         }
     }
 

@@ -183,7 +183,7 @@ fn refusal_hint(refusal: &CommandError) -> Option<String> {
     let hint = match refusal {
         CommandError::UnknownUpgrade => "`ekstrack upgrade list` shows those there are",
         CommandError::AlreadyStarted { .. } => {
-            "look with `ekstrack upgrade show`; to go on with it there is no need to start it again"
+            "`ekstrack upgrade show` shows it; `upgrade start --if-needed` accepts an upgrade that is started"
         }
         CommandError::UnknownTask(_) => "`ekstrack upgrade show` shows those there are",
         CommandError::UnknownParent { .. } => "`ekstrack upgrade show` shows the tasks there are",

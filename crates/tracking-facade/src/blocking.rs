@@ -226,8 +226,8 @@ macro_rules! blocking {
 blocking! { ProgressTracker, progress, ProgressError,
     /// Starts the upgrade, or starts it again after a failure.
     start_upgrade(phase: impl Into<Arc<str>>) -> ();
-    /// Starts the upgrade unless it runs already, as after a restart of the agent.
-    ensure_started(phase: impl Into<Arc<str>>) -> ();
+    /// Starts the upgrade unless it runs or is completed already, as after a restart of the agent.
+    ensure_started(phase: impl Into<Arc<str>>) -> Status;
     /// Enters another phase.
     set_current_phase(phase: impl Into<Arc<str>>) -> ();
     /// Asks the upgrade to wait.

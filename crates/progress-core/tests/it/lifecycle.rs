@@ -87,9 +87,10 @@ async fn a_failed_upgrade_says_why_and_can_start_again() {
 #[tokio::test]
 async fn starting_twice_is_refused_and_ensuring_is_not() {
     let (tracker, _) = in_memory();
-    tracker.ensure_started("Initialization").await.unwrap();
+    let ensured = || async { tracker.ensure_started("Initialization").await };
+    assert_eq!(ensured().await.unwrap(), Status::NotStarted);
     let head = tracker.head();
-    tracker.ensure_started("Initialization").await.unwrap();
+    assert_eq!(ensured().await.unwrap(), Status::InProgress);
     assert_eq!(tracker.head(), head);
     let refused = tracker.start_upgrade("Initialization").await.unwrap_err();
     assert!(
@@ -100,8 +101,25 @@ async fn starting_twice_is_refused_and_ensuring_is_not() {
         "{refused}"
     );
     tracker.pause(None).await.unwrap();
-    tracker.ensure_started("Initialization").await.unwrap();
+    assert_eq!(ensured().await.unwrap(), Status::Paused);
     assert_eq!(tracker.state().status, Status::Paused);
+    tracker.fail_upgrade("no").await.unwrap();
+    assert_eq!(ensured().await.unwrap(), Status::Failed);
+    assert_eq!(tracker.state().retry_count, 1);
+    tracker
+        .complete_upgrade(CompleteOptions::default())
+        .await
+        .unwrap();
+    let head = tracker.head();
+    assert_eq!(ensured().await.unwrap(), Status::Completed);
+    assert_eq!(tracker.head(), head);
+    let (tracker, _) = in_memory();
+    tracker.cancel(None).await.unwrap();
+    let refused = tracker.ensure_started("Initialization").await.unwrap_err();
+    assert!(
+        matches!(refused, ProgressError::Refused(CommandError::Transition(_))),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ pub(crate) enum UpgradeCommand {
     #[command(after_help = "\
 Examples:
   ekstrack upgrade start prod-1.33 --plan plan-7 --cluster prod-eu-west-1
-  ekstrack upgrade start prod-1.33 --plan plan-7 --cluster prod --phase Planning --meta ticket=OPS-12")]
+  ekstrack upgrade start prod-1.33 --plan plan-7 --cluster prod --phase Planning --meta ticket=OPS-12
+  ekstrack upgrade start prod-1.33 --plan plan-7 --cluster prod --if-needed")]
     Start {
         /// Its id: letters, digits, '.', '_', ':' and '-'
         id: UpgradeId,
@@ -25,6 +26,9 @@ Examples:
         /// The phase that it begins with
         #[arg(long, default_value = "Initialization")]
         phase: String,
+        /// Do nothing if it is in progress, paused or completed already, for scripts that are run again
+        #[arg(long)]
+        if_needed: bool,
         /// Metadata of the upgrade, `key=text` or `key:=json`; may be given again
         #[arg(long, value_name = "KEY=VALUE")]
         meta: Vec<KeyValue>,
@@ -48,6 +52,9 @@ Examples:
         /// Complete it although tasks are unfinished or failed
         #[arg(long)]
         allow_unfinished: bool,
+        /// Do nothing if it is completed already, for scripts that are run again
+        #[arg(long)]
+        if_needed: bool,
     },
     /// Record that it ended badly
     #[command(

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use tracking_facade::{NewUpgrade, ProgressTracker, StreamId, UpgradeCommand, UpgradeId, UpgradeView};
+use tracking_facade::{
+    NewUpgrade, ProgressTracker, Status, StreamId, UpgradeCommand, UpgradeId, UpgradeView,
+};
 
 use crate::args::{KeyValue, UpgradeCommand as Asked};
+use crate::commands::runtime::block_on;
 use crate::commands::show;
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
@@ -18,10 +21,15 @@ pub(crate) fn upgrade(asked: Asked, settings: &Settings) -> Result<(), Failure> 
             plan,
             cluster,
             phase,
+            if_needed,
             meta,
         } => {
             let upgrade = NewUpgrade::new(id, plan, cluster).with_metadata(KeyValue::map(&meta)?);
-            start(settings, upgrade, phase)
+            if if_needed {
+                ensure_started(settings, upgrade, phase)
+            } else {
+                start(settings, upgrade, phase)
+            }
         }
         Asked::Phase { id, phase } => {
             let said = format!("upgrade {id} is in phase {phase}");
@@ -34,7 +42,14 @@ pub(crate) fn upgrade(asked: Asked, settings: &Settings) -> Result<(), Failure> 
                 &said,
             )
         }
-        Asked::Complete { id, allow_unfinished } => complete(settings, &id, allow_unfinished),
+        Asked::Complete {
+            id,
+            allow_unfinished,
+            if_needed,
+        } => {
+            let wanted = UpgradeCommand::Complete { allow_unfinished };
+            complete(settings, &id, wanted, if_needed)
+        }
         Asked::Fail { id, error } => {
             let said = format!("upgrade {id} has failed");
             let error = error.into();
@@ -63,15 +78,40 @@ pub(crate) fn upgrade(asked: Asked, settings: &Settings) -> Result<(), Failure> 
 fn start(settings: &Settings, upgrade: NewUpgrade, phase: String) -> Result<(), Failure> {
     let id = upgrade.upgrade_id.clone();
     let attempted = || format!("start upgrade {id}");
-    let dir = settings.create_data_dir().map_err(cannot(attempted))?;
-    let tracker = ProgressTracker::open_or_create(&dir, upgrade, settings.tracker_options())
-        .map_err(cannot(attempted))?;
+    let tracker = open_or_create(settings, upgrade)?;
     let said = format!("upgrade {id} is started, in phase {phase}");
     let phase = phase.into();
-    settings.sinks.touched(StreamId::Upgrade(id.clone()));
     let done = tracker.submit(UpgradeCommand::Start { phase }).wait();
     done.map_err(cannot(attempted))?;
     say(settings, &tracker, &said)
+}
+
+fn ensure_started(settings: &Settings, upgrade: NewUpgrade, phase: String) -> Result<(), Failure> {
+    let id = upgrade.upgrade_id.clone();
+    let attempted = || format!("start upgrade {id}");
+    let tracker = open_or_create(settings, upgrade)?;
+    let found = block_on(tracker.ensure_started(phase))?.map_err(cannot(attempted))?;
+    let phase = tracker.read(|state| state.current_phase.clone().unwrap_or_default());
+    let said = match found {
+        Status::Paused => {
+            format!("upgrade {id} is started and paused: `ekstrack upgrade resume {id}` lets it go on")
+        }
+        Status::Completed => format!("upgrade {id} is completed already"),
+        Status::InProgress => format!("upgrade {id} is started already, in phase {phase}"),
+        Status::Failed => format!("upgrade {id} had failed and is started again, in phase {phase}"),
+        Status::NotStarted | Status::Cancelled => format!("upgrade {id} is started, in phase {phase}"),
+    };
+    say(settings, &tracker, &said)
+}
+
+fn open_or_create(settings: &Settings, upgrade: NewUpgrade) -> Result<ProgressTracker, Failure> {
+    let id = upgrade.upgrade_id.clone();
+    let attempted = || format!("start upgrade {id}");
+    let dir = settings.create_data_dir().map_err(cannot(attempted))?;
+    let tracker = ProgressTracker::open_or_create(&dir, upgrade, settings.tracker_options())
+        .map_err(cannot(attempted))?;
+    settings.sinks.touched(StreamId::Upgrade(id.clone()));
+    Ok(tracker)
 }
 
 /// Changes an upgrade that exists.
@@ -88,13 +128,18 @@ fn change(
     say(settings, &tracker, said)
 }
 
-fn complete(settings: &Settings, id: &UpgradeId, allow_unfinished: bool) -> Result<(), Failure> {
+fn complete(
+    settings: &Settings,
+    id: &UpgradeId,
+    wanted: UpgradeCommand,
+    if_needed: bool,
+) -> Result<(), Failure> {
     let attempted = || format!("complete upgrade {id}");
     let tracker = settings.tracker(id).map_err(cannot(attempted))?;
-    let done = tracker
-        .submit(UpgradeCommand::Complete { allow_unfinished })
-        .wait();
-    done.map_err(cannot(attempted))?;
+    if if_needed && tracker.read(|state| state.status == Status::Completed) {
+        return say(settings, &tracker, &format!("upgrade {id} is completed already"));
+    }
+    tracker.submit(wanted).wait().map_err(cannot(attempted))?;
     let said = tracker.journal().read(|state, _| {
         if state.completed_with_failures {
             format!(

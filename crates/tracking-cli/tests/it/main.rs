@@ -7,6 +7,7 @@ mod demo;
 mod documents;
 mod ekstrack;
 mod refusals;
+mod rerun;
 mod retention;
 mod run;
 mod run_output;
