@@ -4,7 +4,7 @@
 mod plan;
 
 use serde::Serialize;
-use tracking_model::{ArtifactStatus, SessionOutcome, Span, Timestamp};
+use tracking_model::{ArtifactStatus, ClockContradiction, SessionOutcome, Span, Timestamp};
 
 pub use plan::{Held, PlannedSession, RetentionPlan, RetentionRule, SessionMeta, SpareReason, SparedSession};
 
@@ -132,6 +132,9 @@ impl RetentionPolicy {
         // Its clock or ours is wrong, and nobody knows how old it is.
         if completed_at > now {
             return Verdict::Spare(SpareReason::CompletedInFuture { completed_at });
+        }
+        if let Some(ClockContradiction { at, after }) = session.clock_contradiction {
+            return Verdict::Spare(SpareReason::ClockContradiction { at, after });
         }
         if self.deletable(session).0 == 0 {
             return Verdict::Spare(SpareReason::Status);

@@ -55,7 +55,7 @@ pub use named::UnknownName;
 pub use percent::{Percent, PercentError};
 pub use reference::{ReferenceArtifact, ReferenceError, ReferenceKind, ReferenceSession};
 pub use rollup::Rollup;
-pub use session::{Collection, Session, SessionOutcome};
+pub use session::{ClockContradiction, Collection, Session, SessionOutcome};
 pub use session_command::{
     AddArtifact, ArtifactAction, ChangeArtifact, DEFAULT_RETENTION_DAYS, ExpireArtifacts, IfPinned,
     ImportSession, MAX_ARTIFACT_NAME_BYTES, MAX_TAGS, NewArtifact, NewCollection, NewSession, SessionCommand,

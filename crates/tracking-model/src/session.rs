@@ -10,7 +10,8 @@ use crate::named::named;
 use crate::session_counts::Fates;
 use crate::{
     ArtifactCounts, CollectionCreated, CollectionId, Details, Fold, RecordMeta, SessionCommand,
-    SessionCommandError, SessionCreated, SessionEvent, SessionId, StreamId, TaskId, Timestamp, UpgradeId,
+    SessionCommandError, SessionCreated, SessionEvent, SessionId, Span, StreamId, TaskId, Timestamp,
+    UpgradeId,
 };
 
 /// How the upgrade of a session ended.
@@ -79,6 +80,18 @@ impl Collection {
     }
 }
 
+/// A time that contradicts the order of a journal: a clock was wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockContradiction {
+    /// When something happened, as the record says.
+    pub at: Timestamp,
+    /// When something before it happened, as an earlier record says.
+    pub after: Timestamp,
+}
+
+/// Clocks of machines and processes may differ by so much without being called wrong.
+const CLOCK_TOLERANCE: Span = Span::from_secs(3600);
+
 /// A session's state: the sum of the events of its stream, without the artifacts' records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -121,6 +134,10 @@ pub struct Session {
     pub last_created_at: Option<Timestamp>,
     /// Which artifacts were archived or deleted, as far as counting needs it.
     pub(crate) fates: Fates,
+    /// The latest time of a record.
+    latest_at: Option<Timestamp>,
+    /// The first record that was made long before an earlier one, by their times.
+    clock_went_back: Option<ClockContradiction>,
 }
 
 impl Session {
@@ -144,6 +161,8 @@ impl Session {
             last_change_seq: 0,
             last_created_at: None,
             fates: Fates::default(),
+            latest_at: None,
+            clock_went_back: None,
         }
     }
 
@@ -157,6 +176,27 @@ impl Session {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.exists() && self.completed_at.is_none()
+    }
+
+    /// What tells that a clock was wrong, so that nobody knows how old the session is: it was completed before it was
+    /// started, or a record is more than an hour older than one before it.
+    #[must_use]
+    pub fn clock_contradiction(&self) -> Option<ClockContradiction> {
+        let ended = self.completed_at.zip(self.started_at);
+        let ended = ended.map(|(at, after)| ClockContradiction { at, after });
+        ended
+            .filter(|ended| ended.at < ended.after)
+            .or(self.clock_went_back)
+    }
+
+    fn note_time(&mut self, at: Timestamp) {
+        let latest = self.latest_at.get_or_insert(at);
+        if at + CLOCK_TOLERANCE < *latest {
+            let after = *latest;
+            self.clock_went_back
+                .get_or_insert(ClockContradiction { at, after });
+        }
+        *latest = at.max(*latest);
     }
 
     /// One of its collections.
@@ -193,8 +233,9 @@ impl Fold for Session {
     type Event = SessionEvent;
     type Refusal = SessionCommandError;
 
-    // 2: `last_created_at`, `imported`, and bytes by status. 3: counts with a sign. 4: `fates`.
-    const CHECKPOINT_VERSION: u32 = 4;
+    // 2: `last_created_at`, `imported`, and bytes by status. 3: counts with a sign. 4: `fates`. 5: `latest_at`,
+    // `clock_went_back`.
+    const CHECKPOINT_VERSION: u32 = 5;
 
     /// # Panics
     /// If `stream` is not a session's: opening a journal with the wrong fold is a mistake in the program.
@@ -214,6 +255,7 @@ impl Fold for Session {
     }
 
     fn apply(&mut self, meta: &RecordMeta, event: &SessionEvent) {
+        self.note_time(meta.at);
         match event {
             SessionEvent::Created(created) => self.create(created),
             SessionEvent::Imported(imported) => {

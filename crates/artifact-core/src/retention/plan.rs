@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tracking_model::{ArtifactStatus, Session, SessionId, SessionOutcome, Timestamp, UpgradeId};
+use tracking_model::{
+    ArtifactStatus, ClockContradiction, Session, SessionId, SessionOutcome, Timestamp, UpgradeId,
+};
 
 use super::RetentionPolicy;
 
@@ -20,6 +22,9 @@ pub struct SessionMeta {
     pub upgrade_id: Option<UpgradeId>,
     /// When it was completed.
     pub completed_at: Option<Timestamp>,
+    /// What tells that a clock was wrong, so that its times prove nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_contradiction: Option<ClockContradiction>,
     /// How the upgrade ended, where that is known.
     pub outcome: Option<SessionOutcome>,
     /// Whether it is to be left alone.
@@ -56,6 +61,7 @@ impl SessionMeta {
             name: Arc::clone(&session.name),
             upgrade_id: session.upgrade_id.clone(),
             completed_at: session.completed_at,
+            clock_contradiction: session.clock_contradiction(),
             outcome: session.outcome,
             pinned: session.pinned,
             retention_days: session.retention_days,
@@ -145,6 +151,13 @@ pub enum SpareReason {
         /// When that was.
         completed_at: Timestamp,
     },
+    /// Its times contradict the order of its records, so a clock was wrong and its age is not known.
+    ClockContradiction {
+        /// When something happened, as a record says.
+        at: Timestamp,
+        /// When something before it happened, as an earlier record says.
+        after: Timestamp,
+    },
 }
 
 impl fmt::Display for SpareReason {
@@ -168,6 +181,14 @@ impl fmt::Display for SpareReason {
                     f,
                     "completed in the future, at {}: a clock is wrong",
                     completed_at.to_rfc3339()
+                )
+            }
+            Self::ClockContradiction { at, after } => {
+                write!(
+                    f,
+                    "recorded at {} what came after {}: a clock was wrong, and its age is not known",
+                    at.to_rfc3339(),
+                    after.to_rfc3339()
                 )
             }
         }

@@ -17,6 +17,7 @@ fn completed(id: &str, day: i64, bytes: u64) -> SessionMeta {
         name: id.into(),
         upgrade_id: None,
         completed_at: Some(at(day)),
+        clock_contradiction: None,
         outcome: None,
         pinned: false,
         retention_days: 30,
@@ -50,6 +51,13 @@ fn a_plan_says_which_rule_chose_what_and_why_the_rest_is_spared() {
         },
         completed("skewed", 41, 10),
         SessionMeta {
+            clock_contradiction: Some(ClockContradiction {
+                at: at(0),
+                after: at(1),
+            }),
+            ..completed("set-back", 0, 10)
+        },
+        SessionMeta {
             retention_days: 0,
             ..completed("young", 40, 10)
         },
@@ -72,6 +80,8 @@ fn a_plan_says_which_rule_chose_what_and_why_the_rest_is_spared() {
          spare open: open\n\
          spare pinned: pinned\n\
          spare recent: kept until 1970-02-20T00:00:00.000000Z\n\
+         spare set-back: recorded at 1970-01-01T00:00:00.000000Z what came after 1970-01-02T00:00:00.000000Z: a clock \
+         was wrong, and its age is not known\n\
          spare skewed: completed in the future, at 1970-02-11T00:00:00.000000Z: a clock is wrong\n\
          spare young: kept until 1970-02-11T00:00:00.000000Z\n"
     );

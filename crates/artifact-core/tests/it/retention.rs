@@ -172,6 +172,45 @@ async fn a_session_completed_in_the_future_stays() {
     assert_eq!(fixture.files().len(), 1);
 }
 
+/// The clock was set back between the session's beginning and its completion, or only while an artifact was added.
+#[tokio::test]
+async fn a_session_whose_times_contradict_the_order_of_its_records_stays() {
+    const LONG_AGO: &str = "2020-01-01T00:00:00Z";
+    for completed_long_ago in [true, false] {
+        let fixture = Fixture::new().await;
+        add(&fixture, "a.log").await;
+        let back = open_at(&fixture.dir, LONG_AGO);
+        let new = NewArtifact::new().with_name("b.log");
+        back.add_reader(&fixture.session, &fixture.collection, new, &b"b"[..], None)
+            .await
+            .unwrap();
+        let completing = if completed_long_ago {
+            &back
+        } else {
+            &fixture.manager
+        };
+        completing.complete_session(&fixture.session, None).await.unwrap();
+        // As retention days or the size would have it; also what other processes make of the journal.
+        for manager in [open_at(&fixture.dir, LATER), open(&fixture.dir)] {
+            let policy = RetentionPolicy::new()
+                .with_max_total_bytes(0)
+                .with_retention_days(0);
+            let policy = policy.with_min_age(tracking_model::Span::ZERO);
+            let report = clean(&manager, policy, CleanupOptions::default()).await;
+            let SpareReason::ClockContradiction { at, after } = report.plan.spare[0].reason else {
+                panic!("{:?}", report.plan)
+            };
+            assert!(at < after);
+            assert!(
+                report.plan.to_string().contains("a clock was wrong"),
+                "{}",
+                report.plan
+            );
+        }
+        assert_eq!(fixture.files().len(), 2);
+    }
+}
+
 #[tokio::test]
 async fn orphans_are_reported_and_removed_only_on_request() {
     let fixture = Fixture::new().await;
