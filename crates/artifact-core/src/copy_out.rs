@@ -166,7 +166,7 @@ struct Part {
 
 impl Part {
     fn create(directory: &Path) -> Result<Self, ArtifactError> {
-        let path = directory.join(format!(".{}.part", uuid::Uuid::now_v7()));
+        let path = directory.join(format!(".{}.part", tracking_model::new_uuid()));
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = file.map_err(|error| ArtifactError::io("create", &path, error))?;
         Ok(Self { path, file })

@@ -82,7 +82,7 @@ impl Temporary {
             .file_name()
             .ok_or(io::ErrorKind::InvalidInput)?
             .to_string_lossy();
-        let unique = uuid::Uuid::now_v7().simple();
+        let unique = tracking_model::new_uuid().simple();
         let path = target.with_file_name(format!(".{name}.{unique}.tmp"));
         let file = OpenOptions::new()
             .write(true)

@@ -2,7 +2,6 @@
 
 use artifact_core::{ArtifactKey, KeyError, PutMode};
 use tracking_model::{ArtifactId, numbered_file_name};
-use uuid::Uuid;
 
 /// How many names are tried: a server that takes every one for taken must not be asked for ever.
 const MOST_NAMES: u64 = 1000;
@@ -44,7 +43,7 @@ impl Names {
 
 /// A key that no other writer uses: `{stem}~{artifact_id}{ext}`, with an id of its own where the artifact has none.
 pub(crate) fn own_key(wanted: &ArtifactKey, id: Option<&ArtifactId>) -> Result<ArtifactKey, KeyError> {
-    let id = id.map_or_else(|| Uuid::now_v7().to_string(), ArtifactId::encoded);
+    let id = id.map_or_else(|| tracking_model::new_uuid().to_string(), ArtifactId::encoded);
     let name = wanted.file_name();
     let (stem, extension) = match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),

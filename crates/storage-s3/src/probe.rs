@@ -4,7 +4,6 @@
 use artifact_core::StoreError;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use uuid::Uuid;
 
 use crate::bucket::{Bucket, Put, sha256};
 use crate::cause::S3Cause;
@@ -123,7 +122,9 @@ impl Bucket {
     }
 
     fn probe_key(&self) -> String {
-        self.settings.root.full(&format!("_probe/{}", Uuid::now_v7()))
+        self.settings
+            .root
+            .full(&format!("_probe/{}", tracking_model::new_uuid()))
     }
 
     /// Credentials that may not delete leave an object of a few bytes behind.

@@ -169,6 +169,7 @@ const fn journal_kind(error: &JournalError) -> ErrorKind {
         | JournalError::DiskFull { .. }
         | JournalError::Io { .. }
         | JournalError::Poisoned { .. }
+        | JournalError::ClockBefore1970 { .. }
         | JournalError::Overloaded { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::Failed,
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-use tracking_model::Fold;
+use tracking_model::{Fold, Timestamp};
 
 use crate::checkpoint::Checkpoints;
 use crate::draft::{Draft, Drafter, Verdict};
@@ -183,8 +183,10 @@ impl<F: Fold> Committer<F> {
 
     /// Takes one commit's worth of commands from `batch`, at least one.
     fn commit(&mut self, batch: &mut VecDeque<Submission<F>>) {
+        let now = self.shared.options.clock.now();
         let lock = match self.broken.clone() {
             Some(error) => Err(error),
+            None if now < Timestamp::EPOCH => Err(JournalError::ClockBefore1970 { at: now }),
             None => self.lock_and_catch_up(),
         };
         let mut lock = match lock {
@@ -196,7 +198,6 @@ impl<F: Fold> Committer<F> {
                 return;
             }
         };
-        let now = self.shared.options.clock.now();
         let draft = self.drafter.draft(&mut self.working, now, batch);
         if draft.records.is_empty() {
             drop(lock);

@@ -286,7 +286,7 @@ mod tests {
     fn cursor(seq: u64) -> Cursor {
         let mut cursor = Cursor::new(stream(), SinkName::new("bus").unwrap(), Timestamp::EPOCH);
         let head = Head {
-            epoch: Uuid::now_v7(),
+            epoch: tracking_model::new_uuid(),
             seq,
             hash: ChainHash::ZERO.next(b"x"),
         };
@@ -296,7 +296,7 @@ mod tests {
         }));
         cursor.park(Parked {
             seq,
-            id: Uuid::now_v7(),
+            id: tracking_model::new_uuid(),
             kind: "task.failed".into(),
             offset: 300,
             reason: "too large".into(),

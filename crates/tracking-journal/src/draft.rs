@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tracking_model::{Fold, RecordMeta, StreamId, Timestamp};
-use uuid::Uuid;
 
 use crate::encode::{LineHead, LineWriter};
 use crate::line::MAX_LINE_BYTES;
@@ -61,7 +60,7 @@ impl Drafter {
     ) -> Draft<F> {
         let mut head = working.chain.head;
         if head.is_empty() {
-            head.epoch = Uuid::now_v7();
+            head.epoch = tracking_model::new_uuid();
             head.hash = ChainHash::genesis(&self.stream, head.epoch);
         }
         // Another process may have begun, or repaired, the journal since the last draft.

@@ -87,7 +87,7 @@ impl LineWriter {
         // One UUID v7 from the system's randomness for each commit; its records count on from there. The topmost
         // random bit is cleared, so that counting never reaches the variant and version bits.
         let millis = u64::try_from(at.as_micros() / 1000).unwrap_or(0);
-        let random = Uuid::now_v7().into_bytes();
+        let random = tracking_model::new_uuid().into_bytes();
         let mut tail = [0; 10];
         tail.copy_from_slice(&random[6..]);
         tail[2] &= 0x1f;

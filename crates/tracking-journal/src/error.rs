@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracking_model::{DecodeError, StreamId};
+use tracking_model::{DecodeError, StreamId, Timestamp};
 
 use crate::line::FORMAT_VERSION;
 
@@ -118,6 +118,12 @@ pub enum JournalError {
         /// What the model said.
         #[source]
         source: Arc<DecodeError>,
+    },
+    /// The clock is before 1970, so a record's time would tell nothing.
+    #[error("nothing can be recorded while the clock says {}; set the clock of this machine", at.to_rfc3339())]
+    ClockBefore1970 {
+        /// The time that the clock tells.
+        at: Timestamp,
     },
     /// More commands wait than the queue holds; the disk does not keep up.
     #[error("{waiting} commands wait already; wait for some of them before submitting more")]

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use uuid::Uuid;
 
 use crate::storage;
 
@@ -64,7 +63,7 @@ fn holds(copy: &Path, content: &[u8]) -> io::Result<bool> {
 fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let unique = Uuid::now_v7().simple();
+    let unique = tracking_model::new_uuid().simple();
     let temporary = directory.join(format!(".{}.{unique}.tmp", name.to_string_lossy()));
     let written = OpenOptions::new()
         .write(true)

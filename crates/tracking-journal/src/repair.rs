@@ -180,7 +180,7 @@ impl<'a> Salvager<'a> {
     fn new(place: &'a Place, path: &Path) -> Result<Self, JournalError> {
         let new = place.io.open(path, OpenMode::Replace);
         let new = new.map_err(|error| JournalError::io("create", path, error))?;
-        let epoch = Uuid::now_v7();
+        let epoch = tracking_model::new_uuid();
         let report = RepairReport {
             kept: 0,
             unverified: 0,

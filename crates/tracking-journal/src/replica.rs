@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracking_model::StreamId;
-use uuid::Uuid;
 
 use crate::chain::Chain;
 use crate::encode::seal_line;
@@ -192,7 +191,7 @@ impl Replica {
 
 /// Where a stream stands that begins now.
 fn before_first(stream: &StreamId) -> Head {
-    let epoch = Uuid::now_v7();
+    let epoch = tracking_model::new_uuid();
     let hash = ChainHash::genesis(stream, epoch);
     Head { epoch, seq: 0, hash }
 }
@@ -303,7 +302,7 @@ mod tests {
         )
     }
 
-    fn ids(dir: &DataDir) -> Vec<Uuid> {
+    fn ids(dir: &DataDir) -> Vec<uuid::Uuid> {
         let reader = JournalReader::open(dir, &stream()).unwrap();
         reader.map(|record| record.unwrap().id).collect()
     }

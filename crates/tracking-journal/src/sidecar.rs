@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn round_trips_and_refuses_what_is_torn() {
         let durable = DurableLength {
-            epoch: Uuid::now_v7(),
+            epoch: tracking_model::new_uuid(),
             length: 12_345,
         };
         let text = durable.encode();

@@ -103,7 +103,7 @@ macro_rules! id_type {
             /// A new UUID v7, whose order is that of creation.
             #[must_use]
             pub fn generate() -> Self {
-                Self(uuid::Uuid::now_v7().to_string().into())
+                Self(crate::new_uuid().to_string().into())
             }
 
             /// The id as text.

@@ -31,6 +31,7 @@ mod task;
 mod text;
 mod time;
 mod tree;
+mod unique;
 mod upgrade;
 
 pub use artifact::{Artifact, ArtifactName, ArtifactStatus, ArtifactType, FileHash, FileHashError};
@@ -78,4 +79,5 @@ pub use text::{
 };
 pub use time::{Span, TimeError, Timestamp};
 pub use tree::{TaskTree, TreeRow};
+pub use unique::new_uuid;
 pub use upgrade::UpgradeProgress;

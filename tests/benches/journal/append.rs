@@ -242,7 +242,7 @@ fn as_text<S: Serializer>(hash: &ChainHash, serializer: S) -> Result<S::Ok, S::E
 
 /// Serialises `events` records of typed values with serde_json, without making ids, hashing, chaining or writing them.
 fn serialise(change: &TaskChange, events: usize) {
-    let id = Uuid::now_v7();
+    let id = tracking_model::new_uuid();
     let at = Timestamp::from_micros(1_738_301_101_056_236);
     let hash = ChainHash::genesis(&scenarios::stream(), id);
     let mut buffer = Vec::with_capacity(1 << 20);

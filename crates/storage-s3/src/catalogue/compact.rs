@@ -147,7 +147,7 @@ impl Combiner<'_> {
         let Segment { first_seq, bytes, .. } = segment;
         // A name of its own for each: a record that is missing in a journal may have another of its sequence.
         let SegmentName { stream, epoch, .. } = &self.name;
-        let key = segment_key(stream, *epoch, Uuid::now_v7(), first_seq);
+        let key = segment_key(stream, *epoch, tracking_model::new_uuid(), first_seq);
         self.objects
             .create(&key, bytes, &ObjectMetadata::default())
             .await?;

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn names_lead_there_and_back_and_sort_by_sequence() {
         let stream: StreamId = "session:prod:1".parse().unwrap();
-        let (epoch, writer) = (Uuid::now_v7(), Uuid::now_v7());
+        let (epoch, writer) = (tracking_model::new_uuid(), tracking_model::new_uuid());
         let key = segment_key(&stream, epoch, writer, 12);
         let expected = format!("_journal/session%3Aprod%3A1/{epoch}/{writer}-00000000000000000012.jsonl");
         assert_eq!(key.as_str(), expected);
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn other_names_are_none() {
-        let epoch = Uuid::now_v7();
+        let epoch = tracking_model::new_uuid();
         for name in [
             format!("_journal/session%3As/{epoch}/w-1.jsonl.tmp"),
             format!("_journal/session%3As/{epoch}/w.jsonl"),

@@ -141,13 +141,13 @@ mod tests {
             let stream = "session:s".parse().unwrap();
             let write = |times: Vec<i64>| {
                 let new = times.into_iter().map(|at| NewRecord {
-                    id: Uuid::now_v7(),
+                    id: tracking_model::new_uuid(),
                     at: Timestamp::from_micros(at),
                     actor: "a".into(),
                     kind: "k".to_owned(),
                     data: serde_json::value::RawValue::from_string("{}".to_owned()).unwrap(),
                 });
-                Record::begin(&stream, Uuid::now_v7(), new.collect())
+                Record::begin(&stream, tracking_model::new_uuid(), new.collect())
             };
             let mut journals: Vec<_> = journals.into_iter().map(write).collect();
             if repaired {
@@ -158,7 +158,7 @@ mod tests {
                     kind: record.kind.clone(),
                     data: record.data.clone(),
                 });
-                journals.push(Record::begin(&stream, Uuid::now_v7(), new.collect()));
+                journals.push(Record::begin(&stream, tracking_model::new_uuid(), new.collect()));
             }
             journals
         })
@@ -225,13 +225,13 @@ mod tests {
         let stream = "session:s".parse().unwrap();
         let write = |times: &[i64]| {
             let new = times.iter().map(|at| NewRecord {
-                id: Uuid::now_v7(),
+                id: tracking_model::new_uuid(),
                 at: Timestamp::from_micros(*at),
                 actor: "a".into(),
                 kind: "k".to_owned(),
                 data: serde_json::value::RawValue::from_string("{}".to_owned()).unwrap(),
             });
-            Record::begin(&stream, Uuid::now_v7(), new.collect())
+            Record::begin(&stream, tracking_model::new_uuid(), new.collect())
         };
         let (one, two) = (write(&[1, 3, 5, 5]), write(&[2, 5, 6]));
         let merged = merge([two.clone(), one.clone()].concat());

@@ -32,7 +32,6 @@ use artifact_core::{StoreError, StoreErrorKind};
 use tokio::sync::Semaphore;
 use tracking_journal::{DataDir, NewRecord, Record};
 use tracking_model::{Span, StreamEvent, StreamId};
-use uuid::Uuid;
 
 use crate::metadata::ObjectMetadata;
 use crate::object::S3Objects;
@@ -128,7 +127,7 @@ impl Catalogue {
             };
             let data = String::from_utf8(data).map_err(|error| unwritable(error.into()))?;
             new.push(NewRecord {
-                id: Uuid::now_v7(),
+                id: tracking_model::new_uuid(),
                 at,
                 actor: Arc::clone(&actor),
                 kind: event.kind().to_owned(),
@@ -136,7 +135,7 @@ impl Catalogue {
                     .map_err(|error| unwritable(error.into()))?,
             });
         }
-        let (epoch, writer) = (Uuid::now_v7(), Uuid::now_v7());
+        let (epoch, writer) = (tracking_model::new_uuid(), tracking_model::new_uuid());
         let records = Record::begin(stream, epoch, new);
         for segment in segment::pack(&records, options::SEGMENT_BYTES) {
             let key = key::segment_key(stream, epoch, writer, segment.first_seq);

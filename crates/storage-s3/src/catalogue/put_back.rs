@@ -267,7 +267,7 @@ async fn put(
         packer: Packer::new(options.segment_bytes),
         done: false,
     };
-    let (writer, mut done) = (Uuid::now_v7(), PutBack::default());
+    let (writer, mut done) = (tracking_model::new_uuid(), PutBack::default());
     loop {
         let (segments, next) = blocking(move || {
             let segments = source.next();

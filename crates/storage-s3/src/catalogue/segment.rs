@@ -177,19 +177,22 @@ fn decodes(record: &Record) -> Result<(), tracking_model::DecodeError> {
 mod tests {
     use tracking_journal::NewRecord;
     use tracking_model::Timestamp;
-    use uuid::Uuid;
 
     use super::*;
 
     fn records(count: i64) -> Vec<Record> {
         let new = (1..=count).map(|at| NewRecord {
-            id: Uuid::now_v7(),
+            id: tracking_model::new_uuid(),
             at: Timestamp::from_micros(at),
             actor: "a".into(),
             kind: "of.another.day".to_owned(),
             data: serde_json::value::RawValue::from_string("{}".to_owned()).unwrap(),
         });
-        Record::begin(&"session:s".parse().unwrap(), Uuid::now_v7(), new.collect())
+        Record::begin(
+            &"session:s".parse().unwrap(),
+            tracking_model::new_uuid(),
+            new.collect(),
+        )
     }
 
     fn name(record: &Record) -> SegmentName {

@@ -132,7 +132,7 @@ impl Shared {
         let known = self.writers().remove(stream);
         let usable = known.filter(|writer| writer.epoch == first.epoch && writer.seq < first.seq);
         usable.unwrap_or_else(|| Writer {
-            id: Uuid::now_v7(),
+            id: tracking_model::new_uuid(),
             epoch: first.epoch,
             seq: 0,
         })

@@ -54,7 +54,7 @@ impl World {
         let mut data = Vec::new();
         event.write_data(&mut data);
         NewRecord {
-            id: Uuid::now_v7(),
+            id: tracking_model::new_uuid(),
             at,
             actor: "a".into(),
             kind: event.kind().to_owned(),
@@ -67,11 +67,11 @@ impl World {
         let (epoch, written) = self
             .journals
             .entry(machine)
-            .or_insert_with(|| (Uuid::now_v7(), Vec::new()));
+            .or_insert_with(|| (tracking_model::new_uuid(), Vec::new()));
         written.push(Self::new_record(Timestamp::from_micros(at), event));
         let records = Record::begin(&stream(), *epoch, written.clone());
         let from = if again { 0 } else { records.len() - 1 };
-        let name = format!("{epoch}/{}-{from}.jsonl", Uuid::now_v7());
+        let name = format!("{epoch}/{}-{from}.jsonl", tracking_model::new_uuid());
         self.segments.push(Stored {
             name,
             records: records[from..].to_vec(),

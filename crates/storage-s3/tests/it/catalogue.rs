@@ -71,7 +71,7 @@ async fn put(sink: &SegmentSink, records: &[Record]) {
 
 /// Each as a segment of its own, in the server's directory: faster than asking it.
 fn lay_down(server: &FsServer, records: &[Record]) {
-    let writer = Uuid::now_v7();
+    let writer = tracking_model::new_uuid();
     for record in records {
         let stream = record.stream.to_string().replace(':', "%3A");
         let (epoch, seq) = (record.epoch, record.seq);

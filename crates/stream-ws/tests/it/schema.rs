@@ -11,7 +11,6 @@ use stream_ws::{Frame, Hub, HubOptions, JournalSummaries, Viewer};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tracking_model::{NewTask, TaskAction, TaskId, TaskType, Timestamp, UpgradeCommand};
-use uuid::Uuid;
 
 use crate::support::{Agent, Keeper, data_dir, python, task_id, upgrade_id, upgrade_stream, within};
 
@@ -91,7 +90,7 @@ impl Said {
 
 fn client_messages() -> Vec<ClientMessage> {
     let position = Position {
-        epoch: Uuid::now_v7(),
+        epoch: tracking_model::new_uuid(),
         seq: 7,
     };
     let interest = Interest {

@@ -112,7 +112,7 @@ fn stream(id: &str) -> StreamId {
 /// If `data` is no JSON.
 #[must_use]
 pub fn records(stream: &StreamId, kind: &str, data: &str, count: u64) -> Vec<Record> {
-    let epoch = Uuid::now_v7();
+    let epoch = tracking_model::new_uuid();
     let mut hash = ChainHash::genesis(stream, epoch);
     let record = |seq| {
         let mut record = Record {
@@ -121,7 +121,7 @@ pub fn records(stream: &StreamId, kind: &str, data: &str, count: u64) -> Vec<Rec
             epoch,
             seq,
             batch: seq,
-            id: Uuid::now_v7(),
+            id: tracking_model::new_uuid(),
             at: Timestamp::from_micros(1_735_689_600_000_000 + i64::try_from(seq).expect("a small number")),
             actor: "conformance".into(),
             kind: kind.to_owned(),

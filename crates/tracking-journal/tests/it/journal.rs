@@ -1,6 +1,11 @@
 //! Writing and reading back.
 
-use tracking_journal::{DataDir, Follower, Journal, JournalOptions, JournalReader, SubmitError, load};
+use std::sync::Arc;
+
+use tracking_journal::{
+    DataDir, Follower, Journal, JournalError, JournalOptions, JournalReader, ManualClock, SubmitError, load,
+};
+use tracking_model::{Span, Timestamp};
 
 use crate::counter::{Command, Counter, TooLarge};
 use crate::setup::stream;
@@ -79,4 +84,23 @@ async fn memory_keeps_nothing_on_disk() {
         pending.await.unwrap();
     }
     assert_eq!(journal.read(|state, _| state.sum), 4950);
+}
+
+#[test]
+fn while_the_clock_is_before_1970_nothing_is_recorded_and_nothing_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(folder.path()).unwrap();
+    let clock = Arc::new(ManualClock::new(Timestamp::EPOCH - Span::from_secs(86_400)));
+    let options = JournalOptions::default().with_clock(Arc::clone(&clock) as _);
+    let journal = Journal::<Counter>::open(&dir, stream(), options).unwrap();
+    for _ in 0..2 {
+        let refused = journal.submit(Command::Add(1)).wait().unwrap_err();
+        let SubmitError::Journal(JournalError::ClockBefore1970 { at }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(at < Timestamp::EPOCH);
+    }
+    assert_eq!(dir.streams().unwrap(), [], "nothing was created");
+    clock.set(Timestamp::EPOCH);
+    journal.submit(Command::Add(1)).wait().unwrap();
 }

@@ -103,7 +103,7 @@ impl Shelf {
             let directory = self
                 .store
                 .directory(&[&self.session, INCOMING], Missing::Create)?;
-            let name = format!("{prefix}{}", uuid::Uuid::now_v7());
+            let name = format!("{prefix}{}", tracking_model::new_uuid());
             let file = rustix::fs::openat(&directory, name.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
             let file = File::from(file);
             // Between its creation and its lock the file looks like a leftover; whoever sweeps may have taken it.

@@ -11,7 +11,6 @@ use storage_s3::{
     SegmentOptions, SegmentSink,
 };
 use tracking_journal::{Relay, RelayOptions};
-use uuid::Uuid;
 
 use super::machines::{Machine, stream};
 use super::{Reader, ids_in, objects, put, sorted_ids};
@@ -158,12 +157,15 @@ async fn fault_36_segments_by_others() {
         let mine = line(&records[3]);
         let lie = |from: &str, to: &str| mine.replacen(from, to, 1);
         let newer = lie("{\"v\":1", "{\"v\":9").replace("\"actor\"", "\"future\":[1],\"actor\"");
-        let newer = newer.replace(&records[3].id.to_string(), &Uuid::now_v7().to_string());
+        let newer = newer.replace(
+            &records[3].id.to_string(),
+            &tracking_model::new_uuid().to_string(),
+        );
         let bodies = [
             ("another-stream", line(&other.add(1)[0]), 1),
             (
                 "another-epoch",
-                lie(&epoch.to_string(), &Uuid::now_v7().to_string()),
+                lie(&epoch.to_string(), &tracking_model::new_uuid().to_string()),
                 1,
             ),
             ("undecodable", lie("\"file_size\":10", "\"file_size\":\"x\""), 1),
