@@ -1,11 +1,10 @@
 //! How long tasks took before: the completed runs of other upgrades in the data directory.
 
 use std::collections::HashMap;
-use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tracking_journal::{DataDir, JournalError, load};
+use tracking_journal::{DataDir, JournalError, load, storage};
 use tracking_model::{Span, Status, StreamId, TaskProgress, TaskType, Timestamp, UpgradeId, UpgradeProgress};
 
 use crate::ProgressError;
@@ -41,7 +40,8 @@ impl History {
             let StreamId::Upgrade(id) = &stream else { continue };
             // A journal that has just been removed has nothing to teach.
             if id != except
-                && let Ok(written) = fs::metadata(dir.journal_path(&stream)).and_then(|file| file.modified())
+                && let Ok(written) =
+                    storage::metadata(&dir.journal_path(&stream)).and_then(|file| file.modified())
             {
                 newest.push((written, stream));
             }

@@ -264,9 +264,11 @@ const MAX_FILE_BYTES: u64 = 2 * tracking_journal::MAX_LINE_BYTES as u64;
 
 /// Whether it is a file, and no link to one.
 fn is_regular(file: &Path) -> Result<bool, ProgressError> {
-    let kind = fs::symlink_metadata(file);
-    kind.map(|kind| kind.is_file())
-        .map_err(|error| ProgressError::io("look at", file.to_owned(), error))
+    match storage::metadata(file) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
+        Err(error) => Err(ProgressError::io("look at", file.to_owned(), error)),
+    }
 }
 
 fn read(file: &Path) -> Result<(Vec<u8>, UpgradeImported), ProgressError> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tracking_journal::storage;
 use tracking_model::{
     Percent, PlanId, ProgressEvent, Span, Status, Summary, TaskId, TaskProgress, TaskType, Timestamp,
     UpgradeId, UpgradeProgress, Waiting,
@@ -221,7 +222,10 @@ impl ProgressTracker {
     fn storage_info(&self) -> StorageInfo {
         let stream = self.inner.journal.stream();
         let dir = self.inner.data_dir.as_ref();
-        let size = |path: Option<&PathBuf>| path.and_then(|path| path.metadata().ok()).map(|file| file.len());
+        let size = |path: Option<&PathBuf>| {
+            path.and_then(|path| storage::metadata(path).ok())
+                .map(|file| file.len())
+        };
         let progress_file = dir.map(|dir| dir.snapshot_path(stream));
         let journal_file = dir.map(|dir| dir.journal_path(stream));
         let file_size = size(progress_file.as_ref());

@@ -6,15 +6,15 @@
 //! a failure leaves the old one as it was and is counted in [`SnapshotInfo`].
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tracking_journal::storage;
 
 /// Shortest time from a change to the snapshot that shows it, unless the tracker is closed earlier.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -84,11 +84,7 @@ impl Temporary {
             .to_string_lossy();
         let unique = tracking_model::new_uuid().simple();
         let path = target.with_file_name(format!(".{name}.{unique}.tmp"));
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
+        let file = storage::create_anew(&path)?;
         let temporary = Self {
             path,
             file,
@@ -107,7 +103,7 @@ impl Temporary {
         fs::rename(&self.path, target)?;
         self.renamed = true;
         let directory = target.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        File::open(directory)?.sync_all()
+        storage::sync_directory(directory)
     }
 }
 
@@ -136,7 +132,7 @@ pub(crate) fn remove_leftovers(target: &Path) -> io::Result<()> {
         if !ours || !entry.file_type()?.is_file() {
             continue;
         }
-        let abandoned = match File::open(entry.path()) {
+        let abandoned = match storage::open(&entry.path()) {
             Ok(file) => file.try_lock().is_ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(error),

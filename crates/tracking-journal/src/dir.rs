@@ -1,11 +1,13 @@
 //! The data directory and the names in it.
 
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tracking_model::StreamId;
+
+use crate::storage;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +122,11 @@ impl DataDir {
     pub fn mark_as_copy(&self) -> Result<(), DataDirError> {
         let path = self.path.join(COPY);
         let text = "The journals here are copies; deleting all of this loses nothing.\n";
-        fs::write(&path, text).map_err(|source| DataDirError::Io {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        let written =
+            storage::open_with(&path, &mut options).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|source| DataDirError::Io {
             operation: "write",
             path,
             source,
@@ -130,7 +136,7 @@ impl DataDir {
     /// Whether the journals here are copies of ones that are written elsewhere.
     #[must_use]
     pub fn is_copy(&self) -> bool {
-        self.path.join(COPY).exists()
+        storage::exists(&self.path.join(COPY))
     }
 
     fn check_parts(&self) -> Result<(), DataDirError> {

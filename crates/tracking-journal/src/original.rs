@@ -1,10 +1,8 @@
 //! Files of the reference whose names our snapshots take: a copy of each is kept first.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
 
 use crate::storage;
 
@@ -65,17 +63,13 @@ fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let unique = tracking_model::new_uuid().simple();
     let temporary = directory.join(format!(".{}.{unique}.tmp", name.to_string_lossy()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
+    let written = storage::create_anew(&temporary)
         .and_then(|mut file| {
             file.write_all(content)?;
             file.sync_all()
         })
         .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| File::open(directory)?.sync_all());
+        .and_then(|()| storage::sync_directory(directory));
     if written.is_err()
         && let Err(error) = fs::remove_file(&temporary)
         && error.kind() != io::ErrorKind::NotFound
