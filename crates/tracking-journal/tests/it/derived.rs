@@ -1,6 +1,16 @@
 //! Derived files that are wrong: whatever they say, no acknowledged record is lost and no journal is refused.
 
-use tracking_journal::{ChainHash, CheckpointPolicy, Journal, JournalError, JournalOptions, SimulatedDisk};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use tracking_journal::{
+    ChainHash, CheckpointPolicy, Journal, JournalError, JournalOptions, Liveness, MemorySink, Relay,
+    RelayOptions, SimulatedDisk, load, sink_statuses, verify,
+};
 
 use crate::counter::{Command, Counter};
 use crate::faults::add;
@@ -173,4 +183,106 @@ fn fault_07_a_record_that_no_unfinished_commit_can_have_is_never_cut_off() {
         "FAULT row=7 name=stray_records strays={0} errors={0} untouched={0}",
         strays.len()
     );
+}
+
+#[test]
+fn fault_06_no_flipped_bit_of_a_marker_hides_that_a_writer_died_or_lives() {
+    let setup = Setup::new();
+    let options = JournalOptions::default().with_long_lived(true);
+    let journal = setup.open_with(options).unwrap();
+    let marker = setup.dir.agent_path(&stream());
+    let content = fs::read(&marker).unwrap();
+    let mut wrong = 0;
+    let mut count = |expected| {
+        for flipped in flips(&content) {
+            fs::write(&marker, flipped).unwrap();
+            wrong += u64::from(Liveness::of(&setup.dir, &stream()).unwrap() != expected);
+        }
+    };
+    count(Liveness::Live);
+    journal.close_blocking();
+    // As a writer that was killed leaves it.
+    count(Liveness::Gone);
+    println!(
+        "FAULT row=6 name=marker_bit_flips flips={} wrong={wrong}",
+        content.len() * 8 * 2
+    );
+    assert_eq!(wrong, 0);
+}
+
+/// Puts a FIFO, then a link to a file outside, in the place of `path`, and has `check` look at what comes of each.
+fn with_strangers(setup: &Setup, path: &Path, check: impl Fn()) {
+    let outside = setup.dir.path().join("outside");
+    for fifo in [true, false] {
+        if path.exists() {
+            fs::remove_file(path).unwrap();
+        }
+        if fifo {
+            mknodat(CWD, path, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+        } else {
+            fs::write(&outside, "outside").unwrap();
+            symlink(&outside, path).unwrap();
+        }
+        check();
+        assert!(fifo || fs::read_to_string(&outside).unwrap() == "outside");
+        fs::remove_file(path).ok();
+    }
+}
+
+/// None of this waits for the other end of a FIFO.
+#[test]
+fn links_and_fifos_in_the_place_of_derived_files_are_neither_followed_nor_waited_for() {
+    let setup = Setup::new();
+    setup.fill(BEFORE, 1);
+    let sink = Arc::new(MemorySink::new("bus"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let deliver = || {
+        runtime.block_on(async {
+            let sink = Arc::clone(&sink) as _;
+            let mut relay = Relay::open(&setup.dir, stream(), sink, RelayOptions::default()).await?;
+            relay.drain(Duration::from_secs(60)).await
+        })
+    };
+    deliver().unwrap();
+    let policy = CheckpointPolicy {
+        records_at_close: 1,
+        ..CheckpointPolicy::NEVER
+    };
+    let append = || {
+        let journal = setup.open_with(options(policy))?;
+        let added = add(&journal, 1);
+        journal.close_blocking();
+        added
+    };
+    let checkpoint = setup.dir.checkpoint_path(&stream());
+    for path in [checkpoint.with_extension("checkpoint.new"), checkpoint] {
+        with_strangers(&setup, &path, || {
+            append().unwrap();
+            load::<Counter>(&setup.dir, &stream()).unwrap();
+            verify(&setup.dir, &stream(), None).unwrap();
+        });
+    }
+    let records = load::<Counter>(&setup.dir, &stream()).unwrap().state.records;
+    assert_eq!(records, BEFORE + 4);
+    // Without the sidecar nobody takes turns, so a writer refuses.
+    with_strangers(&setup, &setup.dir.sidecar_path(&stream()), || {
+        assert!(matches!(append(), Err(JournalError::Io { .. })));
+    });
+    with_strangers(&setup, &setup.dir.agent_path(&stream()), || {
+        assert!(Liveness::of(&setup.dir, &stream()).is_err());
+    });
+    let cursors = setup.dir.cursors_dir().join(stream().file_stem());
+    for name in ["bus.json", "bus.lease"] {
+        with_strangers(&setup, &cursors.join(name), || {
+            let problem = sink_statuses(&setup.dir).unwrap().pop().unwrap().problem;
+            assert!(problem.unwrap().contains("a regular file is needed"));
+            deliver().unwrap_err();
+        });
+        if name == "bus.json" {
+            fs::write(cursors.join(name), "{}").unwrap();
+        }
+    }
 }
