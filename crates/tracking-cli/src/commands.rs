@@ -24,18 +24,18 @@ use clap::CommandFactory;
 use serde_json::json;
 
 use crate::args::{Cli, Command};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::settings::Settings;
 
-/// Does what was asked, lets the sinks know, and returns the exit code.
-pub(crate) fn dispatch(command: Command, settings: Settings) -> Result<u8, Failure> {
+/// Does what was asked, lets the sinks know, and tells how to end.
+pub(crate) fn dispatch(command: Command, settings: Settings) -> Result<Exit, Failure> {
     let settings = remote::attach(&command, settings)?;
     let done = perform(command, &settings);
     settings.deliver_changes();
     done
 }
 
-fn perform(command: Command, settings: &Settings) -> Result<u8, Failure> {
+fn perform(command: Command, settings: &Settings) -> Result<Exit, Failure> {
     let done = match command {
         Command::Upgrade(command) => upgrade::upgrade(command, settings),
         Command::Task(command) => task::task(command, settings),
@@ -57,7 +57,7 @@ fn perform(command: Command, settings: &Settings) -> Result<u8, Failure> {
         Command::Stats(args) => search::stats(args, settings),
         Command::Completions { shell } => completions(shell, settings),
     };
-    done.map(|()| 0)
+    done.map(|()| Exit::Code(0))
 }
 
 fn completions(shell: clap_complete::Shell, settings: &Settings) -> Result<(), Failure> {

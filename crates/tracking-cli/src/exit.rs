@@ -3,13 +3,65 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
+use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::json;
 /// An error's message and those of its causes.
 pub(crate) use tracking_model::causes as chain;
 
 use crate::redact::messages;
 use crate::render::{Palette, one_line, printable};
+
+/// How this process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Code(u8),
+    /// By a signal, as the command did that was run.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The exit code; 128+n for signal n, as shells have it.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        }
+    }
+
+    /// Ends by the signal, if it is one, so that whoever waits for us learns the truth: a shell stops its script for a
+    /// command that Ctrl-C killed, and not for one that ended with 130. Returns where that does not end us.
+    pub(crate) fn end(self) -> ExitCode {
+        if let Self::Signal(signal) = self
+            // Signals do not end process 1.
+            && !rustix::process::getpid().is_init()
+        {
+            leave_no_core();
+            if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
+                tracing::debug!(%error, signal, "this signal cannot be raised");
+            }
+        }
+        ExitCode::from(self.code())
+    }
+}
+
+/// Keeps a signal from writing a core file of this process, whose own fault it is not.
+fn leave_no_core() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::debug!(%error, "cannot limit core files");
+    }
+    // Where cores go to a program the limit does not count.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::debug!(%error, "cannot forbid core files");
+    }
+}
 
 /// Why a command did not do what it was asked; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

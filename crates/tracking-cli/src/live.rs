@@ -23,7 +23,7 @@ use tracking_facade::{
     SystemClock, UpgradeEvent, UpgradeId, UpgradeProgress,
 };
 
-use crate::exit::{Failure, Kind};
+use crate::exit::{Exit, Failure, Kind};
 use crate::failure::cannot;
 use crate::output::Output;
 use crate::process::{Incoming, Signals};
@@ -44,11 +44,11 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// 0 for an upgrade that has ended, 128 + n for signal n.
-    pub(crate) fn exit_code(self) -> u8 {
+    /// How the command ends then: by the signal, if one came.
+    pub(crate) const fn exit(self) -> Exit {
         match self {
-            Self::Upgrade(_) => 0,
-            Self::Signal(incoming) => u8::try_from(128 + incoming.signal().as_raw()).unwrap_or(u8::MAX),
+            Self::Upgrade(_) => Exit::Code(0),
+            Self::Signal(incoming) => Exit::Signal(incoming.number()),
         }
     }
 }
@@ -93,7 +93,7 @@ impl Follow {
     ) -> Result<End, Failure> {
         let attempted = || format!("watch upgrade {}", self.upgrade);
         let signals = |error: &dyn std::error::Error| Failure::of(Kind::Failed, attempted(), error);
-        let mut interrupts = Signals::take_over().map_err(|error| signals(&error))?;
+        let mut interrupts = Signals::that_end().map_err(|error| signals(&error))?;
         let mut resized = signal(SignalKind::window_change()).map_err(|error| signals(&error))?;
         let mut follower = archive.follow(&self.upgrade).map_err(cannot(attempted))?;
         if let Some(since) = self.since {
@@ -106,7 +106,7 @@ impl Follow {
         }
         while self.until == Until::Interrupted || !has_ended(follower.state().status) {
             tokio::select! {
-                incoming = interrupts.next() => {
+                incoming = interrupts.asked_to_end() => {
                     view.finish(&follower)?;
                     return Ok(End::Signal(incoming));
                 }

@@ -26,7 +26,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::args::{Cli, Command};
-use crate::exit::{Failure, Kind};
+use crate::exit::{Exit, Failure, Kind};
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
@@ -40,15 +40,16 @@ fn main() -> ExitCode {
     let json = cli.global.json;
     let runs = matches!(cli.command, Command::Run(_));
     let ended = Settings::resolve(cli.global).and_then(|settings| commands::dispatch(cli.command, settings));
-    ExitCode::from(ended.unwrap_or_else(|failure| {
+    let exit = ended.unwrap_or_else(|failure| {
         let code = if runs {
             commands::run::REFUSED
         } else {
             failure.code()
         };
         failure.print(json, code);
-        code
-    }))
+        Exit::Code(code)
+    });
+    exit.end()
 }
 
 /// Says what is wrong with the command line, or prints the help that was asked for.

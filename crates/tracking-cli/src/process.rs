@@ -12,14 +12,15 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::oneshot;
 
 pub(crate) use keeper::Pumped;
-pub(crate) use signals::{Incoming, Signals};
+pub(crate) use signals::{Incoming, Signals, Told};
 
+use crate::exit::Exit;
 use crate::output::Patient;
 use keeper::{Drained, Keeper, Source};
 use passing::{Passed, Passing};
@@ -27,13 +28,21 @@ use times::Times;
 
 /// A command that runs.
 ///
-/// In the foreground of a terminal it stays in our process group, so that it can read the terminal and Ctrl-C
-/// reaches it from there. Anywhere else it gets a group of its own, to which signals are passed on.
+/// Where there is a terminal it stays in our process group, so that job control and Ctrl-C reach it as they would
+/// without us. Elsewhere it gets a group of its own, to which signals are passed on.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
     own_group: bool,
-    ended: oneshot::Receiver<io::Result<()>>,
+    told_to_stop: bool,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Ended(ExitStatus),
+    /// It was stopped, and we are to stop too, so that a shell sees its job stopped.
+    Stopped,
 }
 
 /// The output of a command, on its way to the logs and to our own reader.
@@ -239,7 +248,7 @@ impl Running {
             program: program.clone(),
             source,
         };
-        let own_group = !signals::in_foreground();
+        let own_group = !signals::have_terminal();
         let mut builder = Command::new(program);
         builder
             .args(arguments)
@@ -250,36 +259,42 @@ impl Running {
             builder.process_group(0);
         }
         let child = builder.spawn().map_err(failed)?;
-        let ended = watch_for_end(&child);
         Ok(Self {
             child,
             own_group,
-            ended,
+            told_to_stop: false,
         })
     }
 
-    /// Waits until the command has ended, and reaps it.
-    ///
-    /// # Cancellation
-    /// May be called again.
-    pub(crate) async fn end(&mut self) -> io::Result<ExitStatus> {
-        (&mut self.ended)
-            .await
-            .unwrap_or_else(|_| Err(io::Error::other("the thread that waits for the command is gone")))?;
-        self.child.wait()
+    /// Looks at what became of the command, after [`Told::Child`]. One that has ended is reaped.
+    pub(crate) fn change(&mut self) -> io::Result<Option<Change>> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(Some(Change::Ended(status)));
+        }
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+        let stopped = rustix::process::waitid(WaitId::Pid(Pid::from_child(&self.child)), options)?;
+        let by = stopped.and_then(|status| status.stopping_signal());
+        let by_terminal = [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(Signal::as_raw);
+        let stop = by.is_some_and(|by| by_terminal.contains(&by)) && (!self.own_group || self.told_to_stop);
+        Ok(stop.then_some(Change::Stopped))
     }
 
     /// Passes a signal on, unless the terminal has sent it to the command itself.
-    pub(crate) fn pass_on(&self, signal: Incoming) -> io::Result<()> {
+    pub(crate) fn pass_on(&mut self, incoming: Incoming) -> io::Result<()> {
+        self.told_to_stop = incoming.signal == Signal::TSTP;
         let pid = Pid::from_child(&self.child);
-        match (self.own_group, signal) {
-            (true, _) => rustix::process::kill_process_group(pid, signal.signal())?,
-            (false, Incoming::Interrupt | Incoming::Quit) => {}
-            (false, Incoming::Terminate | Incoming::HangUp) => {
-                rustix::process::kill_process(pid, signal.signal())?;
-            }
+        let passed = if incoming.is_of_own_limit() || (!self.own_group && incoming.is_of_terminal()) {
+            Ok(())
+        } else if self.own_group {
+            rustix::process::kill_process_group(pid, incoming.signal)
+        } else {
+            rustix::process::kill_process(pid, incoming.signal)
+        };
+        match passed {
+            // It has ended meanwhile.
+            Err(rustix::io::Errno::SRCH) => Ok(()),
+            passed => Ok(passed?),
         }
-        Ok(())
     }
 }
 
@@ -299,33 +314,18 @@ fn own_stream(to: PassTo) -> Box<dyn Write + Send> {
         Err(_) => Box::new(io::sink()),
     }
 }
-fn watch_for_end(child: &Child) -> oneshot::Receiver<io::Result<()>> {
-    let (sender, receiver) = oneshot::channel();
-    let pid = Pid::from_child(child);
-    let wait = move || {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        let ended = loop {
-            match rustix::process::waitid(WaitId::Pid(pid), options) {
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => break Err(error.into()),
-                Ok(_) => break Ok(()),
-            }
-        };
-        // The receiver is gone only if nobody waits any more.
-        if sender.send(ended).is_err() {}
-    };
-    let _detached: JoinHandle<()> = thread::spawn(wait);
-    receiver
+/// How we end after a command that ended with `status`: as it did.
+pub(crate) fn exit_as(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(1),
+    }
 }
 
-/// The exit code that passes `status` on: 128+n for signal n.
-pub(crate) fn exit_code(status: ExitStatus) -> u8 {
-    let code = match (status.code(), status.signal()) {
-        (Some(code), _) => code & 0xff,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => 1,
-    };
-    u8::try_from(code).unwrap_or(u8::MAX)
+/// Stops this process, as a shell's job control does, until somebody continues it.
+pub(crate) fn stop_ourselves() -> io::Result<()> {
+    signal_hook::low_level::raise(Signal::STOP.as_raw())
 }
 
 /// In words: `exit status 3`, `killed by signal 15 (SIGTERM)`.
@@ -334,28 +334,10 @@ pub(crate) fn in_words(status: ExitStatus) -> String {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(number)) => {
             let dumped = if status.core_dumped() { ", core dumped" } else { "" };
-            format!("killed by signal {number}{}{dumped}", signal_name(number))
+            let name = signal_hook::low_level::signal_name(number);
+            let name = name.map_or_else(String::new, |name| format!(" ({name})"));
+            format!("killed by signal {number}{name}{dumped}")
         }
         (None, None) => format!("ended as {status}"),
     }
-}
-
-fn signal_name(number: i32) -> String {
-    let named = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::TERM, "SIGTERM"),
-    ];
-    named
-        .into_iter()
-        .find(|(signal, _)| signal.as_raw() == number)
-        .map_or_else(String::new, |(_, name)| format!(" ({name})"))
 }

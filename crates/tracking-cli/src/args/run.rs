@@ -20,7 +20,8 @@ If tracking itself fails (disk full, journal locked or damaged), the command run
 warning.
 
 Exits as the command does, and with 125 if refused before the start (unknown upgrade, completed task), \
-126 if the command cannot be executed, 127 if it is not found, 128+n if signal n killed it.
+126 if the command cannot be executed, 127 if it is not found. If a signal killed the command, the same one \
+kills `run`: a shell shows 128+n.
 
 Examples:
   ekstrack run prod-1.33 build -- cargo build --release

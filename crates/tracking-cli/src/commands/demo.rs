@@ -13,7 +13,7 @@ use tracking_facade::{
 
 use super::runtime::block_on;
 use crate::args::DemoArgs;
-use crate::exit::{Failure, Kind};
+use crate::exit::{Exit, Failure, Kind};
 use crate::failure::cannot;
 use crate::live::{End, Follow, Until};
 use crate::output::note;
@@ -28,7 +28,7 @@ const TAG: &str = "nodes";
 const NAME: &str = "*.xml";
 
 /// Returns the exit code: 0 once it is complete and verified, 128 + n after signal n.
-pub(crate) fn demo(args: &DemoArgs, settings: &Settings) -> Result<u8, Failure> {
+pub(crate) fn demo(args: &DemoArgs, settings: &Settings) -> Result<Exit, Failure> {
     let id = format!("demo-{}", compact(SystemClock.now()));
     let attempted = || "run the demo".to_owned();
     if !settings.output.is_json() {
@@ -50,11 +50,11 @@ pub(crate) fn demo(args: &DemoArgs, settings: &Settings) -> Result<u8, Failure> 
         }
         Simulated::Stopped(end) => {
             note("demo", &format!("upgrade {id} was cancelled"));
-            return Ok(end.exit_code());
+            return Ok(end.exit());
         }
     };
     finale.map_err(cannot(attempted))?.show(settings)?;
-    Ok(0)
+    Ok(Exit::Code(0))
 }
 
 /// How the simulation ended.

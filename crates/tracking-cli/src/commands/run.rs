@@ -6,15 +6,18 @@ mod record;
 
 use std::process::ExitStatus;
 
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracking_facade::{ArtifactWriter, CollectionId, SessionId, Status, TaskId, UpgradeId};
 
 use crate::args::RunArgs;
-use crate::exit::{Failure, Kind, chain};
+use crate::exit::{Exit, Failure, Kind, chain};
 use crate::output::note;
 use crate::process::{
-    Collected, Incoming, Keep, Output, PassTo, Pumped, Running, Signals, Streams, exit_code, in_words,
+    Change, Collected, Incoming, Keep, Output, PassTo, Pumped, Running, Signals, Streams, Told, exit_as,
+    in_words, stop_ourselves,
 };
 use crate::settings::Settings;
 use crate::sinks::Feeding;
@@ -25,7 +28,7 @@ use record::{Ending, Recorder};
 /// Exit code of a command that was not allowed to start.
 pub(crate) const REFUSED: u8 = 125;
 
-pub(crate) fn run(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
+pub(crate) fn run(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -36,7 +39,7 @@ pub(crate) fn run(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
     code
 }
 
-async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
+async fn supervise(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> {
     let mut signals = Signals::take_over()
         .map_err(|error| Failure::of(Kind::Failed, format!("run task {}", args.task), &error))?;
     let patterns = evidence::patterns(&args)?;
@@ -51,6 +54,21 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
     } else {
         PassTo::Stdout
     };
+    if let Some(signal) = signals.was_asked_to_end() {
+        let why = format!("not started: {} was sent to ekstrack before", signal.name());
+        if let Some(evidence) = evidence {
+            evidence.abandon().await;
+        }
+        let ending = recorder.fail(why).await;
+        Feeding::end(feeding).await;
+        return report(
+            &args,
+            settings,
+            Exit::Signal(signal.number()),
+            &ending,
+            Vec::new(),
+        );
+    }
     let (mut output, streams) = prepare_output(keep, pass_stdout_to, settings);
     let mut running = match Running::start(&args.command, streams) {
         Ok(running) => running,
@@ -61,7 +79,7 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
             note("error", &chain(&error).join(": "));
             let ending = recorder.fail(chain(&error).join(": ")).await;
             Feeding::end(feeding).await;
-            return report(&args, settings, error.code(), &ending, Vec::new());
+            return report(&args, settings, Exit::Code(error.code()), &ending, Vec::new());
         }
     };
     let (status, received) = follow(&mut running, &mut signals, &recorder).await?;
@@ -86,7 +104,7 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<u8, Failure> {
     if let Some(output) = &mut output {
         pass_on_the_rest(output, &mut signals).await;
     }
-    report(&args, settings, exit_code(status), &ending, kept)
+    report(&args, settings, exit_as(status), &ending, kept)
 }
 
 /// What keeps the output and passes it on, and what the command gets as its streams. If nothing is kept, these are our
@@ -108,7 +126,8 @@ fn prepare_output(
     }
 }
 
-/// Waits for the command's end, sends heartbeats, and passes signals on.
+/// Waits for the command's end, sends heartbeats, and passes signals on. Returns with the last signal that may have had
+/// to do with the end.
 async fn follow(
     running: &mut Running,
     signals: &mut Signals,
@@ -118,30 +137,51 @@ async fn follow(
     let every = recorder.heartbeat_interval();
     let mut heartbeat = tokio::time::interval_at(Instant::now() + every, every);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    // A record may have to wait for a lock; no signal waits for it.
+    let mut reports = FuturesUnordered::new();
+    let status = loop {
         tokio::select! {
-            ended = running.end() => {
-                let status = ended.map_err(|error| Failure::of(Kind::Failed, "wait for the command", &error))?;
-                return Ok((status, received));
-            }
-            signal = signals.next() => {
-                received = Some(signal);
-                if let Err(error) = running.pass_on(signal) {
-                    note("warning", &format!("cannot pass {} on to the command: {error}", signal.name()));
+            told = signals.next() => match told {
+                Told::Child => match running.change() {
+                    Ok(Some(Change::Ended(status))) => break status,
+                    Ok(Some(Change::Stopped)) => stop(),
+                    Ok(None) => {}
+                    Err(error) => return Err(Failure::of(Kind::Failed, "wait for the command", &error)),
+                },
+                Told::Signal(signal) => {
+                    if let Err(error) = running.pass_on(signal) {
+                        let what = format!("cannot pass {} on to the command: {error}", signal.name());
+                        note("warning", &what);
+                    }
+                    if !signal.is_job_control() {
+                        received = Some(signal);
+                        reports.push(recorder.signal(signal).boxed_local());
+                    }
                 }
-            }
-            _ = heartbeat.tick() => recorder.heartbeat().await,
+            },
+            _ = heartbeat.tick() => reports.push(recorder.heartbeat().boxed_local()),
+            Some(()) = reports.next() => {}
         }
+    };
+    while reports.next().await.is_some() {}
+    Ok((status, received))
+}
+
+/// Stops with the command. Continued, we go on where we were.
+fn stop() {
+    if let Err(error) = stop_ourselves() {
+        tracing::info!(%error, "cannot stop with the command");
     }
 }
 
 /// Waits until the output is kept. A signal ends the waiting for what the command left running.
 async fn collect(output: &mut Output<ArtifactWriter>, signals: &mut Signals) -> Collected<ArtifactWriter> {
-    let interrupted = tokio::select! {
+    tokio::select! {
         collected = output.collect() => return collected,
-        signal = signals.next() => signal,
-    };
-    tracing::info!(signal = interrupted.name(), "no longer waits for output");
+        signal = signals.asked_to_end() => {
+            tracing::info!(signal = signal.name(), "no longer waits for output");
+        }
+    }
     output.stop_waiting();
     output.collect().await
 }
@@ -154,7 +194,7 @@ async fn pass_on_the_rest(output: &mut Output<ArtifactWriter>, signals: &mut Sig
                 note("warning", &format!("{name} of the command could not be passed on in full: {error}"));
             }
         }
-        signal = signals.next() => {
+        signal = signals.asked_to_end() => {
             let what = format!("{} ended the passing on of output; the logs have all of it", signal.name());
             note("note", &what);
         }
@@ -211,10 +251,10 @@ struct RunDocument<'a> {
 fn report(
     args: &RunArgs,
     settings: &Settings,
-    code: u8,
+    exit: Exit,
     ending: &Ending,
     artifacts: Vec<Kept>,
-) -> Result<u8, Failure> {
+) -> Result<Exit, Failure> {
     for remark in &ending.remarks {
         note("note", remark);
     }
@@ -223,7 +263,7 @@ fn report(
         let document = RunDocument {
             upgrade_id: &args.upgrade,
             task_id: &args.task,
-            exit_code: code,
+            exit_code: exit.code(),
             status: ending.status,
             session_id: place.session,
             collection_id: place.collection,
@@ -231,8 +271,8 @@ fn report(
         };
         // The command's exit code counts, not whether somebody still reads what we say of it.
         if let Err(failure) = settings.output.document(&document) {
-            failure.print(true, code);
+            failure.print(true, exit.code());
         }
     }
-    Ok(code)
+    Ok(exit)
 }

@@ -98,7 +98,7 @@ async fn run(
 ) -> Result<(), Failure> {
     let failed = |error| cannot_serve(&args.listen, &error);
     let signals = |error: &dyn std::error::Error| Failure::of(Kind::Failed, "serve upgrades", error);
-    let mut interrupts = Signals::take_over().map_err(|error| signals(&error))?;
+    let mut interrupts = Signals::that_end().map_err(|error| signals(&error))?;
     let listeners = bind(&args.listen).await.map_err(failed)?;
     let scheme = if options.tls.is_some() { "wss" } else { "ws" };
     let mut urls = Vec::new();
@@ -131,7 +131,7 @@ async fn run(
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
-        _ = interrupts.next() => {
+        _ = interrupts.asked_to_end() => {
             shutdown.cancel();
             serving.await
         }

@@ -11,7 +11,7 @@ use tracking_facade::s3::RemoteArchive;
 use tracking_facade::{Archive, StreamId, UpgradeId};
 
 use crate::args::WatchArgs;
-use crate::exit::{Failure, Kind, chain};
+use crate::exit::{Exit, Failure, Kind, chain};
 use crate::failure::cannot;
 use crate::live::{Follow, RemoteFollow, Until, shown};
 use crate::output::note;
@@ -25,7 +25,7 @@ use super::serve::token;
 const BETWEEN: Duration = Duration::from_secs(5);
 
 /// Returns the exit code: 0 once the upgrade has ended, 128 + n after signal n.
-pub(crate) fn watch(args: WatchArgs, settings: &Settings) -> Result<u8, Failure> {
+pub(crate) fn watch(args: WatchArgs, settings: &Settings) -> Result<Exit, Failure> {
     if let Some(url) = &args.url {
         return watch_url(url, &args, settings);
     }
@@ -64,7 +64,7 @@ pub(crate) fn watch(args: WatchArgs, settings: &Settings) -> Result<u8, Failure>
             },
         }
     });
-    Ok(ended?.exit_code())
+    Ok(ended?.exit())
 }
 
 const fn until(keep: bool) -> Until {
@@ -75,7 +75,7 @@ const fn until(keep: bool) -> Until {
     }
 }
 
-fn watch_url(url: &str, args: &WatchArgs, settings: &Settings) -> Result<u8, Failure> {
+fn watch_url(url: &str, args: &WatchArgs, settings: &Settings) -> Result<Exit, Failure> {
     if url.contains('?') && (args.upgrade.is_some() || args.since.is_some()) {
         let cause = "the URL has a query of its own";
         return Err(Failure::new(Kind::Usage, format!("watch {}", shown(url)), cause)
@@ -105,7 +105,7 @@ fn watch_url(url: &str, args: &WatchArgs, settings: &Settings) -> Result<u8, Fai
         until: until(args.keep),
         options,
     };
-    Ok(block_on(follow.run())??.exit_code())
+    Ok(block_on(follow.run())??.exit())
 }
 
 /// Takes up what comes to the bucket, again and again. What does not work now may work the next time.

@@ -116,12 +116,12 @@ impl RemoteFollow {
     pub(crate) async fn run(self) -> Result<End, Failure> {
         let attempted = || self.attempted();
         let signals = |error: &dyn std::error::Error| Failure::of(Kind::Failed, attempted(), error);
-        let mut interrupts = Signals::take_over().map_err(|error| signals(&error))?;
+        let mut interrupts = Signals::that_end().map_err(|error| signals(&error))?;
         let mut resized = signal(SignalKind::window_change()).map_err(|error| signals(&error))?;
         let mut watch = Watch::new(&self);
         let query = tokio::select! {
             query = self.query() => query?,
-            incoming = interrupts.next() => return Ok(End::Signal(incoming)),
+            incoming = interrupts.asked_to_end() => return Ok(End::Signal(incoming)),
         };
         let mut client = self.client(&query)?;
         let end = loop {
@@ -129,7 +129,7 @@ impl RemoteFollow {
                 break End::Upgrade(status);
             }
             tokio::select! {
-                incoming = interrupts.next() => break End::Signal(incoming),
+                incoming = interrupts.asked_to_end() => break End::Signal(incoming),
                 event = client.next() => watch.hear(&self, &mut client, event)?,
                 () = watch.view.due() => watch.draw()?,
                 _ = resized.recv() => watch.draw()?,

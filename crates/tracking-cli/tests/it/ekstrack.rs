@@ -128,6 +128,12 @@ impl Ekstrack {
     }
 }
 
+/// The exit code that a shell shows: 128+n for signal n.
+pub(crate) fn shell_code(status: std::process::ExitStatus) -> Option<i32> {
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    status.code().or_else(|| Some(128 + signal?))
+}
+
 /// What runs a command as somebody whom permissions hold back: root, unless it gives up its capabilities, they do not.
 pub(crate) fn held_back() -> &'static [&'static str] {
     if rustix::process::geteuid().is_root() {

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::ekstrack::Ekstrack;
+use crate::ekstrack::{Ekstrack, shell_code};
 
 /// A watcher in a process of its own.
 struct Watcher {
@@ -38,7 +38,7 @@ impl Watcher {
         let rest = rest.collect();
         let output = self.process.wait_with_output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        (rest, output.status.code(), stderr)
+        (rest, shell_code(output.status), stderr)
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tracking_facade::live::{CancellationToken, HubOptions, ServerOptions, bind, serve};
 use tracking_facade::{Archive, Clock, Timestamp};
 
-use crate::ekstrack::Ekstrack;
+use crate::ekstrack::{Ekstrack, shell_code};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -63,7 +63,7 @@ impl Watcher {
     fn rest(self) -> (Vec<String>, Option<i32>) {
         let mut process = self.process;
         let rest = self.lines.map(Result::unwrap).collect();
-        (rest, process.wait().unwrap().code())
+        (rest, shell_code(process.wait().unwrap()))
     }
 }
 

@@ -9,10 +9,13 @@ use tracking_facade::{
     TrackingError, UpgradeCommand, UpgradeProgress,
 };
 
+use tracking_model::Percent;
+
 use crate::args::RunArgs;
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
 use crate::output::note;
+use crate::process::Incoming;
 use crate::settings::Settings;
 
 /// What tracking may take beyond the lock timeout before the command goes on without it.
@@ -96,6 +99,27 @@ impl Recorder {
         // Paused, cancelled and ended tasks take no heartbeats; the end says so.
         if let Err(error) = within(self.patience, async { sent.await.map_err(Trouble::from) }).await {
             tracing::info!(?error, "a heartbeat was not recorded");
+        }
+    }
+
+    /// Records that a signal came to us. A failure is a matter of the end's record.
+    pub(super) async fn signal(&self, signal: Incoming) {
+        let Some(tracker) = &self.tracker else { return };
+        let percentage = tracker.read(|state| state.task(&self.task).map(|task| task.percentage));
+        let details = serde_json::Map::from_iter([
+            ("signal".to_owned(), signal.name().into()),
+            ("sent_by_pid".to_owned(), signal.sender.into()),
+        ]);
+        let sent = tracker.submit(UpgradeCommand::Task {
+            task_id: self.task.clone(),
+            action: TaskAction::Progress {
+                percentage: percentage.map_or(0.0, Percent::value),
+                message: format!("{} was sent to ekstrack run", signal.name()).into(),
+                details: details.into(),
+            },
+        });
+        if let Err(error) = within(self.patience, async { sent.await.map_err(Trouble::from) }).await {
+            tracing::info!(?error, "a signal was not recorded");
         }
     }
 
