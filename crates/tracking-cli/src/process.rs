@@ -266,6 +266,11 @@ impl Running {
         })
     }
 
+    /// The process id of the command.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Looks at what became of the command, after [`Told::Child`]. One that has ended is reaped.
     pub(crate) fn change(&mut self) -> io::Result<Option<Change>> {
         if let Some(status) = self.child.try_wait()? {

@@ -205,6 +205,12 @@ impl DataDir {
         self.beside(stream, ".agent")
     }
 
+    /// Where those who run tasks of the stream hold their locks.
+    #[must_use]
+    pub fn runs_dir(&self, stream: &StreamId) -> PathBuf {
+        self.beside(stream, ".runs")
+    }
+
     /// Where sinks keep how far they got.
     #[must_use]
     pub fn cursors_dir(&self) -> PathBuf {

@@ -49,12 +49,13 @@ pub fn remove(dir: &DataDir, stream: &StreamId, lock_timeout: Duration) -> Resul
     delete(&crate::checkpoint::temporary(&place))?;
     delete(&place.agent)?;
     delete(&place.sidecar)?;
-    let cursors = dir.cursors_dir().join(stream.file_stem());
-    match fs::remove_dir_all(&cursors) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(JournalError::io("remove", &cursors, error));
+    for directory in [dir.runs_dir(stream), dir.cursors_dir().join(stream.file_stem())] {
+        match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(JournalError::io("remove", &directory, error));
+            }
+            _ => {}
         }
-        _ => {}
     }
     sync()?;
     delete(&place.journal)?;

@@ -19,6 +19,9 @@ completes the task, any other fails it. If the upgrade is paused or cancelled me
 If tracking itself fails (disk full, journal locked or damaged), the command runs all the same, with a \
 warning.
 
+With --if-needed a completed task is skipped, with a note and exit code 0: a script of such steps can be \
+killed anywhere and run again. A second run of a task that a living run holds is refused; --anyway overrides.
+
 Exits as the command does, and with 125 if refused before the start (unknown upgrade, completed task), \
 126 if the command cannot be executed, 127 if it is not found. If a signal killed the command, the same one \
 kills `run`: a shell shows 128+n.
@@ -50,6 +53,12 @@ pub(crate) struct RunArgs {
     /// Files to keep after the command has ended; may be given again
     #[arg(long, value_name = "GLOB")]
     pub(crate) artifact: Vec<String>,
+    /// Do nothing, with exit code 0, if the task is completed already
+    #[arg(long)]
+    pub(crate) if_needed: bool,
+    /// Run it although another `ekstrack run` runs the task
+    #[arg(long)]
+    pub(crate) anyway: bool,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,

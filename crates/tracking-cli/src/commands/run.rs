@@ -3,6 +3,7 @@
 
 mod evidence;
 mod record;
+mod runner;
 
 use std::process::ExitStatus;
 
@@ -23,7 +24,8 @@ use crate::settings::Settings;
 use crate::sinks::Feeding;
 
 use evidence::{Evidence, Kept, Place};
-use record::{Ending, Recorder};
+use record::{Begun, Ending, Recorder};
+use runner::Runner;
 
 /// Exit code of a command that was not allowed to start.
 pub(crate) const REFUSED: u8 = 125;
@@ -43,7 +45,11 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> 
     let mut signals = Signals::take_over()
         .map_err(|error| Failure::of(Kind::Failed, format!("run task {}", args.task), &error))?;
     let patterns = evidence::patterns(&args)?;
-    let recorder = Recorder::begin(&args, settings).await?;
+    let mut runner = Runner::take(&args, settings)?;
+    let recorder = match Recorder::begin(&args, settings).await? {
+        Begun::Run(recorder) => recorder,
+        Begun::Completed(ending) => return report(&args, settings, Exit::Code(0), &ending, Vec::new()),
+    };
     let (evidence, keep) = match Evidence::begin(&args, settings, &recorder).await {
         Some((evidence, keep)) => (Some(evidence), Some(keep)),
         None => (None, None),
@@ -82,6 +88,9 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> 
             return report(&args, settings, Exit::Code(error.code()), &ending, Vec::new());
         }
     };
+    if let Some(runner) = &mut runner {
+        runner.note_command(running.id());
+    }
     let (status, received) = follow(&mut running, &mut signals, &recorder).await?;
     let collected = match &mut output {
         Some(output) => Some(collect(output, &mut signals).await),
@@ -97,6 +106,8 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> 
         (None, _) => Vec::new(),
     };
     let ending = recorder.end(failure(status, received)).await;
+    // The task may run again from here on, however long our reader takes.
+    drop(runner);
     Feeding::end(feeding).await;
     if lost {
         note("note", "the command's output is not kept in full");

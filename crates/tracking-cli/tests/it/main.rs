@@ -10,6 +10,7 @@ mod refusals;
 mod rerun;
 mod retention;
 mod run;
+mod run_again;
 mod run_output;
 mod run_signals;
 mod run_terminal;

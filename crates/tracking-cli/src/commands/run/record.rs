@@ -29,6 +29,14 @@ pub(super) struct Recorder {
     patience: Duration,
 }
 
+/// What comes of beginning.
+#[derive(Debug)]
+pub(super) enum Begun {
+    Run(Recorder),
+    /// The task is completed already, and `--if-needed` was given.
+    Completed(Ending),
+}
+
 /// What there is to say of the task at its end.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
@@ -44,11 +52,18 @@ impl Recorder {
     /// # Errors
     /// Only what forbids the command: no such upgrade, a task that is completed, paused, and so on. Where tracking
     /// itself fails, a warning is printed, and nothing is recorded.
-    pub(super) async fn begin(args: &RunArgs, settings: &Settings) -> Result<Self, Failure> {
+    pub(super) async fn begin(args: &RunArgs, settings: &Settings) -> Result<Begun, Failure> {
         let patience = settings.lock_timeout + PATIENCE;
         let opened = within(patience, open_and_start(args, settings)).await;
         let tracker = match opened {
-            Ok(tracker) => Some(tracker),
+            Ok(Some(tracker)) => Some(tracker),
+            Ok(None) => {
+                let what = format!("task {} is completed already: the command is not run", args.task);
+                return Ok(Begun::Completed(Ending {
+                    status: Some(Status::Completed),
+                    remarks: vec![what],
+                }));
+            }
             Err(Trouble::Forbidden(failure)) => return Err(failure),
             Err(Trouble::Tracking(reason)) => {
                 let what = format!("the command runs without being tracked: {reason}");
@@ -56,11 +71,11 @@ impl Recorder {
                 None
             }
         };
-        Ok(Self {
+        Ok(Begun::Run(Self {
             tracker,
             task: args.task.clone(),
             patience,
-        })
+        }))
     }
 
     /// The cluster of the upgrade; `None` if nothing is tracked.
@@ -229,7 +244,8 @@ fn no_answer(patience: Duration) -> String {
     format!("no answer from the disk within {patience:?}")
 }
 
-async fn open_and_start(args: &RunArgs, settings: &Settings) -> Result<ProgressTracker, Trouble> {
+/// Starts the task; `None` if that is not needed.
+async fn open_and_start(args: &RunArgs, settings: &Settings) -> Result<Option<ProgressTracker>, Trouble> {
     let trouble = |error: ProgressError| trouble(args, error);
     let opening = {
         let (settings, upgrade) = (settings.clone(), args.upgrade.clone());
@@ -243,8 +259,14 @@ async fn open_and_start(args: &RunArgs, settings: &Settings) -> Result<ProgressT
         task_id: args.task.clone(),
         action: TaskAction::Start { message: None },
     };
-    let (paused, exists) =
-        tracker.read(|state| (state.status == Status::Paused, state.task(&args.task).is_some()));
+    let (paused, status) = tracker.read(|state| {
+        let task = state.task(&args.task);
+        (state.status == Status::Paused, task.map(|task| task.status))
+    });
+    if args.if_needed && status == Some(Status::Completed) {
+        tracker.close().await?;
+        return Ok(None);
+    }
     if paused {
         let failure = Failure::new(Kind::Refused, attempted(args), "the upgrade is paused").hint(format!(
             "`ekstrack upgrade resume {}` lets it go on; then run this again",
@@ -252,9 +274,9 @@ async fn open_and_start(args: &RunArgs, settings: &Settings) -> Result<ProgressT
         ));
         return Err(Trouble::Forbidden(failure));
     }
-    if exists {
+    if status.is_some() {
         tracker.submit(start).await.map_err(trouble)?;
-        return Ok(tracker);
+        return Ok(Some(tracker));
     }
     let add = UpgradeCommand::AddTasks(vec![new_task(args)]);
     match tracker
@@ -267,7 +289,7 @@ async fn open_and_start(args: &RunArgs, settings: &Settings) -> Result<ProgressT
         }
         added => added.map_err(trouble)?,
     };
-    Ok(tracker)
+    Ok(Some(tracker))
 }
 
 fn new_task(args: &RunArgs) -> NewTask {
