@@ -100,6 +100,16 @@ impl Archive {
         Ok(self.dir.streams()?)
     }
 
+    /// The sessions that have a journal, in the order of their ids.
+    #[cfg(feature = "s3")]
+    pub(crate) fn sessions(&self) -> Result<Vec<tracking_model::SessionId>, TrackingError> {
+        let sessions = self.streams()?.into_iter().filter_map(|stream| match stream {
+            StreamId::Session(id) => Some(id),
+            StreamId::Upgrade(_) => None,
+        });
+        Ok(sessions.collect())
+    }
+
     /// The upgrades, in the order of their ids. One that cannot be read does not hide the others.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! [`SharedBucket`] is the place. [`TrackingBuilder::s3`](crate::TrackingBuilder::s3) makes an agent put everything there
 //! while it works; [`SharedBucket::sync`] catches up by hand; [`RemoteArchive`] is for machines that only read.
 
+mod deletions;
 mod documents;
 mod put_back;
 mod remains;
@@ -25,6 +26,7 @@ use storage_s3::{ObjectKey, PresignOptions, PresignedUrl, S3Store, SegmentOption
 use tracking_journal::{DataDir, EventSink, storage};
 use tracking_model::{Artifact, ArtifactStatus, MAX_FILE_NAME_BYTES, stored_file_name};
 
+pub use deletions::{DeletedElsewhere, TakenOver};
 pub use put_back::Unchecked;
 pub use remains::Remains;
 pub use remote::{IndexLock, RemoteArchive};

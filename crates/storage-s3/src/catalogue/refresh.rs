@@ -69,6 +69,7 @@ impl Listing {
 /// What all streams of a refresh tell to.
 struct Run<'a> {
     catalogue: &'a Catalogue,
+    scope: RefreshScope,
     progress: Option<RefreshProgressCallback>,
     tally: Mutex<(RefreshProgress, RefreshReport)>,
     /// Whether nobody answered a read any more: then no other is tried, each of which would take as long.
@@ -92,17 +93,18 @@ impl Catalogue {
     ) -> Result<RefreshReport, StoreError> {
         let run = Run {
             catalogue: self,
+            scope,
             progress,
             tally: Mutex::default(),
             lost: AtomicBool::new(false),
         };
         let at = self.options.clock.now();
-        let listings = run.list(&scope.prefix(), at).await?;
+        let listings = run.list(&run.scope.prefix(), at).await?;
         run.tally(|_, report| {
             report.streams = listings.len();
             report.segments = listings.values().map(|listing| listing.found.len()).sum();
         });
-        run.remove_others(&scope, &listings, at).await?;
+        run.remove_others(&listings, at).await?;
         let streams = listings.into_iter().map(|(stream, listing)| {
             let run = &run;
             async move {
@@ -152,6 +154,9 @@ impl Run<'_> {
                     }
                     continue;
                 };
+                if self.scope.leaves_out(name.epoch) {
+                    continue;
+                }
                 let listing = listings.entry(name.stream.clone()).or_insert_with(|| Listing {
                     at,
                     found: BTreeMap::new(),
@@ -193,14 +198,13 @@ impl Run<'_> {
     /// Removes streams of which nothing is in the bucket.
     async fn remove_others(
         &self,
-        scope: &RefreshScope,
         listings: &BTreeMap<StreamId, Listing>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let cache = self.catalogue.cache.clone();
         let known = blocking(move || cache.streams()).await?;
         for stream in known {
-            if !scope.has(&stream) || listings.contains_key(&stream) {
+            if !self.scope.has(&stream) || listings.contains_key(&stream) {
                 continue;
             }
             let (cache, gone) = (self.catalogue.cache.clone(), stream.clone());

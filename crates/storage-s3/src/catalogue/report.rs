@@ -20,6 +20,13 @@ pub enum RefreshScope {
     Sessions,
     /// One.
     Stream(StreamId),
+    /// Of one stream what others wrote: all but one life of its journal.
+    Others {
+        /// The stream.
+        stream: StreamId,
+        /// The life of the journal that is left out.
+        own: Uuid,
+    },
 }
 
 impl RefreshScope {
@@ -29,8 +36,13 @@ impl RefreshScope {
             Self::All => key::ROOT.to_owned(),
             Self::Upgrades => key::kind_prefix("upgrade"),
             Self::Sessions => key::kind_prefix("session"),
-            Self::Stream(stream) => key::folder(stream),
+            Self::Stream(stream) | Self::Others { stream, .. } => key::folder(stream),
         }
+    }
+
+    /// Whether the segments of this life of a journal are left out.
+    pub(super) fn leaves_out(&self, epoch: Uuid) -> bool {
+        matches!(self, Self::Others { own, .. } if *own == epoch)
     }
 
     pub(super) fn has(&self, stream: &StreamId) -> bool {
@@ -38,7 +50,7 @@ impl RefreshScope {
             Self::All => true,
             Self::Upgrades => matches!(stream, StreamId::Upgrade(_)),
             Self::Sessions => matches!(stream, StreamId::Session(_)),
-            Self::Stream(one) => one == stream,
+            Self::Stream(one) | Self::Others { stream: one, .. } => one == stream,
         }
     }
 }

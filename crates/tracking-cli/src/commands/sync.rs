@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tracking_facade::s3::SyncReport;
-use tracking_facade::{StreamId, TrackingError};
+use tracking_facade::{SessionId, StreamId, TrackingError};
 
 use super::runtime::block_on;
 use crate::args::SyncArgs;
@@ -84,6 +84,15 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
     settings
         .output
         .result(&synced.document(), |palette| synced.text(palette))?;
+    for one in &report.taken_over.deleted {
+        let (id, name, by) = (&one.artifact_id, &one.name, &one.by);
+        if let Some(why) = &one.left {
+            let what = format!(
+                "artifact {id} ({name}) was deleted in the bucket by {by}; it is not sent, but its file is still here: {why}"
+            );
+            note("warning", &what);
+        }
+    }
     for failure in &report.uploads.failed {
         let (id, name, reason) = (&failure.artifact_id, &failure.name, &failure.reason);
         note(
@@ -178,6 +187,12 @@ impl Synced<'_> {
         let failed = uploads.failed.iter().map(
             |failure| json!({"artifact_id": failure.artifact_id, "name": failure.name, "reason": failure.reason}),
         );
+        let deleted = report.taken_over.deleted.iter().map(|one| {
+            json!({
+                "artifact_id": one.artifact_id, "session_id": one.session_id, "name": one.name, "by": one.by,
+                "reason": one.reason, "left_because": one.left,
+            })
+        });
         let undrained = report.undrained.iter().map(|left| {
             json!({
                 "stream": left.stream.to_string(), "sink": left.sink, "records": left.records,
@@ -191,6 +206,8 @@ impl Synced<'_> {
         json!({
             "with": self.location,
             "ok": self.is_clean(),
+            "deleted_elsewhere": deleted.collect::<Vec<_>>(),
+            "completed_elsewhere": report.taken_over.completed,
             "uploaded": uploads.sent,
             "uploaded_bytes": uploads.sent_bytes,
             "already_there": (uploads.artifacts.len() as u64).saturating_sub(uploads.sent),
@@ -223,6 +240,18 @@ impl Synced<'_> {
             .map(|count| format!("announced {}", several(count, "event")));
         let done: Vec<String> = sent.into_iter().chain(announced).collect();
         let mut text = format!("{head} with {}: {}\n", self.location, done.join("; "));
+        let taken = &self.report.taken_over;
+        let gone = taken.deleted.iter().filter(|one| one.left.is_none()).count() as u64;
+        if gone > 0 {
+            text.push_str(&format!(
+                "deleted {} here, as in the bucket\n",
+                several(gone, "artifact")
+            ));
+        }
+        if !taken.completed.is_empty() {
+            let ids: Vec<&str> = taken.completed.iter().map(SessionId::as_str).collect();
+            text.push_str(&format!("completed {} here, as in the bucket\n", ids.join(", ")));
+        }
         if self.report.recovered > 0 {
             let count = several(self.report.recovered, "output");
             text.push_str(&format!("recovered {count} of commands that were killed\n"));

@@ -7,9 +7,10 @@ use artifact_core::{ArtifactError, TestArtifactsManager};
 use futures_util::StreamExt;
 use storage_s3::{Delivered, ObjectKey, SegmentOptions, SegmentSink};
 use tracking_journal::{EventSink, SinkStatus};
-use tracking_model::{ArtifactStatus, SessionId, StreamId};
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionId, StreamId};
 
 use super::SharedBucket;
+use super::deletions::{Others, TakenOver};
 use super::documents::DocumentSink;
 use super::sync::{SyncReport, of_status};
 use super::uploads::AT_ONCE;
@@ -37,6 +38,10 @@ pub(super) struct Search<'a> {
     artifacts: &'a TestArtifactsManager,
     session: Option<&'a SessionId>,
     folders: Folders,
+    /// Artifacts that others deleted, those of pinned sessions too, which stay here.
+    deleted: HashSet<ArtifactId>,
+    /// Sessions of which it is not known what others deleted: nothing of them is put back.
+    unsure: HashSet<SessionId>,
 }
 
 impl<'a> Search<'a> {
@@ -53,7 +58,61 @@ impl<'a> Search<'a> {
             artifacts,
             session,
             folders: Folders::new(),
+            deleted: HashSet::new(),
+            unsure: HashSet::new(),
         }
+    }
+
+    /// Takes over what others deleted and completed: a LIST for each session.
+    pub(super) async fn deletions(&mut self, report: &mut SyncReport) -> Result<(), TrackingError> {
+        let sessions: Vec<SessionId> = match self.session {
+            Some(session) => vec![session.clone()],
+            None => self.archive.sessions()?,
+        };
+        let (bucket, dir) = (self.bucket, self.archive.data_dir());
+        let reading = sessions.into_iter().map(|session| async move {
+            let others = bucket.others(dir, &session).await;
+            (session, others)
+        });
+        let mut reading = futures_util::stream::iter(reading).buffer_unordered(AT_ONCE);
+        while let Some((session, others)) = reading.next().await {
+            let why = match others {
+                Ok(others) => {
+                    let taken = self.take_over(&session, &others, &mut report.taken_over).await;
+                    self.deleted.extend(others.deleted.into_keys());
+                    others.unknown.or(taken.err().map(|error| reason(&error)))
+                }
+                Err(error) => Some(reason(&error)),
+            };
+            if let Some(reason) = why {
+                self.unsure.insert(session.clone());
+                report.unchecked.push(Unchecked {
+                    stream: StreamId::Session(session),
+                    reason: format!("what others deleted is not known: {reason}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_over(
+        &self,
+        session: &SessionId,
+        others: &Others,
+        taken: &mut TakenOver,
+    ) -> Result<(), TrackingError> {
+        let (bucket, artifacts) = (self.bucket, self.artifacts);
+        bucket
+            .take_over_deletions(artifacts, session, others, taken)
+            .await?;
+        bucket
+            .take_over_completion(artifacts, session, others, taken)
+            .await
+    }
+
+    /// Whether somebody else deleted it.
+    pub(super) fn is_deleted(&self, artifact: &Artifact) -> bool {
+        self.deleted.contains(&artifact.artifact_id)
     }
 
     /// Looks whether the artifacts that were uploaded are there, and puts those that somebody deleted there again; counts
@@ -61,6 +120,9 @@ impl<'a> Search<'a> {
     pub(super) async fn artifacts(&mut self, report: &mut SyncReport) -> Result<(), TrackingError> {
         let uploaded = of_status(self.artifacts, self.session, vec![ArtifactStatus::Uploaded]).await?;
         for artifact in uploaded {
+            if self.is_deleted(&artifact) || self.unsure.contains(&artifact.session_id) {
+                continue;
+            }
             let Ok(key) = self.bucket.key_of(&artifact) else {
                 report.elsewhere += 1;
                 continue;

@@ -1,6 +1,6 @@
 //! Catching up by hand: everything that is here and not in the bucket.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use storage_s3::{Arrival, Meter, ProgressCallback};
 use tracking_journal::{DataDir, request_retry};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionId, StreamId};
 
+use super::deletions::{TakenOver, is_denied};
 use super::put_back::{Search, Unchecked};
 use super::uploads::{AT_ONCE, Outcome, is_to_be_uploaded};
 use super::{SharedBucket, TransferProgress, all_matching};
@@ -58,6 +59,8 @@ pub struct UploadReport {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct SyncReport {
+    /// What others had deleted and completed, which is so here too.
+    pub taken_over: TakenOver,
     /// What became of the artifacts that were not in the bucket.
     pub uploads: UploadReport,
     /// Artifacts whose records name another bucket or prefix: they are not here.
@@ -91,11 +94,12 @@ impl SyncReport {
 }
 
 impl SharedBucket {
-    /// Puts into the bucket what of a data directory is not there: bytes of artifacts, whatever became of earlier attempts,
-    /// records and summaries, also those that were there and that somebody deleted. What writers that died had written
-    /// becomes artifacts before. `session` limits it to one session. Delivering records is given up after `time`, or when the bucket
-    /// takes nothing for 15 s. A stream that another process feeds is left to that one, but for its artifacts, and waited
-    /// for: what it does not deliver in that time is in the report.
+    /// Takes over what others deleted and completed; then puts into the bucket what of a data directory is not there: bytes of
+    /// artifacts, whatever became of earlier attempts, records and summaries. Objects that are gone without a record of their
+    /// deletion are put there again. What writers that died had written becomes artifacts before. `session` limits it to one
+    /// session. Delivering records is given up after `time`, or when the bucket takes nothing for 15 s. A stream that another
+    /// process feeds is left to that one, but for its artifacts, and waited for: what it does not deliver in that time is in
+    /// the report.
     ///
     /// # Errors
     /// [`TrackingError::Artifacts`] if the bucket cannot be used at all, or the records cannot be read. What could not be
@@ -117,11 +121,13 @@ impl SharedBucket {
             Ok(recovered) => report.recovered = recovered.len() as u64,
             Err(error) => report.unrecovered = Some(reason(&error)),
         }
-        let waiting = waiting(artifacts, session).await?;
+        let mut search = Search::new(self, archive, artifacts, session);
+        search.deletions(&mut report).await?;
+        let mut waiting = waiting(artifacts, session).await?;
+        waiting.retain(|artifact| !search.is_deleted(artifact));
         report.uploads = self
             .upload_all(archive.data_dir(), artifacts, &waiting, progress)
             .await;
-        let mut search = Search::new(self, archive, artifacts, session);
         search.artifacts(&mut report).await?;
         search.records(&mut report).await?;
         search.documents(&mut report).await?;
@@ -149,9 +155,40 @@ impl SharedBucket {
             wanted.push(artifacts.artifact(id).await?);
         }
         self.check().await?;
-        Ok(self
+        let deleted = self.deleted_of(archive, artifacts, &wanted).await?;
+        let (deleted, wanted): (Vec<_>, Vec<_>) = wanted
+            .into_iter()
+            .partition(|artifact| deleted.contains(&artifact.artifact_id));
+        let mut report = self
             .upload_all(archive.data_dir(), artifacts, &wanted, progress)
-            .await)
+            .await;
+        for artifact in deleted {
+            report.fail(&artifact, "somebody deleted it in the bucket".to_owned());
+        }
+        Ok(report)
+    }
+
+    /// Takes over what others deleted of the sessions of `wanted`, and returns which artifacts that is.
+    async fn deleted_of(
+        &self,
+        archive: &Archive,
+        artifacts: &TestArtifactsManager,
+        wanted: &[Arc<Artifact>],
+    ) -> Result<HashSet<ArtifactId>, TrackingError> {
+        let mut deleted = HashSet::new();
+        let sessions: HashSet<_> = wanted.iter().map(|artifact| &artifact.session_id).collect();
+        for session in sessions {
+            let others = match self.others(archive.data_dir(), session).await {
+                // Who may not list the bucket is not kept from writing to it.
+                Err(error) if is_denied(&error) => continue,
+                others => others?,
+            };
+            let mut taken = TakenOver::default();
+            self.take_over_deletions(artifacts, session, &others, &mut taken)
+                .await?;
+            deleted.extend(others.deleted.into_keys());
+        }
+        Ok(deleted)
     }
 
     async fn upload_all(

@@ -11,11 +11,18 @@ use futures_util::StreamExt;
 use storage_s3::{
     Arrival, FileUploadRecords, ObjectKey, ObjectMetadata, ProgressCallback, UploadOptions, Uploaded,
 };
-use tracking_journal::{DataDir, Delivery, EventSink, Record, SinkPace};
-use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent};
+use tracking_journal::{DataDir, Delivery, EventSink, Record, SinkPace, vouched_points};
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent, StreamId};
 
+use super::deletions::{Others, TakenOver, is_denied};
 use super::{SharedBucket, is_final};
+use crate::TrackingError;
 use crate::error::reason;
+
+/// The sink that puts records into the bucket.
+const RECORDS: &str = "s3-journal";
+/// The kind of the record of an artifact that is new.
+const ADDED: &str = "artifact.added";
 
 /// How many artifacts are uploaded at once; the store limits the requests that these make.
 pub(super) const AT_ONCE: usize = 16;
@@ -54,13 +61,16 @@ impl UploadSink {
         }
     }
 
-    async fn deliver(&self, record: &Record) -> Delivery {
+    async fn deliver(&self, record: &Record, others: &Others) -> Delivery {
         // A record of which even the type cannot be read is nothing that could be uploaded.
         let artifact = match record.decode::<SessionEvent>() {
             Ok(SessionEvent::ArtifactAdded(artifact)) => artifact,
             Ok(_) => return Delivery::Ignored,
             Err(error) => return Delivery::park(format!("the record cannot be read: {error}")),
         };
+        if others.deleted.contains_key(&artifact.artifact_id) {
+            return Delivery::Ignored;
+        }
         match self
             .bucket
             .upload(&self.artifacts, &self.dir, &artifact.artifact_id, None)
@@ -70,6 +80,39 @@ impl UploadSink {
             Outcome::Nothing(_) => Delivery::Ignored,
             Outcome::Failed(reason) => Delivery::park(reason),
             Outcome::Later(error) => Delivery::retry(reason(&error)),
+        }
+    }
+
+    /// What others deleted of a session, where `batch` has artifacts that they may know: their records are in the
+    /// bucket. What is deleted there is deleted here too.
+    async fn deleted_elsewhere(&self, stream: &StreamId, batch: &[Record]) -> Result<Others, TrackingError> {
+        let StreamId::Session(session) = stream else {
+            return Ok(Others::default());
+        };
+        let (dir, of, told) = (self.dir.clone(), stream.clone(), self.bucket.sink_name(RECORDS));
+        let points = tokio::task::spawn_blocking(move || vouched_points(&dir, &of)).await;
+        let points = points.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let told = points.iter().find(|point| point.sink.as_str() == told);
+        let is_known = |record: &Record| {
+            told.is_some_and(|told| {
+                told.position.head.epoch == record.epoch && record.seq <= told.position.head.seq
+            })
+        };
+        let asks = |record: &&Record| record.kind == ADDED && is_known(record);
+        if !batch.iter().any(|record| asks(&record)) {
+            return Ok(Others::default());
+        }
+        match self.bucket.others(&self.dir, session).await {
+            Ok(others) => {
+                let mut taken = TakenOver::default();
+                self.bucket
+                    .take_over_deletions(&self.artifacts, session, &others, &mut taken)
+                    .await?;
+                Ok(others)
+            }
+            // Who may not list the bucket is not kept from writing to it.
+            Err(error) if is_denied(&error) => Ok(Others::default()),
+            Err(error) => Err(error),
         }
     }
 }
@@ -84,10 +127,14 @@ impl EventSink for UploadSink {
         SinkPace::default().with_timeout(LONGEST)
     }
 
-    async fn publish(&self, _first: &Record, batch: &[Record]) -> Vec<Delivery> {
+    async fn publish(&self, first: &Record, batch: &[Record]) -> Vec<Delivery> {
+        let others = match self.deleted_elsewhere(&first.stream, batch).await {
+            Ok(others) => others,
+            Err(error) => return vec![Delivery::retry(reason(&error)); batch.len()],
+        };
         let mut deliveries = Vec::with_capacity(batch.len());
         for record in batch {
-            deliveries.push(self.deliver(record));
+            deliveries.push(self.deliver(record, &others));
         }
         futures_util::stream::iter(deliveries)
             .buffered(AT_ONCE)
