@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use tracking_model::{Artifact, CollectionId, NewArtifact, SessionId};
+use tracking_model::{Artifact, CollectionId, Details, NewArtifact, SessionId};
 
 use crate::ArtifactError;
 use crate::executor::off_executor;
@@ -46,6 +46,11 @@ impl ArtifactWriter {
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.upload.size()
+    }
+
+    /// Sets its metadata, for what is known only once it is written.
+    pub fn set_metadata(&mut self, metadata: Details) {
+        self.artifact.metadata = metadata;
     }
 
     /// Makes it durable and records it.

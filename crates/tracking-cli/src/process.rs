@@ -17,7 +17,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::oneshot;
 
-pub(crate) use keeper::Pumped;
+pub(crate) use keeper::{KeepBytes, Pumped};
 pub(crate) use signals::{Incoming, Signals, Told};
 
 use crate::exit::Exit;
@@ -124,7 +124,7 @@ impl Streams {
     }
 }
 
-impl<K: Write + Send + 'static> Output<K> {
+impl<K: KeepBytes> Output<K> {
     /// Prepares to keep the output of a command that is about to start, and to pass it on. What our reader has not taken
     /// yet waits in memory, then in a file in `spool_in`.
     ///

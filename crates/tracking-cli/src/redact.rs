@@ -4,9 +4,7 @@
 //! is the only way to stderr.
 
 pub(crate) mod messages;
-#[cfg_attr(not(test), expect(dead_code, reason = "`run --redact` uses the rest"))]
 mod rules;
-#[cfg_attr(not(test), expect(dead_code, reason = "`run --redact` uses the rest"))]
 mod stream;
 
 pub(crate) use rules::Rules;

@@ -29,6 +29,7 @@ kills `run`: a shell shows 128+n.
 Examples:
   ekstrack run prod-1.33 build -- cargo build --release
   ekstrack run prod-1.33 drain --name 'Drain blue nodes' -- kubectl drain -l group=blue
+  ekstrack run prod-1.33 auth --redact --redact-pattern 'pin: ([0-9]+)' -- ./log-in.sh
   ekstrack run prod-1.33 e2e --type validation --artifact 'reports/*.xml' -- ./e2e.sh")]
 pub(crate) struct RunArgs {
     /// The upgrade
@@ -59,6 +60,13 @@ pub(crate) struct RunArgs {
     /// Run it although another `ekstrack run` runs the task
     #[arg(long)]
     pub(crate) anyway: bool,
+    /// Replace known kinds of secrets in the logs that are kept, not on the terminal
+    #[arg(long)]
+    pub(crate) redact: bool,
+    /// Replace what matches in the logs that are kept: a regular expression, applied within a line, whose
+    /// first group is the secret if it has one; may be given again
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) redact_pattern: Vec<String>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,

@@ -2,16 +2,18 @@
 //! to start, whatever fails here is a warning, and the command's own exit code is passed on.
 
 mod evidence;
+mod log;
 mod record;
 mod runner;
 
+use std::path::Path;
 use std::process::ExitStatus;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracking_facade::{ArtifactWriter, CollectionId, SessionId, Status, TaskId, UpgradeId};
+use tracking_facade::{CollectionId, SessionId, Status, TaskId, UpgradeId};
 
 use crate::args::RunArgs;
 use crate::exit::{Exit, Failure, Kind, chain};
@@ -20,10 +22,12 @@ use crate::process::{
     Change, Collected, Incoming, Keep, Output, PassTo, Pumped, Running, Signals, Streams, Told, exit_as,
     in_words, stop_ourselves,
 };
+use crate::redact::Rules;
 use crate::settings::Settings;
 use crate::sinks::Feeding;
 
 use evidence::{Evidence, Kept, Place};
+use log::Log;
 use record::{Begun, Ending, Recorder};
 use runner::Runner;
 
@@ -45,12 +49,13 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> 
     let mut signals = Signals::take_over()
         .map_err(|error| Failure::of(Kind::Failed, format!("run task {}", args.task), &error))?;
     let patterns = evidence::patterns(&args)?;
+    let rules = log::rules(&args)?;
     let mut runner = Runner::take(&args, settings)?;
     let recorder = match Recorder::begin(&args, settings).await? {
         Begun::Run(recorder) => recorder,
         Begun::Completed(ending) => return report(&args, settings, Exit::Code(0), &ending, Vec::new()),
     };
-    let (evidence, keep) = match Evidence::begin(&args, settings, &recorder).await {
+    let (evidence, keep) = match Evidence::begin(&args, rules.as_ref(), settings, &recorder).await {
         Some((evidence, keep)) => (Some(evidence), Some(keep)),
         None => (None, None),
     };
@@ -75,7 +80,7 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> 
             Vec::new(),
         );
     }
-    let (mut output, streams) = prepare_output(keep, pass_stdout_to, settings);
+    let (mut output, streams) = prepare_output(keep, pass_stdout_to, spool_in(rules.as_ref(), settings));
     let mut running = match Running::start(&args.command, streams) {
         Ok(running) => running,
         Err(error) => {
@@ -118,17 +123,26 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> 
     report(&args, settings, exit_as(status), &ending, kept)
 }
 
+/// Where output waits that our reader has not taken yet. What may have secrets in it must not reach a disk: it waits in
+/// memory, and where the system has no such place, the command waits for the reader.
+fn spool_in<'a>(rules: Option<&Rules>, settings: &'a Settings) -> &'a Path {
+    match rules {
+        Some(_) => Path::new("/dev/shm"),
+        None => &settings.data_dir,
+    }
+}
+
 /// What keeps the output and passes it on, and what the command gets as its streams. If nothing is kept, these are our
 /// own.
 fn prepare_output(
-    keep: Option<Keep<ArtifactWriter>>,
+    keep: Option<Keep<Log>>,
     stdout: PassTo,
-    settings: &Settings,
-) -> (Option<Output<ArtifactWriter>>, Streams) {
+    spool_in: &Path,
+) -> (Option<Output<Log>>, Streams) {
     let Some(keep) = keep else {
         return (None, Streams::own(stdout));
     };
-    match Output::keep(keep, stdout, &settings.data_dir) {
+    match Output::keep(keep, stdout, spool_in) {
         Ok((output, streams)) => (Some(output), streams),
         Err(error) => {
             note("warning", &format!("the command's output is not kept: {error}"));
@@ -186,7 +200,7 @@ fn stop() {
 }
 
 /// Waits until the output is kept. A signal ends the waiting for what the command left running.
-async fn collect(output: &mut Output<ArtifactWriter>, signals: &mut Signals) -> Collected<ArtifactWriter> {
+async fn collect(output: &mut Output<Log>, signals: &mut Signals) -> Collected<Log> {
     tokio::select! {
         collected = output.collect() => return collected,
         signal = signals.asked_to_end() => {
@@ -198,7 +212,7 @@ async fn collect(output: &mut Output<ArtifactWriter>, signals: &mut Signals) -> 
 }
 
 /// Waits until our reader has taken the output, however slow it is. A signal ends the waiting: all of it is kept.
-async fn pass_on_the_rest(output: &mut Output<ArtifactWriter>, signals: &mut Signals) {
+async fn pass_on_the_rest(output: &mut Output<Log>, signals: &mut Signals) {
     tokio::select! {
         failed = output.passed_on() => {
             for (name, error) in failed {
@@ -221,7 +235,7 @@ fn failure(status: ExitStatus, received: Option<Incoming>) -> Option<String> {
 }
 
 /// Tells what is not kept; returns whether that is anything.
-fn tell_what_was_lost(collected: &Collected<ArtifactWriter>) -> bool {
+fn tell_what_was_lost(collected: &Collected<Log>) -> bool {
     for stream in &collected.streams {
         let name = stream.name;
         if let Some(reason) = &stream.not_kept {

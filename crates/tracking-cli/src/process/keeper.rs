@@ -16,6 +16,15 @@ const BUFFER: usize = 64 * 1024;
 /// How long output is awaited, once the command has ended, while nothing is left to read and something else holds a pipe.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
+/// A place where output is kept.
+pub(crate) trait KeepBytes: Write + Send + 'static {
+    /// How many bytes are kept so far: not all that was written, if some are held back.
+    fn size(&self) -> u64;
+
+    /// Keeps what is held back: nothing follows.
+    fn end(&mut self) -> io::Result<()>;
+}
+
 /// A pipe that the command writes to.
 #[derive(Debug)]
 pub(super) struct Source<K> {
@@ -65,11 +74,10 @@ struct Stream<K> {
     keep: Option<K>,
     /// `None` once it has ended.
     pass_on: Option<Passing>,
-    bytes: u64,
     not_kept: Option<String>,
 }
 
-impl<K: Write + Send + 'static> Keeper<K> {
+impl<K: KeepBytes> Keeper<K> {
     pub(super) fn new(
         sources: Vec<Source<K>>,
         times: Times<K>,
@@ -81,7 +89,6 @@ impl<K: Write + Send + 'static> Keeper<K> {
             from: Some(source.from),
             keep: source.keep,
             pass_on: Some(source.pass_on),
-            bytes: 0,
             not_kept: None,
         };
         Self {
@@ -173,33 +180,44 @@ impl<K: Write + Send + 'static> Keeper<K> {
     }
 }
 
-impl<K: Write> Stream<K> {
+impl<K: KeepBytes> Stream<K> {
     /// Reads once: to the log first, then on.
     fn read(&mut self, buffer: &mut [u8], times: &Times<K>) {
         let Some(from) = &self.from else { return };
         let bytes = match rustix::io::read(from, &mut *buffer) {
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return,
-            Ok(0) => return self.end(),
+            Ok(0) => return self.end(times),
             Ok(read) => buffer.get(..read).unwrap_or_default(),
             // A pseudo terminal ends so.
-            Err(rustix::io::Errno::IO) => return self.end(),
+            Err(rustix::io::Errno::IO) => return self.end(times),
             Err(error) => {
                 self.not_kept = Some(format!("cannot read the command's output: {error}"));
-                return self.end();
+                return self.end(times);
             }
         };
-        if let Some(Err(error)) = self.keep.as_mut().map(|keep| keep.write_all(bytes)) {
-            self.keep = None;
-            self.not_kept = Some(format!("cannot write the log: {error}"));
-        }
-        times.note(self.name, self.bytes, bytes.len() as u64);
-        self.bytes += bytes.len() as u64;
+        self.keep(times, |keep| keep.write_all(bytes));
         if let Some(pass_on) = &self.pass_on {
             pass_on.push(bytes);
         }
     }
 
-    fn end(&mut self) {
+    /// Has the log keep something, and notes that what is new in it came now.
+    fn keep(&mut self, times: &Times<K>, act: impl FnOnce(&mut K) -> io::Result<()>) {
+        let Some(keep) = &mut self.keep else { return };
+        let before = keep.size();
+        if let Err(error) = act(keep) {
+            self.keep = None;
+            self.not_kept = Some(format!("cannot write the log: {error}"));
+            return;
+        }
+        let new = keep.size() - before;
+        if new > 0 {
+            times.note(self.name, before, new);
+        }
+    }
+
+    fn end(&mut self, times: &Times<K>) {
+        self.keep(times, K::end);
         self.from = None;
         self.pass_on = None;
     }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{Redactor, Rules};
+use super::Rules;
 use crate::output::Patient;
 
 /// Variables of the environment whose names end so hold a secret.
@@ -79,11 +79,7 @@ fn without_secrets(text: &str) -> String {
             text = text.replace(secret.as_str(), REPLACED);
         }
     }
-    let mut redactor = Redactor::new(RULES.clone());
-    let mut out = Vec::with_capacity(text.len());
-    redactor.push(text.as_bytes(), &mut out);
-    redactor.finish(&mut out);
-    String::from_utf8_lossy(&out).into_owned()
+    RULES.redact(&text)
 }
 
 fn known() -> MutexGuard<'static, Vec<String>> {

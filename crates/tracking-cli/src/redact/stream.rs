@@ -261,6 +261,17 @@ fn secret(rule: &Rule, text: &[u8], from: usize) -> Option<(usize, usize)> {
     Some((group.start(), group.end()))
 }
 
+impl Rules {
+    /// A text without secrets.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let mut redactor = Redactor::new(self.clone());
+        let mut out = Vec::with_capacity(text.len());
+        redactor.push(text.as_bytes(), &mut out);
+        redactor.finish(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
 /// A carriage return ends a line too: it is how progress bars are drawn.
 const fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')

@@ -147,3 +147,133 @@ fn no_message_shows_the_token_of_a_viewer() {
     let watch = ["watch", "--url", "wss://127.0.0.1:9", "--token-file", "token"];
     shows_none(&ekstrack, 5, &[], &watch);
 }
+
+/// What `run` keeps of a log, and the record of it.
+fn kept(ekstrack: &Ekstrack, task: &str, args: &[&str], script: &str) -> (String, serde_json::Value) {
+    // The record of a log names the command, so its text is in a file.
+    let file = format!("{task}.sh");
+    std::fs::write(ekstrack.home().join(&file), script).unwrap();
+    let run = [&["run"][..], args, &["prod", task, "--", "sh", &file]].concat();
+    let output = ekstrack.output(&run);
+    assert!(output.status.success(), "{output:?}");
+    let plain = std::process::Command::new("sh")
+        .args(["-c", script])
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout, plain.stdout, "the terminal gets the very bytes");
+    let log = ekstrack
+        .data()
+        .join("artifacts/prod")
+        .join(task)
+        .join("stdout.log");
+    let found = ekstrack.json(&["search", "--task", task, "--name", "stdout.log"]);
+    (
+        std::fs::read_to_string(log).unwrap(),
+        found["artifacts"][0].clone(),
+    )
+}
+
+#[test]
+fn run_keeps_its_output_byte_for_byte_unless_asked_to_redact() {
+    let ekstrack = Ekstrack::started();
+    let script = format!("echo id={ACCESS_KEY}");
+    let (log, record) = kept(&ekstrack, "plain", &[], &script);
+    assert_eq!(log, format!("id={ACCESS_KEY}\n"));
+    assert!(record["metadata"]["redaction"].is_null(), "{record}");
+}
+
+#[test]
+fn secrets_that_come_in_pieces_are_replaced_before_they_reach_the_disk() {
+    let ekstrack = Ekstrack::started();
+    // A write for each character, and no line feed at the end.
+    let (first, second) = ACCESS_KEY.split_at(7);
+    let script = format!("printf 'id={first}'; echo {second}; printf 'pin: 12'; printf 34");
+    let args = ["--redact", "--redact-pattern", "pin: ([0-9]+)"];
+    let (log, record) = kept(&ekstrack, "redacted", &args, &script);
+    assert_eq!(log, "id=[redacted:aws-access-key-id]\npin: [redacted:pattern-1]");
+    let redaction = &record["metadata"]["redaction"];
+    assert_eq!(
+        redaction["replaced"],
+        serde_json::json!({"aws-access-key-id": 1, "pattern-1": 1})
+    );
+    let rules = redaction["rules"].as_array().unwrap();
+    assert!(
+        rules.contains(&"private-key".into()) && rules.contains(&"pattern-1".into()),
+        "{rules:?}"
+    );
+    ekstrack.ok(&["run", "--redact", "prod", "named", "--", "echo", ACCESS_KEY]);
+    for secret in [ACCESS_KEY, second, "1234"] {
+        assert!(!anywhere(&ekstrack.data(), secret), "{secret} is on the disk");
+    }
+    // The times are those of the log as it was kept.
+    let times = ekstrack.data().join("artifacts/prod/redacted/output-times.jsonl");
+    let times = std::fs::read_to_string(times).unwrap();
+    let last: serde_json::Value = serde_json::from_str(times.lines().last().unwrap()).unwrap();
+    let end = last["offset"].as_u64().unwrap() + last["length"].as_u64().unwrap();
+    assert_eq!(end, log.len() as u64, "{times}");
+}
+
+fn anywhere(dir: &std::path::Path, secret: &str) -> bool {
+    std::fs::read_dir(dir).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        let holds = |bytes: Vec<u8>| {
+            bytes
+                .windows(secret.len())
+                .any(|window| window == secret.as_bytes())
+        };
+        if path.is_dir() {
+            anywhere(&path, secret)
+        } else {
+            holds(std::fs::read(&path).unwrap())
+        }
+    })
+}
+
+#[test]
+fn an_added_file_is_never_redacted() {
+    let ekstrack = Ekstrack::started();
+    let file = ekstrack.home().join("keys.txt");
+    std::fs::write(&file, ACCESS_KEY).unwrap();
+    let run = [
+        "run",
+        "--redact",
+        "--artifact",
+        "keys.txt",
+        "prod",
+        "t",
+        "--",
+        "true",
+    ];
+    ekstrack.ok(&run);
+    let kept = std::fs::read_to_string(ekstrack.data().join("artifacts/prod/t/keys.txt")).unwrap();
+    assert_eq!(kept, ACCESS_KEY);
+}
+
+#[test]
+fn patterns_that_cannot_be_used_are_refused_before_the_start() {
+    let ekstrack = Ekstrack::started();
+    for (pattern, why) in [
+        ("a*", "matches the empty string"),
+        ("(", "unclosed group"),
+        ("a\\nb", "line feed"),
+        ("(?:\\w{200}){200}", "size limit"),
+    ] {
+        let output = ekstrack.output(&[
+            "run",
+            "--redact-pattern",
+            pattern,
+            "prod",
+            "t",
+            "--",
+            "touch",
+            "ran",
+        ]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert!(
+            said.contains(why) && said.contains("redact what matches"),
+            "{said}"
+        );
+    }
+    assert!(!ekstrack.home().join("ran").exists());
+}

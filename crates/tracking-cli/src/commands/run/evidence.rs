@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tracking_facade::{
-    Artifact, ArtifactError, ArtifactId, ArtifactType, ArtifactWriter, CollectionId, FileHash, NewArtifact,
-    NewCollection, NewSession, SessionId, TestArtifactsManager, TrackingError,
+    Artifact, ArtifactError, ArtifactId, ArtifactType, CollectionId, FileHash, NewArtifact, NewCollection,
+    NewSession, SessionId, TestArtifactsManager, TrackingError,
 };
 
+use super::log::Log;
 use super::record::Recorder;
 use crate::args::RunArgs;
 use crate::exit::{Failure, Kind, chain};
 use crate::files::{FilePattern, OwnData};
 use crate::output::note;
-use crate::process::Keep;
+use crate::process::{Keep, KeepBytes as _};
+use crate::redact::Rules;
 use crate::settings::{Settings, close_artifacts};
 
 /// The names of what is kept of the output.
@@ -90,9 +92,10 @@ impl Evidence {
     /// Prepares session, collection, the two logs and their times. Where that fails, a warning is printed, and nothing is kept.
     pub(super) async fn begin(
         args: &RunArgs,
+        rules: Option<&Rules>,
         settings: &Settings,
         recorder: &Recorder,
-    ) -> Option<(Self, Keep<ArtifactWriter>)> {
+    ) -> Option<(Self, Keep<Log>)> {
         let cluster = recorder.cluster_name()?;
         let place = Place::of(args);
         let prepare = async {
@@ -112,8 +115,8 @@ impl Evidence {
                 .with_task(args.task.clone());
             manager.ensure_collection(&place.session, collection).await?;
             let keep = Keep {
-                stdout: Some(begin_log(&manager, &place, args, STDOUT).await?),
-                stderr: Some(begin_log(&manager, &place, args, STDERR).await?),
+                stdout: Some(begin_log(&manager, &place, (args, rules), STDOUT).await?),
+                stderr: Some(begin_log(&manager, &place, (args, rules), STDERR).await?),
                 times: Some(begin_times(&manager, &place, args).await?),
             };
             let own = OwnData::at(&settings.data_dir);
@@ -126,12 +129,7 @@ impl Evidence {
     }
 
     /// Finishes the logs and adds the files that the patterns name. What cannot be kept is a warning.
-    pub(super) async fn finish(
-        self,
-        logs: Keep<ArtifactWriter>,
-        patterns: &[FilePattern],
-        args: &RunArgs,
-    ) -> Vec<Kept> {
+    pub(super) async fn finish(self, logs: Keep<Log>, patterns: &[FilePattern], args: &RunArgs) -> Vec<Kept> {
         let mut kept = Vec::new();
         // A command that wrote nothing to stdout has an empty log to show for it; no stderr is the normal case.
         let stderr = logs.stderr.filter(|log| log.size() > 0);
@@ -164,23 +162,25 @@ impl Evidence {
 async fn begin_log(
     manager: &TestArtifactsManager,
     place: &Place,
-    args: &RunArgs,
+    (args, rules): (&RunArgs, Option<&Rules>),
     name: &str,
-) -> Result<ArtifactWriter, ArtifactError> {
+) -> Result<Log, ArtifactError> {
     let command = args
         .command
         .iter()
         .map(|part| part.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ");
+    let command = rules.map_or(command.clone(), |rules| rules.redact(&command));
     let log = NewArtifact::new()
         .with_name(name)
         .with_type(ArtifactType::LogFile)
         .with_task(args.task.clone())
         .with_description(shortened(&format!("output of {command}")));
-    manager
+    let artifact = manager
         .begin_artifact(&place.session, &place.collection, log)
-        .await
+        .await?;
+    Ok(Log::new(artifact, rules))
 }
 
 /// What says when each piece of the two logs came, which themselves are the command's very bytes.
@@ -188,15 +188,16 @@ async fn begin_times(
     manager: &TestArtifactsManager,
     place: &Place,
     args: &RunArgs,
-) -> Result<ArtifactWriter, ArtifactError> {
+) -> Result<Log, ArtifactError> {
     let times = NewArtifact::new()
         .with_name(TIMES)
         .with_type(ArtifactType::MetricsData)
         .with_task(args.task.clone())
         .with_description("when each piece of the output came");
-    manager
+    let artifact = manager
         .begin_artifact(&place.session, &place.collection, times)
-        .await
+        .await?;
+    Ok(Log::new(artifact, None))
 }
 
 /// At most 200 characters.

@@ -1,3 +1,5 @@
+//! Secrets are replaced whatever the pieces, and nothing else is.
+
 use proptest::prelude::*;
 
 use super::*;
