@@ -55,7 +55,7 @@ impl Undrained {
         }
     }
 
-    /// What another process, which feeds the sink, has left.
+    /// Records that are left to another process, which feeds the sink.
     fn by_other(status: &SinkStatus) -> Self {
         let failure = status.cursor.last_error.as_ref();
         let why = status.problem.clone();

@@ -29,23 +29,23 @@ pub struct StreamReport {
     pub stream: StreamId,
     /// Its records and head, or the place of its first flaw.
     pub result: Result<Verification, TrackingError>,
-    /// What is wrong with its checkpoint, which may be deleted at any time. `None` too where the journal itself is
-    /// not intact.
+    /// Its checkpoint, if that says something else than the journal. `None` too where the journal itself is not
+    /// intact.
     pub checkpoint: Option<WrongCheckpoint>,
 }
 
-/// A checkpoint that says something else than its journal.
+/// A checkpoint that says something else than its journal. Deleting it loses nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WrongCheckpoint {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// Why it is not believed.
     pub reason: String,
 }
 
 impl StreamReport {
-    /// Whether nothing is wrong with the journal and its checkpoint.
+    /// True if the journal and its checkpoint are in order.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.result.is_ok() && self.checkpoint.is_none()
@@ -143,7 +143,7 @@ impl Archive {
         Ok(report)
     }
 
-    /// What is wrong with the checkpoint of a stream, if anything.
+    /// The checkpoint of a stream, if it is not to be believed.
     fn wrong_checkpoint(&self, stream: &StreamId) -> Result<Option<WrongCheckpoint>, JournalError> {
         let dir = self.data_dir();
         let verified = match stream {

@@ -170,7 +170,7 @@ fn header_of(place: &Place, file: &dyn IoFile) -> Result<(Header, u64), Unusable
     Ok((header, line.len() as u64))
 }
 
-/// What every version of a header has.
+/// The key that every version of a header has.
 #[derive(Deserialize)]
 struct Version {
     v: u32,

@@ -21,7 +21,7 @@ pub(crate) fn seal(object: &mut Vec<u8>) {
     object.extend_from_slice(END);
 }
 
-/// Whether `text` ends in the checksum of everything before it.
+/// Tells if `text` ends in the checksum of everything before it.
 pub(crate) fn is_sealed(text: &[u8]) -> bool {
     let Some(body) = text.len().checked_sub(SEAL) else {
         return false;

@@ -67,7 +67,7 @@ pub fn verify(
     })
 }
 
-/// What comparing a checkpoint with its journal found.
+/// Result of comparing a checkpoint with its journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckpointVerification {
     /// There is no checkpoint, or one that another version of this program wrote, which this one does not open.
@@ -81,7 +81,7 @@ pub enum CheckpointVerification {
     Wrong {
         /// The checkpoint, which may be deleted at any time.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it is not believed.
         reason: String,
     },
 }

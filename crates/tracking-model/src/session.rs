@@ -178,8 +178,8 @@ impl Session {
         self.exists() && self.completed_at.is_none()
     }
 
-    /// What tells that a clock was wrong, so that nobody knows how old the session is: it was completed before it was
-    /// started, or a record is more than an hour older than one before it.
+    /// Two times that show that a clock was wrong, so that nobody knows how old the session is: it was completed before
+    /// it was started, or a record is more than an hour older than one before it.
     #[must_use]
     pub fn clock_contradiction(&self) -> Option<ClockContradiction> {
         let ended = self.completed_at.zip(self.started_at);

@@ -22,7 +22,7 @@ pub struct SessionMeta {
     pub upgrade_id: Option<UpgradeId>,
     /// When it was completed.
     pub completed_at: Option<Timestamp>,
-    /// What tells that a clock was wrong, so that its times prove nothing.
+    /// Two of its times that contradict the order of its records: a clock was wrong, and its times prove nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_contradiction: Option<ClockContradiction>,
     /// How the upgrade ended, where that is known.

@@ -109,7 +109,7 @@ struct Once {
     others: FedByOthers,
 }
 
-/// What became of waiting for another process that feeds a sink.
+/// Outcome of waiting for another process that feeds a sink.
 enum Other {
     Delivered,
     Ended,
@@ -178,7 +178,7 @@ impl Once {
         Some(Other::Delivered)
     }
 
-    /// How the sink is doing, as the files say; `None` if that cannot be looked at, which has been printed.
+    /// The status of the sink, from its files; `None` if that cannot be read, which has been printed.
     async fn status(&self) -> Option<SinkStatus> {
         let name = SinkName::new(self.sink.name()).ok()?;
         let (dir, stream) = (self.archive.data_dir().clone(), self.stream.clone());

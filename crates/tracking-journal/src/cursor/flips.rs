@@ -118,7 +118,7 @@ async fn fault_06_no_flipped_bit_of_a_cursor_keeps_a_record_from_its_sink() {
             let received = sink.received();
             let has = |seq| received.iter().any(|record| record.seq == seq);
             silent += u64::from(told.is_ok() && !(DELIVERED + 1..=RECORDS).all(has));
-            // What was parked is delivered now, or still known to be parked.
+            // The parked record is delivered now, or still parked.
             let parked = told.is_ok_and(|cursor| cursor.parked.iter().any(|parked| parked.seq == 2));
             silent += u64::from(!parked && !has(2));
             duplicates += u64::from(has(1));

@@ -163,7 +163,7 @@ pub(super) fn record_at(
     Ok(record.filter(|record| (record.seq, record.id) == wanted && record.stream == place.stream))
 }
 
-/// Whether the stream's journal has the record after which a cursor stands, at its place.
+/// Tells if the stream's journal has the record after which a cursor stands, at its place.
 pub(super) fn has(place: &Place, position: Position) -> Result<bool, JournalError> {
     if position.head.is_empty() {
         return Ok(true);

@@ -44,7 +44,7 @@ fn files() -> [Vec<u8>; 3] {
     [".jsonl", ".checkpoint", ".lock"].map(|suffix| disk.content(suffix).unwrap())
 }
 
-/// What came of appending to a journal beside which one file is wrong.
+/// Results of appending to journals beside which one file is wrong.
 #[derive(Debug, Default)]
 struct Outcome {
     lost: u64,
