@@ -54,6 +54,8 @@ pub(super) struct Chunk {
     pub(super) end: Position,
     /// Where the stream ends.
     pub(super) head: Head,
+    /// Set if reading stopped before the end: more records follow, or something that cannot be read.
+    pub(super) more: bool,
 }
 
 /// Reads on. Blocks for file access.
@@ -79,6 +81,7 @@ pub(super) fn read(place: &Place, request: &Request) -> Result<Reading, JournalE
         skipped: 0,
         end: request.from,
         head: request.from.head,
+        more: false,
     };
     let mut bytes = 0;
     while chunk.records.len() < request.max_records
@@ -96,6 +99,7 @@ pub(super) fn read(place: &Place, request: &Request) -> Result<Reading, JournalE
             // What comes before damage is delivered first.
             Err(_) if chunk.end != request.from => {
                 chunk.head = chunk.end.head;
+                chunk.more = true;
                 return Ok(Reading::Chunk(chunk));
             }
             Err(error) => return Err(error),
@@ -108,6 +112,7 @@ pub(super) fn read(place: &Place, request: &Request) -> Result<Reading, JournalE
             chunk.records.push((record, before));
         }
     }
+    chunk.more = true;
     let last = match reader.last_position() {
         Ok(last) => last.map(|position| position.head),
         // Only the lag is wrong for now: what cannot be read is met, and reported, when reading gets there.

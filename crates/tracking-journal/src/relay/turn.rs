@@ -202,7 +202,7 @@ impl Relay {
         }
         self.cursor.skipped += chunk.skipped;
         self.saving.dirty |= self.cursor.move_to(self.window.prefix(self.read));
-        read_some && self.head.seq > self.read.head.seq && self.request().is_some()
+        read_some && chunk.more && self.request().is_some()
     }
 
     /// Puts parked records that were read again among those to send.

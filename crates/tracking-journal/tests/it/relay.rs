@@ -371,6 +371,29 @@ async fn damage_is_reported_and_delivery_goes_on_after_it_is_gone() {
     assert_eq!(relay.handle().status().problem, None);
 }
 
+/// Nothing is to be delivered before the damage, so that only reading on can meet it.
+#[tokio::test(start_paused = true)]
+async fn damage_behind_skipped_records_is_reported() {
+    let fixture = Fixture::new();
+    fixture.write(1);
+    let sink = Arc::new(MemorySink::new("bus"));
+    let options = RelayOptions::default().with_skip_kinds(vec!["task.heartbeat".into()]);
+    let mut relay = fixture.relay(&sink, options.clone()).await;
+    relay.drain(FIVE_SECONDS).await.unwrap();
+    drop(relay);
+    fixture.note("task.heartbeat", "alive");
+    fixture.note("note", "to be damaged");
+    fixture.write(1);
+    let path = fixture.dir.journal_path(&fixture.stream);
+    let damaged = std::fs::read_to_string(&path)
+        .unwrap()
+        .replace("to be damaged", "to be Damaged");
+    std::fs::write(&path, damaged).unwrap();
+    let mut relay = fixture.relay(&sink, options).await;
+    let drained = relay.drain(FIVE_SECONDS).await;
+    assert!(matches!(drained, Err(RelayError::Journal(_))), "{drained:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_relay_dropped_in_the_middle_loses_nothing() {
     let fixture = Fixture::new();
