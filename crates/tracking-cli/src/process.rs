@@ -5,7 +5,7 @@ mod passing;
 mod signals;
 mod times;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, PipeWriter, Write};
 use std::os::fd::AsFd;
@@ -97,6 +97,21 @@ pub(crate) struct StartError {
 }
 
 impl StartError {
+    pub(crate) fn new(program: &OsStr, source: io::Error) -> Self {
+        Self {
+            program: program.to_owned(),
+            source,
+        }
+    }
+
+    /// Whether the system has no room for another process, and the program may be all right.
+    pub(crate) fn is_lack_of_room(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory
+        )
+    }
+
     /// The exit code, as of `env`: 127 if there is no such program, else 126.
     pub(crate) fn code(&self) -> u8 {
         if self.source.kind() == io::ErrorKind::NotFound {
@@ -121,6 +136,10 @@ impl Streams {
             },
             stderr: Stdio::inherit(),
         }
+    }
+
+    pub(crate) fn give_to(self, command: &mut Command) {
+        command.stdout(self.stdout).stderr(self.stderr);
     }
 }
 
@@ -244,21 +263,14 @@ impl Running {
     /// Starts `command` with our stdin.
     pub(crate) fn start(command: &[OsString], streams: Streams) -> Result<Self, StartError> {
         let (program, arguments) = command.split_first().expect("clap requires a command");
-        let failed = |source| StartError {
-            program: program.clone(),
-            source,
-        };
         let own_group = !signals::have_terminal();
         let mut builder = Command::new(program);
-        builder
-            .args(arguments)
-            .stdin(Stdio::inherit())
-            .stdout(streams.stdout)
-            .stderr(streams.stderr);
+        builder.args(arguments).stdin(Stdio::inherit());
+        streams.give_to(&mut builder);
         if own_group {
             builder.process_group(0);
         }
-        let child = builder.spawn().map_err(failed)?;
+        let child = builder.spawn().map_err(|error| StartError::new(program, error))?;
         Ok(Self {
             child,
             own_group,

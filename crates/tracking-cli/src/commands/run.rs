@@ -4,10 +4,13 @@
 mod evidence;
 mod log;
 mod record;
+mod room;
 mod runner;
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -17,6 +20,7 @@ use tracking_facade::{CollectionId, SessionId, Status, TaskId, UpgradeId};
 
 use crate::args::RunArgs;
 use crate::exit::{Exit, Failure, Kind, chain};
+use crate::files::FilePattern;
 use crate::output::note;
 use crate::process::{
     Change, Collected, Incoming, Keep, Output, PassTo, Pumped, Running, Signals, Streams, Told, exit_as,
@@ -29,68 +33,93 @@ use crate::sinks::Feeding;
 use evidence::{Evidence, Kept, Place};
 use log::Log;
 use record::{Begun, Ending, Recorder};
+use room::become_command;
 use runner::Runner;
 
 /// Exit code of a command that was not allowed to start.
 pub(crate) const REFUSED: u8 = 125;
 
+/// How long a thread for work that blocks waits for more of it: always, so that there is one when the system has no
+/// more.
+const KEEP_THREADS: Duration = Duration::from_secs(365 * 24 * 3600);
+
 pub(crate) fn run(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> {
+    let untracked = |why: &str| Ok(become_command(&args, pass_stdout_to(settings), why));
+    if let Some(why) = room::lack() {
+        return untracked(&why);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .map_err(|error| Failure::of(Kind::Failed, "prepare to run the command", &error))?;
-    let code = runtime.block_on(supervise(args, settings));
+        .thread_keep_alive(KEEP_THREADS)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return untracked(&error.to_string()),
+    };
+    let ended = runtime.block_on(supervise(&args, settings));
     // A tracker that hangs on a dead disk must not keep us.
     runtime.shutdown_background();
-    code
+    match ended? {
+        Supervised::Ended(exit) => Ok(exit),
+        Supervised::NoRoom(why) => untracked(&why),
+    }
 }
 
-async fn supervise(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> {
-    let mut signals = Signals::take_over()
-        .map_err(|error| Failure::of(Kind::Failed, format!("run task {}", args.task), &error))?;
-    let patterns = evidence::patterns(&args)?;
-    let rules = log::rules(&args)?;
-    let mut runner = Runner::take(&args, settings)?;
-    let recorder = match Recorder::begin(&args, settings).await? {
-        Begun::Run(recorder) => recorder,
-        Begun::Completed(ending) => return report(&args, settings, Exit::Code(0), &ending, Vec::new()),
+/// What became of a command under supervision.
+#[derive(Debug)]
+enum Supervised {
+    Ended(Exit),
+    /// It could not be started beside us.
+    NoRoom(String),
+}
+
+async fn supervise(args: &RunArgs, settings: &Settings) -> Result<Supervised, Failure> {
+    let mut signals = match Signals::take_over() {
+        Ok(signals) => signals,
+        Err(error) => return Ok(Supervised::NoRoom(chain(&error).join(": "))),
     };
-    let (evidence, keep) = match Evidence::begin(&args, rules.as_ref(), settings, &recorder).await {
-        Some((evidence, keep)) => (Some(evidence), Some(keep)),
-        None => (None, None),
+    let patterns = evidence::patterns(args)?;
+    let rules = log::rules(args)?;
+    let mut runner = Runner::take(args, settings)?;
+    let begun = surviving(
+        "the command runs without being tracked",
+        Recorder::begin(args, settings),
+    )
+    .await;
+    let recorder = match begun.transpose()? {
+        Some(Begun::Run(recorder)) => recorder,
+        Some(Begun::Completed(ending)) => return report(args, settings, Exit::Code(0), &ending, Vec::new()),
+        None => Recorder::without_tracking(args, settings),
     };
+    let begun = surviving(
+        "the command's output is not kept",
+        Evidence::begin(args, rules.as_ref(), settings, &recorder),
+    )
+    .await;
+    let (evidence, keep) = begun.flatten().unzip();
     let feeding = settings.feed(&args.upgrade);
-    let pass_stdout_to = if settings.output.is_json() {
-        PassTo::Stderr
-    } else {
-        PassTo::Stdout
-    };
     if let Some(signal) = signals.was_asked_to_end() {
         let why = format!("not started: {} was sent to ekstrack before", signal.name());
-        if let Some(evidence) = evidence {
-            evidence.abandon().await;
-        }
+        abandon(evidence).await;
         let ending = recorder.fail(why).await;
         Feeding::end(feeding).await;
-        return report(
-            &args,
-            settings,
-            Exit::Signal(signal.number()),
-            &ending,
-            Vec::new(),
-        );
+        return report(args, settings, Exit::Signal(signal.number()), &ending, Vec::new());
     }
-    let (mut output, streams) = prepare_output(keep, pass_stdout_to, spool_in(rules.as_ref(), settings));
+    let pass_to = pass_stdout_to(settings);
+    let (mut output, streams) = prepare_output(keep, pass_to, spool_in(rules.as_ref(), settings));
     let mut running = match Running::start(&args.command, streams) {
         Ok(running) => running,
         Err(error) => {
-            if let Some(evidence) = evidence {
-                evidence.abandon().await;
+            abandon(evidence).await;
+            let why = chain(&error).join(": ");
+            if error.is_lack_of_room() {
+                recorder.leave().await;
+                return Ok(Supervised::NoRoom(why));
             }
-            note("error", &chain(&error).join(": "));
-            let ending = recorder.fail(chain(&error).join(": ")).await;
+            note("error", &why);
+            let ending = recorder.fail(why).await;
             Feeding::end(feeding).await;
-            return report(&args, settings, Exit::Code(error.code()), &ending, Vec::new());
+            return report(args, settings, Exit::Code(error.code()), &ending, Vec::new());
         }
     };
     if let Some(runner) = &mut runner {
@@ -102,25 +131,67 @@ async fn supervise(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> 
         None => None,
     };
     let lost = collected.as_ref().is_some_and(tell_what_was_lost);
-    let kept = match (evidence, collected) {
-        (Some(evidence), Some(collected)) => evidence.finish(collected.logs, &patterns, &args).await,
-        (Some(evidence), None) => {
-            evidence.abandon().await;
-            Vec::new()
-        }
-        (None, _) => Vec::new(),
-    };
-    let ending = recorder.end(failure(status, received)).await;
+    let kept = keep_evidence(evidence, collected, &patterns, args);
+    let kept = surviving("the command's output is not kept", kept).await;
+    let ending = recorder.end(failure(status, received));
+    let ending = surviving("the end of the task is not recorded", ending).await;
     // The task may run again from here on, however long our reader takes.
     drop(runner);
-    Feeding::end(feeding).await;
+    surviving("not everything is delivered", Feeding::end(feeding)).await;
     if lost {
         note("note", "the command's output is not kept in full");
     }
     if let Some(output) = &mut output {
         pass_on_the_rest(output, &mut signals).await;
     }
-    report(&args, settings, exit_as(status), &ending, kept)
+    let (ending, kept) = (ending.unwrap_or_default(), kept.unwrap_or_default());
+    report(args, settings, exit_as(status), &ending, kept)
+}
+
+/// Drives work of tracking to its end. If it panics, the command does not end with it: `None`, and a warning says so.
+async fn surviving<T>(otherwise: &str, work: impl Future<Output = T>) -> Option<T> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(done) => Some(done),
+        Err(panic) => {
+            let why = panic.downcast_ref::<String>().map(String::as_str);
+            let why = why.or_else(|| panic.downcast_ref::<&str>().copied());
+            note(
+                "warning",
+                &format!("{otherwise}: {}", why.unwrap_or("tracking panicked")),
+            );
+            None
+        }
+    }
+}
+
+async fn abandon(evidence: Option<Evidence>) {
+    if let Some(evidence) = evidence {
+        evidence.abandon().await;
+    }
+}
+
+async fn keep_evidence(
+    evidence: Option<Evidence>,
+    collected: Option<Collected<Log>>,
+    patterns: &[FilePattern],
+    args: &RunArgs,
+) -> Vec<Kept> {
+    match (evidence, collected) {
+        (Some(evidence), Some(collected)) => evidence.finish(collected.logs, patterns, args).await,
+        (evidence, _) => {
+            abandon(evidence).await;
+            Vec::new()
+        }
+    }
+}
+
+/// With `--json` our stdout is for the document.
+fn pass_stdout_to(settings: &Settings) -> PassTo {
+    if settings.output.is_json() {
+        PassTo::Stderr
+    } else {
+        PassTo::Stdout
+    }
 }
 
 /// Where output waits that our reader has not taken yet. What may have secrets in it must not reach a disk: it waits in
@@ -279,7 +350,7 @@ fn report(
     exit: Exit,
     ending: &Ending,
     artifacts: Vec<Kept>,
-) -> Result<Exit, Failure> {
+) -> Result<Supervised, Failure> {
     for remark in &ending.remarks {
         note("note", remark);
     }
@@ -299,5 +370,5 @@ fn report(
             failure.print(true, exit.code());
         }
     }
-    Ok(exit)
+    Ok(Supervised::Ended(exit))
 }

@@ -87,7 +87,8 @@ impl Incoming {
 
     /// Whether the system tells us of a limit that we have reached, not the command.
     pub(super) fn is_of_own_limit(self) -> bool {
-        self.sender.is_none() && [Signal::XCPU, Signal::XFSZ].contains(&self.signal)
+        let own = rustix::process::getpid().as_raw_pid();
+        [Signal::XCPU, Signal::XFSZ].contains(&self.signal) && self.sender.is_none_or(|sender| sender == own)
     }
 }
 

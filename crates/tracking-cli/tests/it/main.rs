@@ -11,6 +11,7 @@ mod rerun;
 mod retention;
 mod run;
 mod run_again;
+mod run_limits;
 mod run_output;
 mod run_signals;
 mod run_terminal;

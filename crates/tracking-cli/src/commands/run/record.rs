@@ -78,6 +78,24 @@ impl Recorder {
         }))
     }
 
+    /// Records nothing.
+    pub(super) fn without_tracking(args: &RunArgs, settings: &Settings) -> Self {
+        Self {
+            tracker: None,
+            task: args.task.clone(),
+            patience: settings.lock_timeout + PATIENCE,
+        }
+    }
+
+    /// Records nothing more: the task stays in progress.
+    pub(super) async fn leave(self) {
+        if let Some(tracker) = &self.tracker
+            && let Err(error) = tracker.close().await
+        {
+            note("warning", &chain(&error).join(": "));
+        }
+    }
+
     /// The cluster of the upgrade; `None` if nothing is tracked.
     pub(super) fn cluster_name(&self) -> Option<Arc<str>> {
         let tracker = self.tracker.as_ref()?;
