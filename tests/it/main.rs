@@ -4,6 +4,7 @@
 mod adding;
 mod bucket;
 mod bucket_care;
+mod bucket_copies;
 mod bucket_deletions;
 mod bucket_faults;
 mod bucket_gaps;

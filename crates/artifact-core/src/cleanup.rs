@@ -12,7 +12,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracking_model::{Artifact, ArtifactId, ExpireArtifacts, SessionCommand, SessionCommandError, SessionId};
+use tracking_model::{
+    Artifact, ArtifactId, ArtifactStatus, ExpireArtifacts, SessionCommand, SessionCommandError, SessionId,
+};
 
 use crate::manager::Inner;
 use crate::retention::PlannedSession;
@@ -209,14 +211,55 @@ impl<'a> Cleanup<'a> {
             }
             page.push(artifact);
             if page.len() == PAGE {
-                self.expire_page(id, std::mem::take(&mut page), &mut as_of, reason)?;
+                let page = self.with_copies(id, std::mem::take(&mut page), refused);
+                self.expire_page(id, page, &mut as_of, reason)?;
             }
             Ok(())
         })?;
-        if page.is_empty() {
-            return Ok(());
-        }
+        let page = self.with_copies(id, page, refused);
         self.expire_page(id, page, &mut as_of, reason)
+    }
+
+    /// Those of a page whose bytes may go: of what was uploaded the copy is looked at, for it will be the only one.
+    fn with_copies(
+        &mut self,
+        id: &SessionId,
+        page: Vec<Arc<Artifact>>,
+        refused: &mut HashSet<ArtifactId>,
+    ) -> Vec<Arc<Artifact>> {
+        let is_copied = |artifact: &Arc<Artifact>| {
+            artifact.status == ArtifactStatus::Uploaded && artifact.s3_key.is_some()
+        };
+        let (copied, mut may_go): (Vec<_>, Vec<_>) = page.into_iter().partition(is_copied);
+        let problems = self.problems(&copied);
+        for (artifact, problem) in copied.into_iter().zip(problems) {
+            let Some(reason) = problem else {
+                may_go.push(artifact);
+                continue;
+            };
+            if refused.insert(artifact.artifact_id.clone()) {
+                let error = ArtifactError::NoCopy {
+                    artifact_id: artifact.artifact_id.clone(),
+                    name: Arc::clone(&artifact.name),
+                    reason,
+                };
+                self.report.fail(id, Some(&artifact.artifact_id), error);
+            }
+        }
+        may_go
+    }
+
+    fn problems(&self, copied: &[Arc<Artifact>]) -> Vec<Option<String>> {
+        if copied.is_empty() {
+            return Vec::new();
+        }
+        let none =
+            "its copy cannot be looked at, since no bucket is given: name the one to which it was uploaded";
+        match (&self.inner.options.copies, tokio::runtime::Handle::try_current()) {
+            (Some(copies), Ok(runtime)) => runtime.block_on(copies.problems(copied)),
+            (None, _) => vec![Some(none.to_owned()); copied.len()],
+            (Some(_), Err(error)) => vec![Some(error.to_string()); copied.len()],
+        }
     }
 
     fn expire_page(
@@ -226,6 +269,9 @@ impl<'a> Cleanup<'a> {
         as_of: &mut u64,
         reason: &Arc<str>,
     ) -> Result<(), ArtifactError> {
+        if artifacts.is_empty() {
+            return Ok(());
+        }
         let bytes: u64 = artifacts.iter().filter_map(|artifact| artifact.file_size).sum();
         let count = artifacts.len() as u64;
         let expire = ExpireArtifacts {

@@ -1,7 +1,9 @@
 //! Copies of artifacts' bytes in another store: what to copy from, and what is recorded of them.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tracking_model::{Artifact, ArtifactAction, ArtifactId, SessionCommandError};
 
 use crate::{ArtifactError, ArtifactKey, PutBody, TestArtifactsManager};
@@ -15,6 +17,14 @@ pub struct CopyPlace {
     pub key: Arc<str>,
     /// `s3://bucket/key`.
     pub url: Arc<str>,
+}
+
+/// Looks at the copies of artifacts' bytes in another store.
+#[async_trait]
+pub trait ArtifactCopies: Debug + Send + Sync {
+    /// Tells of each artifact, in order, why the copy that its record names cannot be relied on; `None` for a copy that
+    /// is there, with the size and the SHA-256 of the record. It looks into the store each time.
+    async fn problems(&self, artifacts: &[Arc<Artifact>]) -> Vec<Option<String>>;
 }
 
 impl TestArtifactsManager {

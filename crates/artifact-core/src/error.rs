@@ -89,6 +89,16 @@ pub enum ArtifactError {
         /// Why not.
         reason: &'static str,
     },
+    /// The artifact's bytes are not freed, for the copy of them cannot be relied on.
+    #[error("the bytes of artifact {artifact_id} ({name}) stay here, for {reason}")]
+    NoCopy {
+        /// The artifact.
+        artifact_id: ArtifactId,
+        /// Its name.
+        name: Arc<str>,
+        /// Why not.
+        reason: String,
+    },
     /// The artifact's bytes are not those that were added.
     #[error(
         "artifact {artifact_id} ({name}) was altered: its bytes hash to {found}, {expected} were added; nothing was copied"

@@ -38,7 +38,7 @@ pub use cleanup::{
     CleanupFailure, CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, LeftBecause, OrphanFile,
     OrphanMode, SparedMeanwhile,
 };
-pub use copies::CopyPlace;
+pub use copies::{ArtifactCopies, CopyPlace};
 pub use copy_out::{Download, DownloadRecord};
 pub use cursor::{PageCursor, PageCursorError};
 pub use deletion::{DeleteOptions, DeletedBytes, Deletion};

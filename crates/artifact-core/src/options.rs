@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracking_journal::JournalOptions;
 use tracking_model::DEFAULT_RETENTION_DAYS;
 
-use crate::{ArtifactIndex, ArtifactTexts, MemoryIndex};
+use crate::{ArtifactCopies, ArtifactIndex, ArtifactTexts, MemoryIndex};
 
 /// Where artifacts go in a bucket unless told otherwise.
 const DEFAULT_S3_PREFIX: &str = "eks-upgrade-agent/artifacts";
@@ -30,6 +30,8 @@ pub struct ManagerOptions {
     pub s3_bucket: Option<Arc<str>>,
     /// The prefix that new sessions' prefixes begin with; their id is added.
     pub s3_prefix: Arc<str>,
+    /// Looks at copies of bytes in another store. Without it retention frees no bytes that were uploaded.
+    pub copies: Option<Arc<dyn ArtifactCopies>>,
     /// For how many days new sessions are kept after their completion.
     pub retention_days: u32,
 }
@@ -43,6 +45,7 @@ impl Default for ManagerOptions {
             texts: None,
             s3_bucket: None,
             s3_prefix: DEFAULT_S3_PREFIX.into(),
+            copies: None,
             retention_days: DEFAULT_RETENTION_DAYS,
         }
     }
@@ -88,6 +91,13 @@ impl ManagerOptions {
     #[must_use]
     pub fn with_s3_prefix(mut self, prefix: impl Into<Arc<str>>) -> Self {
         self.s3_prefix = prefix.into();
+        self
+    }
+
+    /// Sets what looks at copies of bytes in another store.
+    #[must_use]
+    pub fn with_copies(mut self, copies: Arc<dyn ArtifactCopies>) -> Self {
+        self.copies = Some(copies);
         self
     }
 

@@ -170,9 +170,21 @@ impl Bucket {
             .interceptor(PayloadHash(put.hash))
             .send()
             .await;
-        answer
-            .map(|output| output.e_tag)
-            .map_err(|error| self.failure(error))
+        let output = answer.map_err(|error| self.failure(error))?;
+        let stored = output.checksum_sha256().and_then(decode_hash);
+        if stored.is_some_and(|stored| stored != put.hash) {
+            let message = "the server stored other bytes than were sent";
+            return Err(S3Failure::new(S3Cause::Checksum, self.name(), message));
+        }
+        match self.foreign("a PUT", output.e_tag.as_ref()) {
+            Some(failure) => Err(failure),
+            None => Ok(output.e_tag),
+        }
+    }
+
+    /// Why a success without an ETag is none: S3 says one with each object that it stores, makes or shows.
+    pub(crate) fn foreign(&self, operation: &str, etag: Option<&String>) -> Option<S3Failure> {
+        etag.is_none().then(|| S3Failure::not_s3(self.name(), operation))
     }
 
     pub(crate) async fn head(&self, key: &str) -> Result<Head, S3Failure> {
@@ -184,6 +196,9 @@ impl Bucket {
             .key(key)
             .set_expected_bucket_owner(self.owner());
         let output = request.send().await.map_err(|error| self.failure(error))?;
+        if let Some(failure) = self.foreign("a HEAD", output.e_tag.as_ref()) {
+            return Err(failure);
+        }
         Ok(Head {
             size: output.content_length().map_or(0, unsigned),
             etag: output.e_tag,
@@ -249,6 +264,12 @@ pub(crate) fn timestamp(time: &DateTime) -> Timestamp {
 /// S3 counts bytes with a sign; a negative count is none.
 pub(crate) fn unsigned(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
+}
+
+/// The SHA-256 that a server names. The checksum of checksums of an upload in parts is none.
+pub(crate) fn decode_hash(text: &str) -> Option<FileHash> {
+    let bytes = STANDARD.decode(text).ok()?;
+    Some(FileHash::new(bytes.try_into().ok()?))
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> FileHash {

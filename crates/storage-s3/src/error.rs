@@ -55,6 +55,14 @@ impl S3Failure {
         }
     }
 
+    /// A success that lacks what S3 always says with one.
+    pub(crate) fn not_s3(bucket: &str, operation: &str) -> Self {
+        let message = format!(
+            "the answer to {operation} has no ETag, so it is not an answer of S3; a proxy or captive portal?"
+        );
+        Self::new(S3Cause::NotS3, bucket, message)
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> String {

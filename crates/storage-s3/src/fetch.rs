@@ -91,6 +91,9 @@ impl Bucket {
                 message,
             ))))
         };
+        if let Some(failure) = self.foreign("a GET", answer.e_tag.as_ref()) {
+            return Err(Broken::ForGood(Box::new(failure)));
+        }
         match (&etag, &answer.e_tag) {
             (Some(before), Some(now)) if before != now => {
                 return fail(S3Cause::Condition, "the object was replaced while it was read");

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use tracking_model::{FileHash, Timestamp};
 
-use crate::bucket::{Bucket, PayloadHash, timestamp, unsigned};
+use crate::bucket::{Bucket, PayloadHash, decode_hash, timestamp, unsigned};
 use crate::cause::S3Cause;
 use crate::error::S3Failure;
 use crate::lenient::{listed_parts, tells_completion, unread_success};
@@ -88,6 +88,9 @@ impl Bucket {
             .set_expected_bucket_owner(self.owner());
         let answer = request.customize().interceptor(PayloadHash(hash)).send().await;
         let output = answer.map_err(|error| self.failure(error))?;
+        if let Some(failure) = self.foreign("the PUT of a part", output.e_tag.as_ref()) {
+            return Err(failure);
+        }
         Ok(Part {
             number,
             size,
@@ -128,7 +131,10 @@ impl Bucket {
             .send()
             .await;
         match answer {
-            Ok(_) => Ok(()),
+            Ok(output) => match self.foreign("the completion of an upload", output.e_tag.as_ref()) {
+                Some(failure) => Err(failure),
+                None => Ok(()),
+            },
             Err(error) if unread_success(&error).is_some_and(tells_completion) => Ok(()),
             Err(error) => Err(self.failure(error)),
         }
@@ -238,9 +244,4 @@ impl Bucket {
 /// Part numbers go up to 10,000.
 fn signed(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
-}
-
-fn decode_hash(text: &str) -> Option<FileHash> {
-    let bytes = STANDARD.decode(text).ok()?;
-    Some(FileHash::new(bytes.try_into().ok()?))
 }

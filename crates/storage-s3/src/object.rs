@@ -460,9 +460,14 @@ impl S3Objects {
             .set_expected_source_bucket_owner(self.bucket.owner())
             .send()
             .await;
-        answer
-            .map(drop)
-            .map_err(|error| self.bucket.failure(error).into_store_error("copy", from))
+        let failed = |failure: S3Failure| failure.into_store_error("copy", from);
+        let output = answer.map_err(|error| failed(self.bucket.failure(error)))?;
+        let etag = output
+            .copy_object_result()
+            .and_then(|copied| copied.e_tag.as_ref());
+        self.bucket
+            .foreign("a copy", etag)
+            .map_or(Ok(()), |failure| Err(failed(failure)))
     }
 
     /// Whether [`Self::create`] never replaces anything: told by the settings, known of AWS, else found out by a probe

@@ -209,6 +209,7 @@ fn artifact_kind(error: &ArtifactError) -> ErrorKind {
         | ArtifactError::UnknownCollection { .. }
         | ArtifactError::UnknownArtifact(_)
         | ArtifactError::BytesMissing { .. } => ErrorKind::NotFound,
+        ArtifactError::NoCopy { .. } => ErrorKind::Unavailable,
         ArtifactError::Refused(refusal) => session_refusal_kind(refusal),
         ArtifactError::Unrecorded { source, .. } => artifact_kind(source),
         ArtifactError::Journal(error) => journal_kind(error),

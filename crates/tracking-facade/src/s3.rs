@@ -3,6 +3,7 @@
 //! [`SharedBucket`] is the place. [`TrackingBuilder::s3`](crate::TrackingBuilder::s3) makes an agent put everything there
 //! while it works; [`SharedBucket::sync`] catches up by hand; [`RemoteArchive`] is for machines that only read.
 
+mod copies;
 mod deletions;
 mod documents;
 mod put_back;
@@ -85,13 +86,15 @@ impl SharedBucket {
         self.store.silent_place()
     }
 
-    /// Makes new sessions name this place, as the reference's do.
+    /// Makes new sessions name this place, as the reference's do, and retention look here before it frees bytes that were
+    /// uploaded.
     #[must_use]
     pub fn named_in(&self, options: ManagerOptions) -> ManagerOptions {
         let location = self.location();
         options
             .with_s3_bucket(location.bucket)
             .with_s3_prefix(location.prefix)
+            .with_copies(Arc::new(self.clone()))
     }
 
     /// Asks the server for one key, so that what is wrong with credentials, region, bucket or rights is known before work

@@ -6,6 +6,7 @@ mod catalogue;
 mod downloads;
 mod faults;
 mod objects;
+mod portal;
 mod resume;
 mod stores;
 mod support;

@@ -100,6 +100,13 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
             &format!("artifact {id} ({name}) is not uploaded: {reason}"),
         );
     }
+    for one in &report.lost {
+        let (id, name, reason) = (&one.artifact_id, &one.name, &one.reason);
+        note(
+            "error",
+            &format!("archived artifact {id} ({name}) is lost: {reason}"),
+        );
+    }
     if report.elsewhere > 0 {
         let count = several(report.elsewhere, "artifact");
         note(
@@ -130,8 +137,11 @@ pub(crate) fn sync(args: &SyncArgs, settings: &Settings) -> Result<(), Failure> 
     if report.is_delivered() && parked.is_empty() {
         let unchecked = report.unchecked.first();
         let unchecked = unchecked.map(|one| format!("{} could not be looked at: {}", one.stream, one.reason));
+        let lost = report.lost.len() as u64;
+        let lost = (lost > 0).then(|| format!("of {} no bytes are left", several(lost, "archived artifact")));
         let cause = unchecked
             .or_else(|| report.unrecovered.clone())
+            .or(lost)
             .unwrap_or_default();
         return Err(Failure::new(Kind::Unavailable, attempted(), cause)
             .hint("all else is there; sync again tries it again"));
@@ -199,6 +209,10 @@ impl Synced<'_> {
                 "reason": left.reason,
             })
         });
+        let lost = report
+            .lost
+            .iter()
+            .map(|one| json!({"artifact_id": one.artifact_id, "name": one.name, "reason": one.reason}));
         let unchecked = report
             .unchecked
             .iter()
@@ -211,6 +225,7 @@ impl Synced<'_> {
             "uploaded": uploads.sent,
             "uploaded_bytes": uploads.sent_bytes,
             "already_there": (uploads.artifacts.len() as u64).saturating_sub(uploads.sent),
+            "lost": lost.collect::<Vec<_>>(),
             "elsewhere": report.elsewhere,
             "records_put_back": report.records_put_back,
             "documents_put_back": report.documents_put_back,

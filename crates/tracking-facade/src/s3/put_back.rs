@@ -12,7 +12,7 @@ use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionId, StreamId};
 use super::SharedBucket;
 use super::deletions::{Others, TakenOver};
 use super::documents::DocumentSink;
-use super::sync::{SyncReport, of_status};
+use super::sync::{SyncReport, UploadFailure, of_status};
 use super::uploads::AT_ONCE;
 use crate::error::reason;
 use crate::relays::SKIPPED;
@@ -115,20 +115,36 @@ impl<'a> Search<'a> {
         self.deleted.contains(&artifact.artifact_id)
     }
 
-    /// Looks whether the artifacts that were uploaded are there, and puts those that somebody deleted there again; counts
-    /// those that are in another place.
+    /// Looks whether the artifacts that were uploaded are there, and puts those that are gone there again; counts those that
+    /// are in another place, and names those that are archived, so that nothing of them is left here.
     pub(super) async fn artifacts(&mut self, report: &mut SyncReport) -> Result<(), TrackingError> {
-        let uploaded = of_status(self.artifacts, self.session, vec![ArtifactStatus::Uploaded]).await?;
+        let statuses = vec![ArtifactStatus::Uploaded, ArtifactStatus::Archived];
+        let uploaded = of_status(self.artifacts, self.session, statuses).await?;
         for artifact in uploaded {
             if self.is_deleted(&artifact) || self.unsure.contains(&artifact.session_id) {
                 continue;
             }
+            let is_archived = artifact.status == ArtifactStatus::Archived;
             let Ok(key) = self.bucket.key_of(&artifact) else {
-                report.elsewhere += 1;
+                report.elsewhere += u64::from(!is_archived);
                 continue;
+            };
+            let is_here = || {
+                self.artifacts
+                    .local_path(&artifact)
+                    .is_some_and(|path| path.exists())
             };
             let size = self.folder(&artifact.session_id).await?.get(&key).copied();
             match (size, artifact.file_size) {
+                (None, _) if is_archived && !is_here() => report.lost.push(UploadFailure::new(
+                    &artifact,
+                    format!("somebody deleted {key}, the only copy"),
+                )),
+                (Some(size), Some(recorded)) if size != recorded && is_archived => {
+                    let why =
+                        format!("somebody altered {key}, the only copy: it has {size} bytes of {recorded}");
+                    report.lost.push(UploadFailure::new(&artifact, why));
+                }
                 (Some(size), Some(recorded)) if size != recorded => report.uploads.fail(
                     &artifact,
                     format!("somebody altered {key}: delete that object, and sync again"),

@@ -63,6 +63,8 @@ pub struct SyncReport {
     pub taken_over: TakenOver,
     /// What became of the artifacts that were not in the bucket.
     pub uploads: UploadReport,
+    /// Artifacts whose only copy was in the bucket and is gone or altered: they are archived, so nothing is left here.
+    pub lost: Vec<UploadFailure>,
     /// Artifacts whose records name another bucket or prefix: they are not here.
     pub elsewhere: u64,
     /// Records that were delivered, and that somebody deleted from the bucket: they are there again.
@@ -89,7 +91,7 @@ impl SyncReport {
     /// Whether everything is in the bucket.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.is_delivered() && self.unchecked.is_empty() && self.unrecovered.is_none()
+        self.is_delivered() && self.unchecked.is_empty() && self.lost.is_empty() && self.unrecovered.is_none()
     }
 }
 
@@ -286,11 +288,17 @@ impl UploadReport {
     }
 
     pub(super) fn fail(&mut self, artifact: &Artifact, reason: String) {
-        self.failed.push(UploadFailure {
+        self.failed.push(UploadFailure::new(artifact, reason));
+    }
+}
+
+impl UploadFailure {
+    pub(super) fn new(artifact: &Artifact, reason: String) -> Self {
+        Self {
             artifact_id: artifact.artifact_id.clone(),
             name: Arc::clone(&artifact.name),
             reason,
-        });
+        }
     }
 }
 
