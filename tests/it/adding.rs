@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -15,7 +16,9 @@ struct Found {
     ids: BTreeSet<String>,
     extra: usize,
     wrong: usize,
+    unfinished: usize,
     half: usize,
+    outputs: usize,
 }
 
 fn look(data_dir: &Path) -> Found {
@@ -33,7 +36,18 @@ fn look(data_dir: &Path) -> Found {
         .filter(|one| matches!(one.problem, Problem::Extra { .. }))
         .count();
     let incoming = fs::read_dir(data_dir.join("artifacts/s/.incoming"));
+    let half = |entry: &fs::DirEntry| {
+        let live = entry.file_name().to_string_lossy().starts_with("live~");
+        !live && entry.metadata().unwrap().nlink() == 1
+    };
+    let is_output = |name: &str| ["output.log", "interrupted-output.log"].contains(&name);
     Found {
+        unfinished: report.unfinished.len(),
+        outputs: found
+            .artifacts
+            .iter()
+            .filter(|artifact| is_output(&artifact.name))
+            .count(),
         ids: found
             .artifacts
             .iter()
@@ -41,7 +55,7 @@ fn look(data_dir: &Path) -> Found {
             .collect(),
         extra,
         wrong: report.findings.len() - extra,
-        half: incoming.map_or(0, Iterator::count),
+        half: incoming.map_or(0, |all| all.flatten().filter(half).count()),
     }
 }
 
@@ -54,7 +68,7 @@ fn acked(output: &Output) -> BTreeSet<String> {
 }
 
 /// System calls of an add after which something is there, or durable, that was not before.
-const POINTS: [&str; 7] = [
+const POINTS: [&str; 9] = [
     "linkat",
     "fsync",
     "fdatasync",
@@ -62,6 +76,8 @@ const POINTS: [&str; 7] = [
     "mkdirat",
     "pwrite64",
     "rename",
+    "unlinkat",
+    "fchmod",
 ];
 
 #[test]
@@ -71,7 +87,7 @@ fn fault_13_an_add_that_is_killed_at_any_step_leaves_nothing_half() {
     for number in 0..9_u8 {
         fs::write(sources.path().join(format!("{number}.log")), [number; 100]).unwrap();
     }
-    let (mut points, mut lost, mut most_extra) = (0, 0, 0);
+    let (mut points, mut lost, mut unfinished) = (0, 0, 0);
     for call in POINTS {
         // Each of the first steps, and then ever fewer of those that repeat them.
         let mut nth = 1;
@@ -102,24 +118,40 @@ fn fault_13_an_add_that_is_killed_at_any_step_leaves_nothing_half() {
             let found = look(data.path());
             lost += acked(&output).difference(&found.ids).count();
             assert_eq!(
-                (found.wrong, found.half),
-                (0, 0),
-                "{call} {nth}: nothing half is kept"
+                (found.wrong, found.half, found.extra),
+                (0, 0, 0),
+                "{call} {nth}: nothing half is kept, and what is unfinished is called so"
             );
-            most_extra = most_extra.max(found.extra);
+            unfinished += usize::from(found.unfinished > 0);
             let again = Command::new(adder_program())
                 .args([data.path(), sources.path()])
                 .output()
                 .unwrap();
             assert!(again.status.success(), "{call} {nth}: it goes on");
+            let whole = look(data.path());
+            assert_eq!(
+                (whole.wrong, whole.half, whole.extra, whole.unfinished),
+                (0, 0, 0, 0),
+                "{call} {nth}: who adds next takes up what is unfinished"
+            );
+            // All that was written is recorded, and nothing twice.
+            let written = String::from_utf8_lossy(&output.stdout).contains("written\n");
+            assert!(
+                whole.outputs == 2 || (whole.outputs == 1 && !written),
+                "{call} {nth}: {} outputs of which one was written: {written}",
+                whole.outputs
+            );
+            let incoming = fs::read_dir(data.path().join("artifacts/s/.incoming"));
+            assert_eq!(incoming.map_or(0, Iterator::count), 0, "{call} {nth}");
             nth += 1 + nth / 4;
         }
     }
     println!(
-        "FAULT row=13 name=add_killed_at_each_step points={points} lost={lost} half=0 most_extra={most_extra}"
+        "FAULT row=13 name=add_killed_at_each_step points={points} lost={lost} half=0 extra=0 unfinished={unfinished}"
     );
     assert_eq!(lost, 0);
     assert!(points >= 20, "adding syncs and links: {points}");
+    assert!(unfinished >= 5, "some die between name and record: {unfinished}");
 }
 
 #[test]
@@ -157,8 +189,59 @@ fn fault_11_a_disk_that_fills_up_keeps_no_part_of_a_file() {
     println!(
         "FAULT row=11 name=disk_full_while_copying acked={} refused={refused} partial={}",
         found.ids.len(),
-        found.wrong + found.extra + found.half
+        found.wrong + found.extra + found.half + found.unfinished
     );
     assert_eq!((acked(&output), refused), (found.ids, 2), "{stdout}");
     assert_eq!((found.wrong, found.extra, found.half), (0, 0, 0));
+}
+
+#[test]
+fn fault_13_the_output_of_a_killed_run_is_recorded_or_unfinished() {
+    const WORDS: &str = "the nodes are ready";
+    let (mut points, mut unfinished) = (0, 0);
+    for call in ["linkat", "unlinkat", "fsync", "fdatasync"] {
+        let mut nth = 1;
+        loop {
+            let machine = crate::machine::Machine::new("");
+            let command = |args: &[&str]| {
+                let mut command = machine.command(args);
+                command.env_remove("EKSTRACK_S3");
+                command
+            };
+            let done = |args: &[&str]| {
+                let output = command(args).output().unwrap();
+                assert!(output.status.success(), "{call} {nth}: {args:?}: {output:?}");
+                String::from_utf8(output.stdout).unwrap()
+            };
+            done(&["upgrade", "start", "up", "--plan", "p", "--cluster", "c"]);
+            let words = format!("echo {WORDS}");
+            let run = command(&["run", "up", "step", "--", "sh", "-c", &words]);
+            let ended = Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+                .args(["-e", &format!("inject={call}:signal=KILL:when={nth}")])
+                .arg(run.get_program())
+                .args(run.get_args())
+                .env_clear()
+                .envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))))
+                .current_dir(machine.home.path())
+                .output()
+                .unwrap();
+            if ended.status.success() {
+                break;
+            }
+            points += 1;
+            unfinished += usize::from(done(&["verify"]).contains("unfinished"));
+            done(&["run", "up", "next", "--", "sh", "-c", "echo done"]);
+            let verified = done(&["verify"]);
+            assert!(!verified.contains("unfinished"), "{call} {nth}: {verified}");
+            let found: serde_json::Value =
+                serde_json::from_str(&done(&["--json", "search", "--session", "up"])).unwrap();
+            let all = found["artifacts"].as_array().unwrap();
+            let outputs = all.iter().filter(|one| one["file_size"] == WORDS.len() + 1);
+            assert!(outputs.count() <= 1, "{call} {nth}: {found}");
+            nth += 1 + nth / 3;
+        }
+    }
+    println!("FAULT row=13 name=run_killed_at_each_step points={points} unfinished={unfinished} extra=0");
+    assert!(points >= 10 && unfinished >= 3, "{points} {unfinished}");
 }

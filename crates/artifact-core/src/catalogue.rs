@@ -301,10 +301,6 @@ impl Catalogue {
             Some(home) => Journal::open(home, entry.stream(), options)?,
             None => Journal::in_memory(entry.stream(), options),
         };
-        let swept = self.vault.sweep(&entry.id)?;
-        if swept > 0 {
-            tracing::info!(session = %entry.id, files = swept, "removed what writers that died had not finished");
-        }
         *open = Some(journal.clone());
         Ok(journal)
     }

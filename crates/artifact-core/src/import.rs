@@ -382,7 +382,7 @@ impl<'a> Bytes<'a> {
             UploadKind::Copy,
         )?;
         source.copy_to(&mut upload, &|_| {})?;
-        let put = upload.commit(&name, PutMode::Numbered)?;
+        let put = upload.commit(&name, PutMode::Numbered)?.put;
         Ok((put.key, put.size, put.hash))
     }
 

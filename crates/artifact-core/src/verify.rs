@@ -7,6 +7,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use sha2::{Digest, Sha256};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, FileHash, SessionId};
@@ -17,7 +18,7 @@ use crate::store::CHUNK_BYTES;
 use crate::{
     ArtifactError, ArtifactKey, FileKind, PutBody, StoreErrorKind, TestArtifactsManager, Unreadable,
 };
-use extras::Unexplained;
+use extras::{InFlightFiles, Unexplained};
 
 /// Most files that are read at once, each with a buffer of a quarter of a MiB.
 const MAX_READERS: usize = 8;
@@ -63,8 +64,7 @@ pub enum Problem {
         /// The SHA-256 of what is there.
         found: FileHash,
     },
-    /// It is there and no record speaks of it: the rest of an add that was interrupted, or put there by hand. An add that
-    /// runs at this moment may look so too.
+    /// It is there, and no record or unfinished add speaks of it: somebody put it there by hand, or removed its record.
     Extra {
         /// What it is; `None` if it is a regular file.
         kind: Option<FileKind>,
@@ -122,6 +122,9 @@ pub struct VerifyReport {
     pub extras: u64,
     /// What is wrong, in the order of files.
     pub findings: Vec<Finding>,
+    /// Files of adds that were interrupted before their record was written. Whoever adds to their session next removes
+    /// them, or records them if they exist nowhere else.
+    pub unfinished: Vec<Arc<str>>,
     /// Sessions that could not be read, so that nothing of them was verified.
     pub unreadable: Vec<Unreadable>,
 }
@@ -219,6 +222,10 @@ impl<'a> Verification<'a> {
         unexplained.explain_collections(self, id)?;
         let mut found = self.report.findings.iter().skip(before);
         let any_missing = found.any(|finding| finding.problem == Problem::Missing);
+        // Before the records are read for the last time: what then has none was on its way here.
+        let mut in_flight = InFlightFiles::new();
+        listed = listed.and(vault.each_in_flight(id, &mut |entry, found| in_flight.found(&entry, found)));
+        self.report.unfinished.append(&mut in_flight.unfinished);
         if listed.is_ok() && unexplained.is_empty() && !any_missing {
             return Ok(());
         }
@@ -233,7 +240,11 @@ impl<'a> Verification<'a> {
         let report = &mut self.report;
         listed = listed.and(vault.each_entry(id, &mut |entry| {
             if unexplained.contains(&entry) {
-                report.extra(&entry);
+                match in_flight.of(&entry) {
+                    Some(true) => report.unfinished.push(entry.local_path().into()),
+                    Some(false) => {}
+                    None => report.extra(&entry),
+                }
             }
         }));
         report.note_unlisted(&format!("artifacts/{}", id.encoded()), listed);
@@ -245,43 +256,57 @@ impl<'a> Verification<'a> {
         &mut self,
         source: impl FnOnce(&mut dyn FnMut(Arc<Artifact>)) -> Result<(), ArtifactError>,
     ) -> Result<(), ArtifactError> {
-        let readers = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let readers = thread::available_parallelism().map_or(1, NonZero::get);
         let readers = readers.min(MAX_READERS);
         let (findings, without_bytes) = (Mutex::new(Vec::new()), AtomicU64::new(0));
         let (sender, receiver) = sync_channel::<Arc<Artifact>>(WAITING);
         let receiver = Arc::new(Mutex::new(receiver));
+        let check = |artifact: Arc<Artifact>, buffer: &mut [u8]| {
+            if !has_bytes(&artifact) {
+                without_bytes.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            if let Some(problem) = self.problem_of(&artifact, buffer) {
+                let finding = Finding {
+                    local_path: artifact.local_path.clone().unwrap_or_default(),
+                    artifact: Some(artifact),
+                    problem,
+                };
+                findings
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(finding);
+            }
+            self.artifacts.fetch_add(1, Ordering::Relaxed);
+            self.tell();
+        };
         let work = |receiver: Arc<Mutex<Receiver<Arc<Artifact>>>>| {
             let mut buffer = vec![0; CHUNK_BYTES];
             loop {
                 let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok(artifact) = next else { return };
-                if !has_bytes(&artifact) {
-                    without_bytes.fetch_add(1, Ordering::Relaxed);
-                    continue;
-                }
-                if let Some(problem) = self.problem_of(&artifact, &mut buffer) {
-                    let finding = Finding {
-                        local_path: artifact.local_path.clone().unwrap_or_default(),
-                        artifact: Some(artifact),
-                        problem,
-                    };
-                    findings
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(finding);
-                }
-                self.artifacts.fetch_add(1, Ordering::Relaxed);
-                self.tell();
+                check(artifact, &mut buffer);
             }
         };
-        let handed_over = std::thread::scope(|scope| {
+        let handed_over = thread::scope(|scope| {
+            let mut alone = Some(vec![0; CHUNK_BYTES]);
             for _ in 0..readers {
                 let receiver = Arc::clone(&receiver);
-                scope.spawn(|| work(receiver));
+                let builder = thread::Builder::new().name("artifact-verify".to_owned());
+                match builder.spawn_scoped(scope, || work(receiver)) {
+                    Ok(_) => alone = None,
+                    Err(error) => {
+                        tracing::debug!(%error, "verifying with fewer threads");
+                        break;
+                    }
+                }
             }
             // Held by the readers alone: should they all die, the last one closes it, and their panic is passed on.
             drop(receiver);
-            let handed_over = source(&mut |artifact| if sender.send(artifact).is_err() {});
+            let handed_over = source(&mut |artifact| match &mut alone {
+                Some(buffer) => check(artifact, buffer),
+                None => if sender.send(artifact).is_err() {},
+            });
             drop(sender);
             handed_over
         });
@@ -350,7 +375,7 @@ fn unreadable(error: &dyn std::error::Error) -> Problem {
 }
 
 /// Whether its record says that its bytes are here.
-fn has_bytes(artifact: &Artifact) -> bool {
+pub(crate) fn has_bytes(artifact: &Artifact) -> bool {
     artifact.local_path.is_some()
         && match artifact.status {
             ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => true,

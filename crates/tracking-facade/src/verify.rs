@@ -189,6 +189,7 @@ impl Archive {
             total.without_bytes += report.without_bytes;
             total.extras += report.extras;
             total.findings.extend(report.findings);
+            total.unfinished.extend(report.unfinished);
             total.unreadable.extend(report.unreadable);
         }
         Ok(total)

@@ -1,6 +1,6 @@
 //! The process that fault tests kill while it adds: `artifact-adder DATA_DIR SOURCE_DIR` adds the files of SOURCE_DIR, first
-//! one by one and then all of them together, and prints `acked ID` or `failed NAME KIND` for each, then the most memory
-//! that it had in use.
+//! one by one and then all of them together, then output that exists nowhere else, which it says with `written`. It
+//! prints `acked ID` or `failed NAME KIND` for each, then the most memory that it had in use.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,11 @@ fn add(data_dir: &Path, sources: &Path) -> Result<(), Error> {
         for (file, added) in files.iter().zip(added) {
             tell(file, added)?;
         }
+        let new = NewArtifact::new().with_name("output.log");
+        let mut output = manager.begin_artifact(&session, &collection, new).await?;
+        output.write_all(b"the last words")?;
+        writeln!(std::io::stdout(), "written")?;
+        tell(Path::new("output.log"), output.finish().await)?;
         manager.close().await?;
         Ok::<(), Error>(())
     })?;

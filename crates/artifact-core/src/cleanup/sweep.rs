@@ -45,6 +45,9 @@ impl Cleanup<'_> {
         if !is_empty {
             self.sweep_entries(id, completed)?;
         }
+        if completed {
+            self.sweep_in_flight(id)?;
+        }
         if completed && self.options.mode == CleanupMode::Delete {
             let removed = vault.tidy(id)?;
             self.report.removed_directories += removed;
@@ -86,6 +89,18 @@ impl Cleanup<'_> {
         })?;
         walked?;
         self.deal_with(id, found, completed)
+    }
+
+    /// Looks for what writers that died left on its way into a completed session, to which nobody adds any more.
+    fn sweep_in_flight(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
+        let mut left = Found::default();
+        let vault = self.inner.catalogue.vault();
+        vault.each_in_flight(id, &mut |entry, found| match (found.dead, found.alone) {
+            (false, _) => {}
+            (true, true) => left.orphans.push(entry),
+            (true, false) => left.leftovers.push(entry),
+        })?;
+        self.deal_with(id, left, true)
     }
 
     fn deal_with(&mut self, id: &SessionId, found: Found, completed: bool) -> Result<(), ArtifactError> {

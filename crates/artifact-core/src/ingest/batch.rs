@@ -17,7 +17,7 @@ use super::{AddProgress, NewFile};
 use crate::ArtifactError;
 use crate::manager::Inner;
 use crate::source::SourceFile;
-use crate::store::{PutMode, PutOutcome, Sealed, Shelf, UploadKind};
+use crate::store::{PutMode, Sealed, Shelf, Stored, UploadKind};
 
 /// Most files of a wave: each is open until it has its name, and two waves are under way at once.
 const MOST_FILES: usize = 1024;
@@ -216,19 +216,19 @@ impl Batch<'_> {
             let published = staged.and_then(|staged| {
                 durable.as_ref().map_err(|error| error.repeated())?;
                 let Staged { artifact, sealed } = staged;
-                let put = sealed.publish(&file_name(&artifact), PutMode::Numbered)?;
-                Ok((artifact, put))
+                let stored = sealed.publish(&file_name(&artifact), PutMode::Numbered)?;
+                Ok((artifact, stored))
             });
             match published {
-                Ok((artifact, put)) => named.push((index, artifact, put)),
+                Ok((artifact, stored)) => named.push((index, artifact, stored)),
                 Err(error) => outcomes.push((index, Err(error))),
             }
         }
         if let Err(error) = shelf.sync_names() {
-            for (index, _, put) in named {
+            for (index, _, Stored { put, .. }) in &named {
                 let removed = self.inner.catalogue.vault().remove(&put.key, Some(&put.hash));
                 let why = removed.err().unwrap_or_else(|| error.repeated());
-                outcomes.push((index, Err(why.into())));
+                outcomes.push((*index, Err(why.into())));
             }
         } else {
             outcomes.extend(self.record(named));
@@ -238,13 +238,13 @@ impl Batch<'_> {
     }
 
     /// Has the records of files that are stored committed together.
-    fn record(&self, named: Vec<(usize, NewArtifact, PutOutcome)>) -> Vec<(usize, Outcome)> {
+    fn record(&self, named: Vec<(usize, NewArtifact, Stored)>) -> Vec<(usize, Outcome)> {
         let catalogue = &self.inner.catalogue;
         let entry = catalogue.entry(self.session_id);
         let (mut commands, mut puts) = (Vec::with_capacity(named.len()), Vec::with_capacity(named.len()));
-        for (index, artifact, put) in named {
-            commands.push(command(self.collection_id, artifact, &put));
-            puts.push((index, put));
+        for (index, artifact, stored) in named {
+            commands.push(command(self.collection_id, artifact, &stored.put));
+            puts.push((index, stored));
         }
         let receipts = catalogue.submit_all(&entry, commands);
         if receipts.iter().any(Result::is_ok) {
@@ -252,7 +252,7 @@ impl Batch<'_> {
         }
         let recorded = puts.into_iter().zip(receipts);
         recorded
-            .map(|((index, put), receipt)| (index, self.inner.recorded(&put, receipt)))
+            .map(|((index, stored), receipt)| (index, self.inner.recorded(stored, receipt)))
             .collect()
     }
 }

@@ -12,8 +12,10 @@ use tracking_model::{
 use super::file::Meter;
 use super::{AddProgress, NewFile};
 use crate::manager::Inner;
+use crate::on_disk::Paths;
 use crate::source::SourceFile;
-use crate::store::{FillError, PutMode, PutOutcome, Sealed, Upload, UploadKind};
+use crate::store::{FillError, Interrupted, PutMode, PutOutcome, Sealed, Stored, Upload, UploadKind};
+use crate::verify::has_bytes;
 use crate::{ArtifactError, SourceError, StoreErrorKind, TestArtifactsManager};
 
 impl TestArtifactsManager {
@@ -124,7 +126,9 @@ impl Inner {
         if !self.catalogue.is_first_write(session_id) {
             return Ok(all);
         }
-        for (collection_id, upload) in self.catalogue.vault().orphans(session_id)? {
+        let interrupted = self.catalogue.vault().interrupted(session_id)?;
+        let live = self.without_unrecorded_names(session_id, interrupted)?;
+        for (collection_id, upload) in live {
             let artifact = NewArtifact::new()
                 .with_name("interrupted-output.log")
                 .with_description("what a writer had written when it died")
@@ -134,6 +138,41 @@ impl Inner {
             all.push(recovered);
         }
         Ok(all)
+    }
+
+    /// Removes the names of files that got no record, and all of it that exists elsewhere; what is left was written live
+    /// and is recorded nowhere.
+    fn without_unrecorded_names(
+        &self,
+        session_id: &SessionId,
+        interrupted: Vec<Interrupted>,
+    ) -> Result<Vec<(CollectionId, Upload)>, ArtifactError> {
+        let vault = self.catalogue.vault();
+        let mut recorded = Paths::new();
+        if interrupted.iter().any(|one| !one.named.is_empty()) {
+            self.each_recorded(session_id, |artifact| {
+                if let Some(path) = artifact.local_path.as_ref().filter(|_| has_bytes(&artifact)) {
+                    recorded.insert(path);
+                }
+            })?;
+        }
+        let mut live = Vec::new();
+        for one in interrupted {
+            let (with_record, without): (Vec<_>, Vec<_>) = one
+                .named
+                .iter()
+                .partition(|key| recorded.contains(&key.local_path()));
+            for key in &without {
+                vault.remove(key, None)?;
+            }
+            // What others have recorded of the same bytes is in the same file, unless it was written live: then one of
+            // its names is its own.
+            let is_recorded = without.is_empty() && !with_record.is_empty();
+            if !is_recorded {
+                live.extend(vault.live_output(session_id, one)?);
+            }
+        }
+        Ok(live)
     }
 
     /// Makes the bytes durable under their name, then records them. Bytes that exist nowhere else stay where they cannot be
@@ -148,8 +187,8 @@ impl Inner {
     ) -> Result<Arc<Artifact>, ArtifactError> {
         let sealed = upload.seal();
         describe(&mut artifact, &sealed);
-        let put = sealed.commit(&file_name(&artifact), PutMode::Numbered)?;
-        let add = command(collection_id, artifact, &put);
+        let stored = sealed.commit(&file_name(&artifact), PutMode::Numbered)?;
+        let add = command(collection_id, artifact, &stored.put);
         let entry = self.catalogue.entry(session_id);
         let receipt = self.catalogue.submit(&entry, add);
         if receipt.is_ok() {
@@ -157,19 +196,24 @@ impl Inner {
         }
         match (receipt, kind) {
             (Err(error), UploadKind::Live) if self.catalogue.home().is_some() => {
+                let path = stored.put.key.local_path().into();
+                // What is refused is never recorded; else whoever adds next takes it up.
+                if !matches!(error, ArtifactError::Refused(_)) {
+                    stored.leave();
+                }
                 Err(ArtifactError::Unrecorded {
-                    path: put.key.local_path().into(),
+                    path,
                     source: Box::new(error),
                 })
             }
-            (receipt, _) => self.recorded(&put, receipt),
+            (receipt, _) => self.recorded(stored, receipt),
         }
     }
 
     /// What became of the record of bytes that are stored; they are removed if there is none.
     pub(super) fn recorded(
         &self,
-        put: &PutOutcome,
+        stored: Stored,
         receipt: Result<Receipt<Session>, ArtifactError>,
     ) -> Result<Arc<Artifact>, ArtifactError> {
         match receipt {
@@ -181,13 +225,16 @@ impl Inner {
                 Ok(added.expect("adding an artifact causes exactly this record"))
             }
             Err(error) => {
-                // After a failed sync nobody knows whether the record is there, so the bytes stay; `verify` reports
-                // them if it is not.
+                // After a failed sync nobody knows whether the record is there, so the bytes stay; whoever adds next
+                // removes them if it is not.
                 let unknown = matches!(
                     error,
                     ArtifactError::Journal(JournalError::Poisoned { .. } | JournalError::Closed)
                 );
-                if !unknown {
+                if unknown {
+                    stored.leave();
+                } else {
+                    let put = &stored.put;
                     self.catalogue.vault().remove(&put.key, Some(&put.hash))?;
                 }
                 Err(error)

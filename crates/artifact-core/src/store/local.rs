@@ -3,7 +3,8 @@
 //! Bytes are at `<root>/<session>/<collection>/<file name>`. What is being copied has no name at all until its bytes are
 //! durable, so that nothing of it stays when its writer dies. What exists nowhere else, as the output of something that
 //! runs, is written to `<root>/<session>/.incoming/`, locked by its writer, and so is what is copied where the file
-//! system knows no files without names; the unlocked leftovers there are what writers that died had not finished.
+//! system knows no files without names. Each file has a name there, too, from before it gets its own until it is recorded.
+//! The unlocked leftovers there are what writers that died had not finished.
 //! `<root>/.content/` has one more link to each stored file, under its SHA-256, for others with the same bytes.
 //! Every directory below the root is opened by itself and never through a symbolic link.
 
@@ -36,11 +37,10 @@ pub(super) use content::CONTENT;
 pub(crate) use content::{SweptContent, is_content};
 pub(crate) use draft::UploadKind;
 pub(super) use draft::{Draft, Shelf};
+pub(crate) use incoming::{InFlight, Interrupted, Mark};
 
 /// No collection is called so, for ids begin with a letter or digit.
 pub(super) const INCOMING: &str = ".incoming";
-/// Begins the names of files in `.incoming` that are worth keeping when their writer dies; the collection follows.
-const LIVE: &str = "live~";
 
 /// Keeps bytes in files. Clones are the same store; any number of processes may use one directory.
 #[derive(Debug, Clone)]
@@ -423,12 +423,14 @@ mod tests {
             upload.write(b"the same").unwrap();
             upload.seal()
         });
-        let put = sealed.map(|sealed| sealed.commit("a.log", crate::store::PutMode::Numbered).unwrap());
-        let file = |put: PutOutcome| dir.path().join("s1/c1").join(put.key.file_name());
-        let files: Vec<_> = put.into_iter().map(|put| file(put).metadata().unwrap()).collect();
-        for metadata in &files {
-            assert_eq!((metadata.ino(), metadata.nlink()), (files[0].ino(), 5));
-        }
+        let put = sealed.map(|sealed| {
+            let stored = sealed.commit("a.log", crate::store::PutMode::Numbered).unwrap();
+            stored.put.key.file_name().to_owned()
+        });
+        let files = put.map(|name| dir.path().join("s1/c1").join(name).metadata().unwrap());
+        assert_eq!((files[0].ino(), files[0].nlink()), (files[2].ino(), 3));
+        // Live output keeps its own file.
+        assert_eq!((files[1].nlink(), files[3].nlink()), (1, 1));
         assert_eq!(
             std::fs::read_dir(dir.path().join("s1").join(INCOMING))
                 .unwrap()

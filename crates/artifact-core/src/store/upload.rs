@@ -7,9 +7,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tracking_model::{CollectionId, FileHash, SessionId};
 
-use super::local::{self, Draft, OpenCollection, SweptContent, UploadKind};
+use super::local::{self, Draft, InFlight, Interrupted, Mark, OpenCollection, SweptContent, UploadKind};
 use super::pump::{FillError, INLINE_BYTES, copy_overlapped, read_piece};
-use super::{ArtifactKey, CHUNK_BYTES, KeyPrefix, LocalStore, MemoryStore, PutBody, PutMode};
+use super::{ArtifactKey, CHUNK_BYTES, Entry, KeyPrefix, LocalStore, MemoryStore, PutBody, PutMode};
 use super::{PutOptions, PutOutcome, StoreError, StoreErrorKind};
 
 /// A smaller buffer is not worth a thought.
@@ -171,40 +171,59 @@ impl Vault {
         }
     }
 
-    /// Removes what writers that died left unfinished in a session; tells how many files.
-    pub(crate) fn sweep(&self, session: &SessionId) -> Result<u64, StoreError> {
+    /// Takes over what writers that died left unfinished in a session. What is dropped is removed, but for the names that
+    /// it has in its collection.
+    pub(crate) fn interrupted(&self, session: &SessionId) -> Result<Vec<Interrupted>, StoreError> {
         match self {
-            Self::Local(store) => store.sweep(session),
-            Self::Memory(_) => Ok(0),
+            Self::Local(store) => store.interrupted(session),
+            Self::Memory(_) => Ok(Vec::new()),
         }
     }
 
-    /// What live writers that died had written in a session, to be committed or dropped, each with its collection.
-    pub(crate) fn orphans(&self, session: &SessionId) -> Result<Vec<(CollectionId, Upload)>, StoreError> {
-        let Self::Local(store) = self else {
-            return Ok(Vec::new());
+    /// What a live writer that died had written, to be committed, with its collection; what exists elsewhere, too, is
+    /// removed.
+    pub(crate) fn live_output(
+        &self,
+        session: &SessionId,
+        interrupted: Interrupted,
+    ) -> Result<Option<(CollectionId, Upload)>, StoreError> {
+        let Some((collection, draft)) = interrupted.live() else {
+            return Ok(None);
         };
-        let orphans = store.orphans(session)?.into_iter();
-        let uploads = orphans.map(|(collection, orphan)| {
-            let shelf = Shelf {
-                session: session.clone(),
-                collection: collection.clone(),
-                place: Place::Local(Arc::clone(orphan.shelf())),
-            };
-            let mut upload = Upload {
-                hasher: Sha256::new(),
-                size: 0,
-                max_bytes: None,
-                head: Vec::new(),
-                shelf,
-                sink: Sink::Local(orphan),
-            };
-            upload
-                .take_what_is_there(&|_| {})
-                .map_err(|source| StoreError::io("recover", upload.shelf.prefix(), source))?;
-            Ok((collection, upload))
-        });
-        uploads.collect()
+        let shelf = Shelf {
+            session: session.clone(),
+            collection: collection.clone(),
+            place: Place::Local(Arc::clone(draft.shelf())),
+        };
+        let mut upload = Upload {
+            hasher: Sha256::new(),
+            size: 0,
+            max_bytes: None,
+            head: Vec::new(),
+            shelf,
+            sink: Sink::Local(draft),
+        };
+        upload
+            .take_what_is_there(&|_| {})
+            .map_err(|source| StoreError::io("recover", upload.shelf.prefix(), source))?;
+        Ok(Some((collection, upload)))
+    }
+
+    /// Passes what is in a session's `.incoming` to `each`: files on their way, and marks of those that may have no record.
+    pub(crate) fn each_in_flight(
+        &self,
+        session: &SessionId,
+        each: &mut dyn FnMut(Entry, InFlight),
+    ) -> Result<(), StoreError> {
+        let Self::Local(store) = self else { return Ok(()) };
+        match store.each_in_flight(session, |name, found| {
+            each(Entry::in_flight(session, name, found.inode), found)
+        }) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            looked => {
+                looked.map_err(|source| StoreError::io("list", KeyPrefix::Session(session.clone()), source))
+            }
+        }
     }
 
     /// Stores a whole body.
@@ -234,7 +253,7 @@ impl Vault {
                 }
             }
         }
-        upload.commit(key.file_name(), options.mode)
+        Ok(upload.commit(key.file_name(), options.mode)?.put)
     }
 }
 
@@ -389,8 +408,22 @@ impl Upload {
     }
 
     /// Makes the bytes durable and gives them a name, which must be safe.
-    pub(crate) fn commit(self, file_name: &str, mode: PutMode) -> Result<PutOutcome, StoreError> {
+    pub(crate) fn commit(self, file_name: &str, mode: PutMode) -> Result<Stored, StoreError> {
         self.seal().commit(file_name, mode)
+    }
+}
+
+/// Bytes that have their name. Dropped, they count as recorded, or as what nobody records.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) put: PutOutcome,
+    mark: Option<Mark>,
+}
+
+impl Stored {
+    /// Leaves it to whoever adds to the session next to find out whether they are recorded.
+    pub(crate) fn leave(self) {
+        self.mark.into_iter().for_each(Mark::leave);
     }
 }
 
@@ -426,26 +459,29 @@ impl Sealed {
     }
 
     /// Gives the bytes, which must be durable, a name, which must be safe. [`Shelf::sync_names`] makes it durable.
-    pub(crate) fn publish(self, file_name: &str, mode: PutMode) -> Result<PutOutcome, StoreError> {
+    pub(crate) fn publish(self, file_name: &str, mode: PutMode) -> Result<Stored, StoreError> {
         let (session, collection) = (self.shelf.session.clone(), self.shelf.collection.clone());
         let wanted = ArtifactKey::new(session, collection, file_name).map_err(|error| {
             StoreError::new(StoreErrorKind::UnsafePath, "put", file_name).with_source(error)
         })?;
-        let key = match self.sink {
-            Sink::Local(draft) => draft
-                .publish(&wanted, mode, &self.hash, self.size)
-                .map_err(|source| StoreError::io("put", &wanted, source))?,
-            Sink::Memory(store, bytes) => store.insert(&wanted, mode, bytes)?,
+        let (key, mark) = match self.sink {
+            Sink::Local(draft) => {
+                let published = draft.publish(&wanted, mode, &self.hash, self.size);
+                let (key, mark) = published.map_err(|source| StoreError::io("put", &wanted, source))?;
+                (key, Some(mark))
+            }
+            Sink::Memory(store, bytes) => (store.insert(&wanted, mode, bytes)?, None),
         };
-        Ok(PutOutcome {
+        let put = PutOutcome {
             key,
             size: self.size,
             hash: self.hash,
-        })
+        };
+        Ok(Stored { put, mark })
     }
 
     /// Makes the bytes durable, gives them a name, and makes that durable.
-    pub(crate) fn commit(self, file_name: &str, mode: PutMode) -> Result<PutOutcome, StoreError> {
+    pub(crate) fn commit(self, file_name: &str, mode: PutMode) -> Result<Stored, StoreError> {
         self.make_durable()?;
         let shelf = self.shelf.clone();
         let put = self.publish(file_name, mode)?;

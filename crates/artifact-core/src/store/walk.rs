@@ -42,6 +42,8 @@ pub(crate) struct Entry {
     pub(crate) kind: Option<FileKind>,
     /// The key whose file is there, if one can be.
     pub(crate) key: Option<ArtifactKey>,
+    /// The number of the file; 0 in memory.
+    pub(crate) inode: u64,
 }
 
 impl Entry {
@@ -193,6 +195,21 @@ impl Entry {
             name: name(key.file_name()),
             kind: None,
             key: Some(key),
+            inode: 0,
+        }
+    }
+
+    /// A file in a session's `.incoming`.
+    pub(super) fn in_flight(session: &SessionId, name: &CStr, inode: u64) -> Self {
+        let directory = |text: &str| CString::new(text).unwrap_or_default();
+        Self {
+            place: Arc::new(Place {
+                names: vec![directory(&session.encoded()), directory(INCOMING)],
+            }),
+            name: name.to_owned(),
+            kind: None,
+            key: None,
+            inode,
         }
     }
 }
@@ -353,6 +370,7 @@ fn each_in(directory: &Directory, each: &mut dyn FnMut(Entry) -> io::Result<()>)
             name: name.to_owned(),
             kind: FileKind::of_type(kind),
             key,
+            inode: entry.ino(),
         })?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! What is there and no record speaks of.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tracking_journal::storage;
@@ -7,7 +8,7 @@ use tracking_model::{Artifact, ArtifactStatus, SessionId, StreamId};
 
 use super::{Finding, Problem, Verification, VerifyReport, has_bytes, unreadable};
 use crate::on_disk::Paths;
-use crate::store::{Entry, is_content};
+use crate::store::{Entry, InFlight, is_content};
 use crate::{ArtifactError, FileKind, StoreError};
 
 /// Most extras that a report names one by one; the rest is counted.
@@ -72,6 +73,37 @@ impl Unexplained {
 
     pub(super) fn contains(&self, entry: &Entry) -> bool {
         self.0.contains(&mark(entry))
+    }
+}
+
+/// Files of a session that may have no record, for they are being added, or their writer died.
+pub(super) struct InFlightFiles {
+    /// By number, whether the writer died.
+    dead: HashMap<u64, bool>,
+    /// What the dead left that has no name in a collection.
+    pub(super) unfinished: Vec<Arc<str>>,
+}
+
+impl InFlightFiles {
+    pub(super) fn new() -> Self {
+        Self {
+            dead: HashMap::new(),
+            unfinished: Vec::new(),
+        }
+    }
+
+    pub(super) fn found(&mut self, entry: &Entry, found: InFlight) {
+        let dead = self.dead.entry(found.inode).or_insert(true);
+        *dead &= found.dead;
+        if found.dead && found.alone {
+            self.unfinished.push(entry.local_path().into());
+        }
+    }
+
+    /// Whether the file of an entry is one of them, and its writer died.
+    pub(super) fn of(&self, entry: &Entry) -> Option<bool> {
+        let dead = self.dead.get(&entry.inode).copied();
+        dead.filter(|_| entry.key.is_some() && entry.kind.is_none())
     }
 }
 

@@ -13,3 +13,4 @@ mod retention;
 mod retention_faults;
 mod stores;
 mod support;
+mod unfinished;

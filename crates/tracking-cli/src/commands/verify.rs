@@ -60,6 +60,8 @@ struct ArtifactFindings {
     /// Entries that no record speaks of; not more than ten thousand of each session are among the problems.
     extras: u64,
     problems: Vec<FileProblem>,
+    /// Files of adds that were interrupted before their record was written.
+    unfinished: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -256,6 +258,15 @@ impl VerifyDocument {
                 problem.problem
             ));
         }
+        for path in &files.unfinished {
+            lines.push(format!("{}  {}", palette.warn("unfinished"), one_line(path)));
+        }
+        if !files.unfinished.is_empty() {
+            lines.push(
+                "unfinished is what a command left that was killed before it recorded it; the next add to its session, or its completion, keeps live output and removes the rest"
+                    .to_owned(),
+            );
+        }
         let named = files.problems.iter().filter(|problem| problem.is_extra).count() as u64;
         if files.extras > named {
             let more = files.extras - named;
@@ -324,6 +335,7 @@ impl ArtifactFindings {
             bytes: report.bytes,
             without_bytes: report.without_bytes,
             extras: report.extras,
+            unfinished: report.unfinished.iter().map(ToString::to_string).collect(),
             problems: report.findings.iter().map(problem).collect(),
         }
     }

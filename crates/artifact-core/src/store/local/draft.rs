@@ -4,14 +4,15 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags};
 use tracking_model::{CollectionId, FileHash, SessionId};
 
 use super::content::{Found, Taken};
+use super::incoming::{Incoming, Mark};
 use super::names::take_numbered;
-use super::{INCOMING, LIVE, LocalStore, Missing, read_pieces};
+use super::{LocalStore, Missing, read_pieces};
 use crate::store::{ArtifactKey, PutMode};
 
 /// So many bytes are handed on to the disk at a time while more are written.
@@ -30,11 +31,13 @@ pub(crate) enum UploadKind {
 #[derive(Debug)]
 pub(in crate::store) struct Shelf {
     pub(super) store: LocalStore,
-    session: String,
-    collection: String,
+    pub(super) session: String,
+    pub(super) collection: String,
     pub(super) directory: OwnedFd,
     /// The directory of contents, opened when it is first needed.
     pub(super) content: OnceLock<OwnedFd>,
+    /// `.incoming`, opened when it is first needed. It may be tidied away while it is empty.
+    pub(super) incoming: Mutex<Option<Arc<OwnedFd>>>,
 }
 
 impl Shelf {
@@ -51,6 +54,7 @@ impl Shelf {
             collection,
             directory,
             content: OnceLock::new(),
+            incoming: Mutex::new(None),
         }))
     }
 
@@ -62,13 +66,15 @@ impl Shelf {
         };
         let (file, place) = match unnamed {
             Some(file) => (file, Place::Unnamed),
-            None => self.incoming(kind)?,
+            None => {
+                let (file, incoming) = self.begin_incoming(kind)?;
+                (file, Place::Incoming(incoming))
+            }
         };
         Ok(Draft {
             shelf: Arc::clone(self),
             file,
             place,
-            former: None,
             content: Taken::Leave,
             written: 0,
             handed_on: 0,
@@ -89,35 +95,6 @@ impl Shelf {
                 Ok(None)
             }
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// A file in `.incoming`, locked for as long as its writer lives.
-    fn incoming(&self, kind: UploadKind) -> io::Result<(File, Place)> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let prefix = match kind {
-            UploadKind::Copy => String::new(),
-            UploadKind::Live => format!("{LIVE}{}~", self.collection),
-        };
-        loop {
-            let directory = self
-                .store
-                .directory(&[&self.session, INCOMING], Missing::Create)?;
-            let name = format!("{prefix}{}", tracking_model::new_uuid());
-            let file = rustix::fs::openat(&directory, name.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
-            let file = File::from(file);
-            // Between its creation and its lock the file looks like a leftover; whoever sweeps may have taken it.
-            let ours = file.try_lock().is_ok() && rustix::fs::fstat(&file)?.st_nlink > 0;
-            if ours {
-                return Ok((
-                    file,
-                    Place::Incoming(Incoming {
-                        directory,
-                        name,
-                        stays: false,
-                    }),
-                ));
-            }
         }
     }
 
@@ -150,8 +127,6 @@ pub(in crate::store) struct Draft {
     // Before the file, whose handle has the lock: a name that is there is locked.
     place: Place,
     file: File,
-    /// Where the bytes were before they were found to be stored already; that stays until they have their name.
-    former: Option<Former>,
     /// What becomes of the stored content of its bytes, if there is one.
     content: Taken,
     /// Bytes written through this handle, and how many of them the kernel was asked to write to the disk.
@@ -170,53 +145,13 @@ enum Place {
     Stored,
 }
 
-/// A name in `.incoming`, and the locked file that it leads to.
-#[derive(Debug)]
-struct Former {
-    place: Place,
-    _file: File,
-}
-
-/// A name in `.incoming`, which is removed at the end.
-#[derive(Debug)]
-struct Incoming {
-    directory: OwnedFd,
-    name: String,
-    /// Whether it stays, to be recovered: what exists nowhere else, is all written, and has no other name yet.
-    stays: bool,
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        if self.stays {
-            return;
-        }
-        if let Err(error) = rustix::fs::unlinkat(&self.directory, self.name.as_str(), AtFlags::empty()) {
-            // It is unlocked with this process, so the next one that opens the session removes it.
-            tracing::debug!(name = self.name, %error, "leaving an unfinished file behind");
-        }
-    }
-}
-
 impl Draft {
-    /// Takes over a locked file in `.incoming` whose writer is dead. One that is not `wanted` goes with its handle.
-    pub(super) fn take_over(
-        shelf: Arc<Shelf>,
-        file: File,
-        directory: OwnedFd,
-        name: String,
-        wanted: bool,
-    ) -> Self {
-        let place = Place::Incoming(Incoming {
-            directory,
-            name,
-            stays: wanted,
-        });
+    /// Takes over a locked file in `.incoming` whose writer is dead.
+    pub(super) fn take_over(shelf: Arc<Shelf>, file: File, incoming: Incoming) -> Self {
         Self {
             shelf,
             file,
-            place,
-            former: None,
+            place: Place::Incoming(incoming),
             content: Taken::Leave,
             written: 0,
             handed_on: 0,
@@ -232,7 +167,6 @@ impl Draft {
             shelf: Arc::clone(&self.shelf),
             file: self.file.try_clone()?,
             place: Place::Stored,
-            former: None,
             content: Taken::Leave,
             written: 0,
             handed_on: 0,
@@ -289,23 +223,21 @@ impl Draft {
         }
     }
 
-    /// Ends writing: uses bytes that are stored already, where there are the same.
+    /// Ends writing: uses bytes that are stored already, where there are the same. Live output keeps its own file, whose
+    /// names tell whether it was recorded.
     pub(in crate::store) fn share(&mut self, hash: &FileHash, size: u64) {
-        if let Place::Incoming(incoming) = &mut self.place {
-            incoming.stays = incoming.name.starts_with(LIVE);
+        match &mut self.place {
+            Place::Incoming(incoming) if incoming.is_live() => incoming.stays = true,
+            _ => self.adopt(hash, size),
         }
-        self.adopt(hash, size);
     }
 
     /// Uses what is stored of these bytes, if there is any.
     fn adopt(&mut self, hash: &FileHash, size: u64) {
         match self.shelf.find(hash, size, &self.file) {
             Found::Same(file) => {
-                let place = std::mem::replace(&mut self.place, Place::Stored);
-                let _file = std::mem::replace(&mut self.file, file);
-                if matches!(place, Place::Incoming(_)) {
-                    self.former = Some(Former { place, _file });
-                }
+                self.place = Place::Stored;
+                self.file = file;
             }
             Found::Nothing => {}
             Found::Unusable => self.content = Taken::Replace,
@@ -325,21 +257,23 @@ impl Draft {
         }
     }
 
-    /// Gives the bytes, which must be durable, their name; the name is durable after [`Shelf::sync_names`].
+    /// Gives the bytes, which must be durable, their name; the name is durable after [`Shelf::sync_names`]. The mark says
+    /// in `.incoming` that the name may have no record, and is to be dropped once it has.
     pub(in crate::store) fn publish(
         mut self,
         wanted: &ArtifactKey,
         mode: PutMode,
         hash: &FileHash,
         size: u64,
-    ) -> io::Result<ArtifactKey> {
+    ) -> io::Result<(ArtifactKey, Mark)> {
         let is_content = size > 0 && self.become_content(hash, size);
-        let name = match self.name(wanted, mode) {
+        let (name, mark) = match self.mark_and_name(wanted, mode) {
             Err(error) if matches!(self.place, Place::Stored) && is_of_links(&error) => {
                 let copy = self.copied()?;
-                let name = copy.name(wanted, mode)?;
+                let named = copy.mark_and_name(wanted, mode)?;
                 copy.link_as_content(hash);
-                name
+                self = copy;
+                named
             }
             Err(error) => {
                 if is_content {
@@ -347,28 +281,41 @@ impl Draft {
                 }
                 return Err(error);
             }
-            Ok(name) => name,
+            Ok(named) => named,
         };
         // Only now: links of what is in `.incoming` tell whether it has its name.
         if size > 0 && matches!(self.place, Place::Incoming(_)) {
             self.link_as_content(hash);
         }
-        let former = self.former.as_mut().map(|former| &mut former.place);
-        for place in former.into_iter().chain([&mut self.place]) {
-            if let Place::Incoming(incoming) = place {
-                incoming.stays = false;
+        let mark = match self.place {
+            Place::Incoming(incoming) => Some(incoming),
+            Place::Unnamed | Place::Stored => mark,
+        };
+        Ok((wanted.with_file_name(name), Mark::new(mark, self.file)))
+    }
+
+    /// Marks the file in `.incoming`, unless it is there, then names it.
+    fn mark_and_name(&self, wanted: &ArtifactKey, mode: PutMode) -> io::Result<(String, Option<Incoming>)> {
+        let mark = match self.place {
+            Place::Incoming(_) => None,
+            Place::Unnamed | Place::Stored => {
+                // Whoever takes up what died locks the file for itself: so not while one who lives has it.
+                self.file.lock_shared()?;
+                Some(self.shelf.mark(|directory, name| self.link(directory, name))?)
             }
-        }
-        Ok(wanted.with_file_name(name))
+        };
+        Ok((self.name(wanted, mode)?, mark))
     }
 
     /// Lets others use the bytes, which must be durable, or uses what another has stored of them meanwhile. Tells whether
     /// they are the ones that others will use.
     fn become_content(&mut self, hash: &FileHash, size: u64) -> bool {
-        match self.place {
+        match &self.place {
             Place::Stored => false,
-            Place::Incoming(_) => {
-                self.adopt(hash, size);
+            Place::Incoming(incoming) => {
+                if !incoming.is_live() {
+                    self.adopt(hash, size);
+                }
                 false
             }
             Place::Unnamed => {
@@ -416,7 +363,7 @@ impl Draft {
     fn link(&self, directory: &OwnedFd, name: &str) -> io::Result<()> {
         match &self.place {
             Place::Incoming(incoming) => rustix::fs::linkat(
-                &incoming.directory,
+                &*incoming.directory,
                 incoming.name.as_str(),
                 directory,
                 name,
