@@ -172,18 +172,38 @@ impl Catalogue {
     ) -> Result<(), ArtifactError> {
         let texts = &*self.texts;
         let unread: u64 = sources.iter().map(Source::unread).sum();
-        if unread < WORTH_A_THREAD {
+        let overlapped = if unread < WORTH_A_THREAD {
+            None
+        } else {
+            self.feed_overlapped(index, sources, told)
+        };
+        let Some(applied) = overlapped else {
             while let Some(read) = read(sources, BATCH) {
                 index.apply(&read.batches, texts)?;
                 told(read.bytes);
             }
             told(sources.iter().map(Source::offset).sum());
             return Ok(());
-        }
-        // The next records are read and made ready while these are indexed.
+        };
+        applied
+    }
+
+    /// Reads the next records and makes them ready while others are indexed. `None`, with nothing done, if there is no
+    /// thread to be had.
+    fn feed_overlapped(
+        &self,
+        index: &dyn ArtifactIndex,
+        sources: &mut [Source<'_>],
+        told: &mut dyn FnMut(u64),
+    ) -> Option<Result<(), ArtifactError>> {
+        let texts = &*self.texts;
         thread::scope(|scope| {
             let (sender, batches) = sync_channel(0);
-            let reading = scope.spawn(move || read_ahead(sources, index, texts, &sender));
+            let builder = thread::Builder::new().name("artifact-feed".to_owned());
+            let reading = builder
+                .spawn_scoped(scope, move || read_ahead(sources, index, texts, &sender))
+                .inspect_err(|error| tracing::debug!(%error, "feeding the index without a thread"))
+                .ok()?;
             let applied = batches.iter().try_for_each(|(read, prepared)| {
                 index.apply_prepared(&read.batches, prepared, texts)?;
                 told(read.bytes);
@@ -193,7 +213,7 @@ impl Catalogue {
             reading
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            applied
+            Some(applied)
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use artifact_core::{ArtifactTexts, IndexBatch};
@@ -93,10 +94,26 @@ fn add(writer: &mut Writer<'_>, preparing: Preparing<'_>, counts: &mut Counts) -
             Ok(true)
         });
     }
+    let preparing = Mutex::new(Some(preparing));
+    let take = || {
+        let taken = preparing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.expect("either the thread takes it or nobody else does")
+    };
     thread::scope(|scope| {
         let (sender, handfuls) = sync_channel(2);
+        let builder = thread::Builder::new().name("index-prepare".to_owned());
         // Where a handful is not taken, writing failed and says why.
-        let thread = scope.spawn(move || preparing.run(|handful| Ok(sender.send(handful).is_ok())));
+        let prepare = || take().run(move |handful| Ok(sender.send(handful).is_ok()));
+        let thread = match builder.spawn_scoped(scope, prepare) {
+            Ok(thread) => thread,
+            Err(error) => {
+                tracing::debug!(%error, "indexing without a second thread");
+                return take().run(|handful| {
+                    writer.add(handful, counts)?;
+                    Ok(true)
+                });
+            }
+        };
         let written = handfuls
             .iter()
             .try_for_each(|handful| writer.add(handful, counts));

@@ -16,7 +16,7 @@ use std::time::Duration;
 use progress_core::{CompleteOptions, Estimate, ProgressError, TaskReport};
 use serde_json::Value;
 use stream_ws::ServerOptions;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tracking_journal::{Clock, Committed, EventSink, RecoveryReport};
 use tracking_model::{
     Artifact, ArtifactId, Collection, CollectionId, Details, NewArtifact, NewCollection, NewSession, NewTask,
@@ -122,12 +122,7 @@ impl TrackingBuilder {
     /// # Errors
     /// As [`crate::TrackingBuilder::build`], and if no thread can be started.
     pub fn build(self) -> Result<Tracking, TrackingError> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("tracking")
-            .enable_all()
-            .build()
-            .map_err(TrackingError::Runtime)?;
+        let runtime = crate::runtime::with_a_thread("tracking").map_err(TrackingError::Runtime)?;
         let inner = runtime.block_on(self.builder.build())?;
         Ok(Tracking { inner, runtime })
     }

@@ -129,9 +129,7 @@ impl Archive {
             .copy_from
             .iter()
             .fold(ImportOptions::default(), ImportOptions::with_copy_from);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .map_err(TrackingError::Runtime)?;
+        let runtime = crate::runtime::on_this_thread().map_err(TrackingError::Runtime)?;
         runtime.block_on(async {
             let mut reports = Vec::new();
             for root in roots {

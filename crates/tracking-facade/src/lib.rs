@@ -35,6 +35,7 @@ mod import;
 pub mod live;
 mod outcomes;
 mod relays;
+pub mod runtime;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod tracking;

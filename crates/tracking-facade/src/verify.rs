@@ -169,9 +169,7 @@ impl Archive {
         // Records are read from the journals: an index could have been altered along with the bytes.
         let options = ManagerOptions::default().with_text_bytes(0);
         let manager = TestArtifactsManager::new(self.data_dir().clone(), options);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .map_err(TrackingError::Runtime)?;
+        let runtime = crate::runtime::on_this_thread().map_err(TrackingError::Runtime)?;
         let progress = Arc::new(progress);
         for scope in scopes {
             let progress = Arc::clone(&progress);

@@ -59,13 +59,17 @@ pub(crate) fn read_ahead<E: StreamEvent>(
         .clamp(2, MOST_THREADS);
     thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(|| {
+            let help = || {
                 let mut buffer = Vec::new();
                 while let Some(index) = pipeline.claim_or_wait() {
                     let mut claim = Claim::new(&pipeline, index);
                     claim.piece = source.piece(index, &mut buffer);
                 }
-            });
+            };
+            // This thread reads too, so it goes on without.
+            if thread::Builder::new().spawn_scoped(scope, help).is_err() {
+                break;
+            }
         }
         let _stop = StopOnExit(&pipeline);
         let mut buffer = Vec::new();

@@ -36,9 +36,7 @@ pub(crate) fn watch(args: WatchArgs, settings: &Settings) -> Result<Exit, Failur
         Some(id) => id,
         None => latest(&archive, settings)?,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    let runtime = tracking_facade::runtime::on_this_thread()
         .map_err(|error| Failure::of(Kind::Failed, format!("watch upgrade {upgrade}"), &error))?;
     if settings.remote.is_some() {
         // One that is not in the bucket is told as such.

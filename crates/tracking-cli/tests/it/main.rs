@@ -20,5 +20,6 @@ mod secrets;
 mod serve;
 mod sinks;
 mod terminal;
+mod threads;
 mod watch;
 mod watch_url;
