@@ -158,20 +158,78 @@ fn what_is_freed_here_and_deleted_there_at_once_is_counted_once() {
 }
 
 #[test]
-fn what_is_downloaded_has_its_own_name_unless_that_would_surprise() {
+fn what_is_downloaded_from_the_bucket_has_its_own_name_as_from_the_data_directory() {
     let server = FsServer::start();
     let (machine, _) = working(&server.endpoint());
     let team = Machine::new(&server.endpoint());
-    for (name, expected) in [
-        ("Grüße, 节点.txt", "Grüße, 节点.txt"),
-        (".profile", "%2Eprofile"),
-        ("-rf", "%2Drf"),
-    ] {
+    for name in ["Grüße, 节点.txt", ".profile", "-rf"] {
         let file = machine.file("any", name);
         let added = machine.ok(&["artifact", "add", "s", "c", &file, &format!("--name={name}")]);
         let id = added["artifact_id"].as_str().unwrap();
-        team.remote(&["artifact", "download", id, "."]);
-        let there = team.home.path().join(expected);
-        assert_eq!(std::fs::read(there).unwrap(), name.as_bytes(), "{name}");
+        for (place, directory) in [(&machine, "here"), (&team, "there")] {
+            let directory = place.home.path().join(directory);
+            std::fs::create_dir_all(&directory).unwrap();
+            let to = directory.to_str().unwrap();
+            if directory.ends_with("here") {
+                place.ok(&["artifact", "download", id, to]);
+            } else {
+                place.remote(&["artifact", "download", id, to]);
+            }
+            assert_eq!(
+                std::fs::read(directory.join(name)).unwrap(),
+                name.as_bytes(),
+                "{name}"
+            );
+        }
     }
+}
+
+#[test]
+fn what_a_task_wrote_is_read_from_the_bucket_as_from_the_data_directory() {
+    let server = FsServer::start();
+    let machine = Machine::new(&server.endpoint());
+    machine.ok(&["upgrade", "start", "up", "--plan", "p", "--cluster", "c"]);
+    machine.output(&[
+        "run",
+        "up",
+        "drain",
+        "--",
+        "sh",
+        "-c",
+        "echo one; echo oops >&2; exit 1",
+    ]);
+    machine.output(&["run", "up", "drain", "--", "sh", "-c", "echo two"]);
+    machine.ok(&["sync"]);
+    let team = Machine::new(&server.endpoint());
+    let shown = team.remote(&["task", "show", "up", "drain"]);
+    let id = shown["logs"][1]["artifact_id"].as_str().unwrap();
+    for args in [
+        &["task", "show", "up", "drain"][..],
+        &["task", "list", "up"],
+        &["collection", "list", "up"],
+        &["artifact", "list", "--task", "drain"],
+        &["logs", "up", "drain"],
+        &["logs", "up", "drain", "--attempt", "1", "--stderr"],
+        &["artifact", "cat", id],
+        &["artifact", "cat", id.get(..id.len() - 1).unwrap()],
+    ] {
+        let (here, there) = (machine.ok(args), team.remote(args));
+        let read = |document: &Value| {
+            ["logs", "tasks", "collections", "text", "attempt", "artifact_id"].map(|key| match key {
+                "tasks" => document[key][0]["task_id"].clone(),
+                key => document[key].clone(),
+            })
+        };
+        assert_eq!(read(&here), read(&there), "{args:?}");
+        let count = |document: &Value| document["artifacts"].as_array().map(Vec::len);
+        assert_eq!(count(&here), count(&there), "{args:?}");
+    }
+    assert_eq!(team.remote(&["logs", "up", "drain"])["text"], "two\n");
+    let bytes = team.output(&["--remote", "artifact", "download", id, "-"]).stdout;
+    let document: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(
+        (&document["text"], &document["recorded"]),
+        (&json!("oops\n"), &json!(false))
+    );
+    team.refused(3, &["--remote", "logs", "up", "nope"]);
 }

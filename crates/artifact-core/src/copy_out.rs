@@ -106,7 +106,8 @@ pub enum DownloadRecord {
 }
 
 /// The name that an artifact gets in a directory: its own if that names a file there, else that under which it is stored.
-fn file_name(artifact: &Artifact) -> PathBuf {
+#[must_use]
+pub fn download_name(artifact: &Artifact) -> PathBuf {
     let name = artifact.exact_name();
     let path = Path::new(OsStr::from_bytes(&name));
     let mut components = path.components();
@@ -131,7 +132,7 @@ impl Inner {
 
     fn copy_out(&self, artifact: &Arc<Artifact>, destination: &Path) -> Result<PathBuf, ArtifactError> {
         let target = if storage::is_named_directory(destination) {
-            destination.join(file_name(artifact))
+            destination.join(download_name(artifact))
         } else {
             destination.to_owned()
         };

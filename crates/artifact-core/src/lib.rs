@@ -16,6 +16,7 @@ mod history;
 mod import;
 mod index;
 mod ingest;
+mod live;
 mod manager;
 mod on_disk;
 mod options;
@@ -39,7 +40,7 @@ pub use cleanup::{
     OrphanMode, SparedMeanwhile,
 };
 pub use copies::{ArtifactCopies, CopyPlace};
-pub use copy_out::{Download, DownloadRecord};
+pub use copy_out::{Download, DownloadRecord, download_name};
 pub use cursor::{PageCursor, PageCursorError};
 pub use deletion::{DeleteOptions, DeletedBytes, Deletion};
 pub use error::ArtifactError;

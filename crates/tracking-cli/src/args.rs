@@ -2,6 +2,7 @@
 
 mod artifact;
 mod gc;
+mod logs;
 mod run;
 mod search;
 mod serve;
@@ -16,8 +17,11 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use artifact::{ArtifactAdd, ArtifactCommand, ArtifactRef, CollectionCommand, SessionCommand};
+pub(crate) use artifact::{
+    ArtifactAdd, ArtifactCommand, ArtifactListArgs, ArtifactRef, CollectionCommand, SessionCommand,
+};
 pub(crate) use gc::GcArgs;
+pub(crate) use logs::LogsArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use search::{CriteriaArgs, SearchArgs, StatsArgs};
 pub(crate) use serve::ServeArgs;
@@ -125,6 +129,9 @@ Examples:
     /// Run a command as a task: its output is kept, its exit status decides the task's state
     Run(RunArgs),
 
+    /// Print what the command of a task wrote
+    Logs(LogsArgs),
+
     /// Follow an upgrade live
     #[command(after_help = "\
 Without UPGRADE, follows the one that started last and is not finished, else the one that ended last.
@@ -150,11 +157,11 @@ Examples:
     #[command(subcommand)]
     Session(SessionCommand),
 
-    /// Create collections within a session
+    /// Create and list collections within a session
     #[command(subcommand)]
     Collection(CollectionCommand),
 
-    /// Add, show, tag, verify, fetch and delete artifacts
+    /// Add, list, show, print, tag, verify, fetch and delete artifacts
     #[command(subcommand)]
     Artifact(ArtifactCommand),
 

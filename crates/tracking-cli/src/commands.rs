@@ -5,6 +5,8 @@ mod artifact_add;
 mod demo;
 mod gc;
 mod journal;
+mod logs;
+mod pages;
 pub(crate) mod remote;
 pub(crate) mod run;
 pub(crate) mod runtime;
@@ -53,6 +55,7 @@ fn perform(command: Command, settings: &Settings) -> Result<Exit, Failure> {
         Command::Session(command) => session::session(command, settings),
         Command::Collection(command) => session::collection(command, settings),
         Command::Artifact(command) => artifact::artifact(command, settings),
+        Command::Logs(args) => logs::logs(&args, settings),
         Command::Search(args) => search::search(args, settings),
         Command::Stats(args) => search::stats(args, settings),
         Command::Completions { shell } => completions(shell, settings),

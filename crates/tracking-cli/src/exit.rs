@@ -153,6 +153,14 @@ impl Failure {
         }
     }
 
+    /// Why it did not work, on one line.
+    pub(crate) fn in_short(&self) -> String {
+        match self {
+            Self::Told(report) => report.causes.join(": "),
+            Self::BrokenPipe => "nobody reads the output".to_owned(),
+        }
+    }
+
     /// Says what to do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         if let Self::Told(report) = &mut self {

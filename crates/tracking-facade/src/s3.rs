@@ -14,8 +14,6 @@ mod sync;
 mod texts;
 mod uploads;
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +23,7 @@ use artifact_core::{
 };
 use storage_s3::{ObjectKey, PresignOptions, PresignedUrl, S3Store, SegmentOptions, SegmentSink};
 use tracking_journal::{DataDir, EventSink, storage};
-use tracking_model::{Artifact, ArtifactStatus, MAX_FILE_NAME_BYTES, stored_file_name};
+use tracking_model::{Artifact, ArtifactStatus};
 
 pub use deletions::{DeletedElsewhere, TakenOver};
 pub use put_back::Unchecked;
@@ -151,7 +149,7 @@ impl SharedBucket {
     ) -> Result<PathBuf, TrackingError> {
         let key = self.key_of(artifact)?;
         let path = if storage::is_named_directory(destination) {
-            destination.join(file_name(artifact))
+            destination.join(artifact_core::download_name(artifact))
         } else {
             destination.to_owned()
         };
@@ -238,19 +236,6 @@ fn bytes_missing(artifact: &Artifact, reason: &'static str) -> ArtifactError {
         artifact_id: artifact.artifact_id.clone(),
         name: Arc::clone(&artifact.name),
         reason,
-    }
-}
-
-/// The name that an artifact gets in a directory: its own, unless it would be hidden, an option to commands, or no name of a
-/// file at all, for a record in a bucket may be anybody's; then that under which it is stored.
-fn file_name(artifact: &Artifact) -> PathBuf {
-    let name = artifact.exact_name();
-    let begins_well = name.first().is_some_and(|first| !b".-~ ".contains(first));
-    let is_plain = |byte: &u8| *byte != b'/' && !byte.is_ascii_control();
-    if begins_well && name.iter().all(is_plain) && name.len() <= MAX_FILE_NAME_BYTES {
-        OsStr::from_bytes(&name).into()
-    } else {
-        stored_file_name(&name).into()
     }
 }
 

@@ -108,6 +108,15 @@ pub(crate) enum CollectionCommand {
         #[arg(long)]
         id: Option<CollectionId>,
     },
+    /// List the collections of a session
+    #[command(after_help = "\
+Examples:
+  ekstrack collection list prod-1.33
+  ekstrack --remote collection list prod-1.33")]
+    List {
+        /// The session
+        session: SessionId,
+    },
 }
 
 /// What can be done with artifacts.
@@ -127,9 +136,30 @@ Examples:
   kubectl get nodes -o json | ekstrack artifact add prod-1.33 nodes - --name nodes.json
   kubectl logs web-1 | ekstrack artifact add prod-1.33 nodes - --name web-1.log --max-bytes 100M")]
     Add(ArtifactAdd),
+    /// List artifacts, the newest first
+    #[command(after_help = "\
+`ekstrack search` finds artifacts by words and many more criteria.
+
+Examples:
+  ekstrack artifact list
+  ekstrack artifact list --upgrade prod-1.33 --task drain
+  ekstrack --json artifact list --session prod-1.33 | jq -r '.artifacts[].artifact_id'")]
+    List(ArtifactListArgs),
     /// Show an artifact
-    #[command(after_help = "Example:\n  ekstrack artifact show 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11")]
+    #[command(after_help = "\
+Examples:
+  ekstrack artifact show 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11
+  ekstrack artifact show 0197a3b2-55d8      the beginning of an id will do where it is the only one")]
     Show(ArtifactRef),
+    /// Print the bytes of an artifact, verified before
+    #[command(after_help = "\
+Prints the bytes as they are. With --json they are `text`, or `base64` where they are not UTF-8.
+No record tells of it; `artifact download ID -` prints the same and is recorded.
+
+Examples:
+  ekstrack artifact cat 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 | less
+  ekstrack --remote artifact cat 0197a3b2-55d8 > kubelet.log")]
+    Cat(ArtifactRef),
     /// Compare the bytes of an artifact with its recorded digest
     #[command(after_help = "Example:\n  ekstrack artifact verify 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11")]
     Verify(ArtifactRef),
@@ -172,7 +202,7 @@ SESSION` uploads a whole session, `ekstrack sync` everything.
 Example:
   ekstrack --s3 s3://team-bucket/upgrades artifact upload 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11")]
     Upload {
-        /// The artifacts
+        /// The artifacts' ids, or their beginnings
         #[arg(required = true, value_name = "ID")]
         ids: Vec<ArtifactId>,
     },
@@ -193,12 +223,13 @@ Examples:
     },
     /// Copy an artifact to a file, verified before it appears there
     #[command(after_help = "\
-DEST is a file that does not exist, or an existing directory. That it was taken, by whom and
+DEST is a file that does not exist, an existing directory, or '-' for standard output. That it was taken, by whom and
 when, stands in the history of its session. With --remote, or where its bytes are not here any
 more, it comes from the bucket; only copies out of the data directory are recorded.
 
-Example:
-  ekstrack artifact download 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 ./kubelet.log")]
+Examples:
+  ekstrack artifact download 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 ./kubelet.log
+  ekstrack artifact download 0197a3b2-55d8-7c3e-9d4e-5b8a0f6c2d11 - | gunzip | less")]
     Download {
         #[command(flatten)]
         artifact: ArtifactRef,
@@ -207,10 +238,27 @@ Example:
     },
 }
 
+/// Arguments of `artifact list`.
+#[derive(Debug, Args)]
+pub(crate) struct ArtifactListArgs {
+    /// Only those of this session
+    #[arg(long)]
+    pub(crate) session: Option<SessionId>,
+    /// Only those of this collection
+    #[arg(long)]
+    pub(crate) collection: Option<CollectionId>,
+    /// Only those of this upgrade
+    #[arg(long)]
+    pub(crate) upgrade: Option<UpgradeId>,
+    /// Only those of this task
+    #[arg(long)]
+    pub(crate) task: Option<TaskId>,
+}
+
 /// Names an artifact.
 #[derive(Debug, Args)]
 pub(crate) struct ArtifactRef {
-    /// The artifact
+    /// The artifact's id, or its beginning (4 characters or more) where no other begins so
     pub(crate) id: ArtifactId,
 }
 

@@ -140,7 +140,16 @@ Examples:
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Show a task and its last events
+    /// List the tasks of an upgrade
+    #[command(after_help = "\
+Examples:
+  ekstrack task list prod-1.33
+  ekstrack --json task list prod-1.33 | jq -r '.tasks[] | select(.status == \"failed\") | .task_id'")]
+    List {
+        /// The upgrade
+        upgrade: UpgradeId,
+    },
+    /// Show a task, the logs of its attempts and its last events
     #[command(after_help = "\
 Examples:
   ekstrack task show prod-1.33 drain

@@ -1,8 +1,12 @@
 //! `ekstrack artifact`.
 
+mod content;
+mod list;
 mod one;
+mod prefix;
 mod shared;
 
+pub(super) use content::Content;
 pub(super) use shared::bucket;
 
 use tracking_facade::Artifact;
@@ -15,6 +19,8 @@ use crate::settings::Settings;
 pub(crate) fn artifact(command: ArtifactCommand, settings: &Settings) -> Result<(), Failure> {
     match command {
         ArtifactCommand::Add(args) => super::artifact_add::add(settings, &args),
+        ArtifactCommand::List(args) => list::list(settings, args),
+        ArtifactCommand::Cat(ArtifactRef { id }) => content::cat(settings, &id),
         ArtifactCommand::Show(ArtifactRef { id }) => one::show(settings, &id),
         ArtifactCommand::Verify(ArtifactRef { id }) => one::verify(settings, &id),
         ArtifactCommand::Download { artifact, dest } => one::download(settings, &artifact.id, &dest),

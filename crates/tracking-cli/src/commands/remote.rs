@@ -8,7 +8,7 @@ use tracking_facade::{ArtifactError, JournalOptions, SessionId, StreamId, Tracki
 
 use super::artifact::bucket;
 use super::runtime::block_on;
-use crate::args::{ArtifactCommand, Command, SessionCommand, UpgradeCommand};
+use crate::args::{ArtifactCommand, CollectionCommand, Command, SessionCommand, TaskCommand, UpgradeCommand};
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
 use crate::output::note;
@@ -34,8 +34,8 @@ pub(super) fn attach(command: &Command, settings: Settings) -> Result<Settings, 
             "this command works on a data directory",
         )
         .hint(
-            "with --remote: upgrade list and show, session list, show, pin and complete, search, stats, artifact show, \
-                 download and url, watch, export, gc",
+            "with --remote: upgrade list and show, task list and show, logs, session list, show, pin and complete, \
+                 collection list, artifact list, show, cat, download and url, search, stats, watch, export, gc",
         ));
     }
     if matches!(command, Command::Gc(_)) {
@@ -197,6 +197,11 @@ fn stream_of(command: &Command) -> Option<StreamId> {
     let session = |id: &SessionId| Some(StreamId::Session(id.clone()));
     match command {
         Command::Upgrade(UpgradeCommand::Show { id }) => upgrade(id),
+        Command::Task(TaskCommand::List { upgrade: id }) => upgrade(id),
+        Command::Task(TaskCommand::Show { name }) => upgrade(&name.upgrade),
+        Command::Logs(args) => upgrade(&args.name.upgrade),
+        Command::Collection(CollectionCommand::List { session: id }) => session(id),
+        Command::Artifact(ArtifactCommand::List(args)) => args.session.as_ref().and_then(session),
         Command::Export(args) => upgrade(&args.upgrade),
         Command::Watch(args) => args.upgrade.as_ref().and_then(upgrade),
         Command::Session(
@@ -213,7 +218,8 @@ fn stream_of(command: &Command) -> Option<StreamId> {
 /// Whether it asks for artifacts.
 const fn uses_index(command: &Command) -> bool {
     match command {
-        Command::Search(_) | Command::Stats(_) | Command::Artifact(_) => true,
+        Command::Search(_) | Command::Stats(_) | Command::Artifact(_) | Command::Logs(_) => true,
+        Command::Task(command) => matches!(command, TaskCommand::Show { .. }),
         Command::Session(command) => matches!(command, SessionCommand::Show { .. }),
         _ => false,
     }
@@ -228,11 +234,20 @@ const fn works_on_bucket(command: &Command) -> bool {
         Command::Session(command) => !matches!(command, SessionCommand::Create { .. }),
         Command::Artifact(command) => matches!(
             command,
-            ArtifactCommand::Show(_) | ArtifactCommand::Download { .. } | ArtifactCommand::Url { .. }
+            ArtifactCommand::List(_)
+                | ArtifactCommand::Show(_)
+                | ArtifactCommand::Cat(_)
+                | ArtifactCommand::Download { .. }
+                | ArtifactCommand::Url { .. }
         ),
-        Command::Search(_) | Command::Stats(_) | Command::Watch(_) | Command::Export(_) | Command::Gc(_) => {
-            true
-        }
+        Command::Task(command) => matches!(command, TaskCommand::List { .. } | TaskCommand::Show { .. }),
+        Command::Collection(command) => matches!(command, CollectionCommand::List { .. }),
+        Command::Logs(_)
+        | Command::Search(_)
+        | Command::Stats(_)
+        | Command::Watch(_)
+        | Command::Export(_)
+        | Command::Gc(_) => true,
         _ => false,
     }
 }

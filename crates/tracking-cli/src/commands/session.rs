@@ -245,24 +245,75 @@ fn outcome(session: &SessionSummary) -> String {
 }
 
 pub(crate) fn collection(command: CollectionCommand, settings: &Settings) -> Result<(), Failure> {
-    let CollectionCommand::Create {
-        session,
-        name,
-        task,
-        id,
-    } = command;
+    match command {
+        CollectionCommand::Create {
+            session,
+            name,
+            task,
+            id,
+        } => create_collection(settings, &session, &name, (task, id)),
+        CollectionCommand::List { session } => list_collections(settings, &session),
+    }
+}
+
+/// `collection list`.
+#[derive(Debug, Serialize)]
+struct CollectionsDocument {
+    session_id: SessionId,
+    collections: Vec<CollectionDocument>,
+}
+
+fn list_collections(settings: &Settings, id: &SessionId) -> Result<(), Failure> {
+    let attempted = || format!("list the collections of session {id}");
+    let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let session = block_on(manager.session(id))?.map_err(settings.cannot(attempted))?;
+    let all = session.collections.values();
+    let document = CollectionsDocument {
+        session_id: id.clone(),
+        collections: all.map(|one| CollectionDocument::new(id, one)).collect(),
+    };
+    settings.output.result(&document, |palette| {
+        let mut table = Table::new(["COLLECTION", "NAME", "TASK", "ARTIFACTS", "SIZE", "CREATED"]);
+        for collection in &document.collections {
+            table.row([
+                collection.collection_id.as_str().into(),
+                (&collection.name).into(),
+                collection
+                    .task_id
+                    .as_ref()
+                    .map_or("-", |task| task.as_str())
+                    .into(),
+                collection.artifacts.to_string().into(),
+                bytes(collection.bytes).into(),
+                time(collection.created_at).into(),
+            ]);
+        }
+        if table.is_empty() {
+            "no collections\n".to_owned()
+        } else {
+            table.render(palette)
+        }
+    })
+}
+
+fn create_collection(
+    settings: &Settings,
+    session: &SessionId,
+    name: &str,
+    (task, id): (Option<TaskId>, Option<CollectionId>),
+) -> Result<(), Failure> {
     let attempted = || format!("create collection {name:?} in session {session}");
-    let mut new = NewCollection::new(name.as_str());
+    let mut new = NewCollection::new(name);
     new.collection_id = id.unwrap_or(new.collection_id);
     new.task_id = task;
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     let created: Result<Collection, ArtifactError> = block_on(async {
-        let created = manager.create_collection(&session, new).await;
+        let created = manager.create_collection(session, new).await;
         close_artifacts(&manager).await;
         created
     })?;
-    let document = CollectionDocument::new(&session, &created.map_err(cannot(attempted))?);
-    touched(settings, &session);
+    let document = CollectionDocument::new(session, &created.map_err(cannot(attempted))?);
+    touched(settings, session);
     settings.output.result(&document, |_| {
         format!("collection {} is created\n", document.collection_id)
     })

@@ -1,19 +1,22 @@
 //! What is shown of upgrades and tasks: `upgrade list`, `upgrade show`, `task show`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracking_facade::{
-    Agent, Clock, Estimate, EstimateBasis, Head, ProgressError, ProgressEvent, Span, Status, StreamId,
-    Summary, SystemClock, TaskId, TaskReport, Timestamp, UpgradeHeader, UpgradeId, UpgradeProgress,
+    Agent, ArtifactId, Clock, Estimate, EstimateBasis, Head, ProgressError, ProgressEvent, Span, Status,
+    StreamId, Summary, SystemClock, TaskId, TaskReport, Timestamp, UpgradeHeader, UpgradeId, UpgradeProgress,
     UpgradeView,
 };
 
+use super::logs::{Attempt, Stream, attempts};
 use crate::args::TaskName;
 use crate::exit::{Failure, chain};
 use crate::failure::cannot;
-use crate::render::{Cell, Palette, Table, bar, one_line, sign, span, task_tree, time};
+use crate::output::note;
+use crate::render::{Cell, Palette, Table, bar, bytes, one_line, sign, span, task_tree, time};
 use crate::settings::Settings;
 
 const HEAD_BAR: usize = 30;
@@ -72,6 +75,43 @@ pub(crate) struct TaskDocument {
     seq: u64,
     #[serde(flatten)]
     report: Option<TaskReport>,
+    /// The logs of its attempts, the oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logs: Option<Vec<LogDocument>>,
+}
+
+/// A log of an attempt.
+#[derive(Debug, Serialize)]
+struct LogDocument {
+    attempt: usize,
+    stream: Stream,
+    artifact_id: ArtifactId,
+    name: Arc<str>,
+    file_size: Option<u64>,
+}
+
+impl LogDocument {
+    fn all(attempts: &[Attempt]) -> Vec<Self> {
+        let numbered = attempts.iter().zip(1..);
+        numbered
+            .flat_map(|(attempt, number)| {
+                attempt.logs.iter().map(move |log| Self {
+                    attempt: number,
+                    stream: log.stream,
+                    artifact_id: log.artifact.artifact_id.clone(),
+                    name: Arc::clone(&log.artifact.name),
+                    file_size: log.artifact.file_size,
+                })
+            })
+            .collect()
+    }
+}
+
+/// `task list`.
+#[derive(Debug, Serialize)]
+struct TasksDocument {
+    upgrade_id: UpgradeId,
+    tasks: Vec<TaskReport>,
 }
 
 impl TaskDocument {
@@ -82,6 +122,7 @@ impl TaskDocument {
             report: progress
                 .task(task)
                 .map(|task| TaskReport::new(progress, task, now)),
+            logs: None,
         }
     }
 }
@@ -266,11 +307,63 @@ fn remaining(estimate: &Estimate, now: Timestamp) -> Option<String> {
     Some(format!("about {} left{late} ({basis})", span(p50.since(now))))
 }
 
+pub(crate) fn tasks(settings: &Settings, upgrade: &UpgradeId) -> Result<(), Failure> {
+    let attempted = || format!("list the tasks of upgrade {upgrade}");
+    let archive = settings.archive().map_err(cannot(attempted))?;
+    let view = archive.upgrade(upgrade).map_err(settings.cannot(attempted))?;
+    let reports = view.progress.tasks().values();
+    let document = TasksDocument {
+        upgrade_id: upgrade.clone(),
+        tasks: reports
+            .map(|task| TaskReport::new(&view.progress, task, view.at))
+            .collect(),
+    };
+    settings.output.result(&document, |palette| {
+        let mut table = Table::new(["TASK", "NAME", "STATUS", "PROGRESS", "PART OF", "STARTED", "TOOK"]);
+        for task in &document.tasks {
+            table.row([
+                task.task_id.as_str().into(),
+                (&task.task_name).into(),
+                Cell::painted(task.status.as_str(), |text| palette.status(task.status, text)),
+                format!("{}%", task.percentage).into(),
+                task.parent_task_id
+                    .as_ref()
+                    .map_or("-", |parent| parent.as_str())
+                    .into(),
+                task.started_at.map_or_else(|| "-".to_owned(), time).into(),
+                task.duration.map_or_else(|| "-".to_owned(), span).into(),
+            ]);
+        }
+        if table.is_empty() {
+            "no tasks\n".to_owned()
+        } else {
+            table.render(palette)
+        }
+    })
+}
+
+/// The logs of a task's attempts. Where they cannot be read, the task is shown without them.
+fn logs_of(settings: &Settings, name: &TaskName) -> Vec<LogDocument> {
+    let attempted = || format!("find the logs of task {}", name.task);
+    let manager = settings.artifacts().map_err(cannot(attempted));
+    let found = manager.and_then(|manager| attempts(&manager, &name.upgrade, &name.task));
+    match found {
+        Ok(attempts) => LogDocument::all(&attempts),
+        Err(failure) => {
+            note(
+                "warning",
+                &format!("the logs of its attempts are not shown: {}", failure.in_short()),
+            );
+            Vec::new()
+        }
+    }
+}
+
 pub(crate) fn task(settings: &Settings, name: &TaskName) -> Result<(), Failure> {
     let TaskName { upgrade, task } = name;
     let attempted = || format!("show task {task} of upgrade {upgrade}");
     let archive = settings.archive().map_err(cannot(attempted))?;
-    let view = archive.upgrade(upgrade).map_err(cannot(attempted))?;
+    let view = archive.upgrade(upgrade).map_err(settings.cannot(attempted))?;
     let Some(found) = view.progress.task(task) else {
         return Err(cannot(attempted)(ProgressError::UnknownTask {
             upgrade_id: upgrade.clone(),
@@ -278,19 +371,31 @@ pub(crate) fn task(settings: &Settings, name: &TaskName) -> Result<(), Failure> 
         }));
     };
     let report = TaskReport::new(&view.progress, found, view.at);
-    let text = |palette| task_text(&report, &found.events, found.events_omitted, palette);
-    settings.output.result(
-        &TaskDocument::new(&view.progress, task, &view.head, view.at),
-        text,
+    let logs = logs_of(settings, name);
+    let text = |palette| {
+        let mut text = task_text(&report, palette);
+        text.extend(logs.iter().map(log_line));
+        text + &events_text(&found.events, found.events_omitted, palette)
+    };
+    let text = text(settings.output.palette());
+    let document = TaskDocument {
+        logs: Some(logs),
+        ..TaskDocument::new(&view.progress, task, &view.head, view.at)
+    };
+    settings.output.result(&document, |_| text)
+}
+
+fn log_line(log: &LogDocument) -> String {
+    let size = log.file_size.map_or_else(|| "-".to_owned(), bytes);
+    format!(
+        "  attempt {}  {}, {size}: {}\n",
+        log.attempt,
+        log.stream.as_str(),
+        log.artifact_id
     )
 }
 
-fn task_text<'a>(
-    report: &TaskReport,
-    events: impl IntoIterator<Item = &'a ProgressEvent>,
-    omitted: u64,
-    palette: Palette,
-) -> String {
+fn task_text(report: &TaskReport, palette: Palette) -> String {
     let status = report.status;
     let mut rows: Vec<(&str, String)> = vec![
         ("status", palette.status(status, status.as_str())),
@@ -347,6 +452,16 @@ fn task_text<'a>(
     for (name, value) in rows {
         text.push_str(&format!("  {name:<9} {value}\n"));
     }
+    text
+}
+
+/// The last events.
+fn events_text<'a>(
+    events: impl IntoIterator<Item = &'a ProgressEvent>,
+    omitted: u64,
+    palette: Palette,
+) -> String {
+    let mut text = String::new();
     if omitted > 0 {
         text.push_str(&palette.dim(&format!(
             "  {omitted} earlier events: `ekstrack export` has them\n"

@@ -13,6 +13,7 @@ use crate::settings::Settings;
 pub(crate) fn task(asked: Asked, settings: &Settings) -> Result<(), Failure> {
     match asked {
         Asked::Add(args) => add(settings, args),
+        Asked::List { upgrade } => show::tasks(settings, &upgrade),
         Asked::Show { name } => show::task(settings, &name),
         Asked::Start { name, message } => {
             let message = message.map(Arc::from);

@@ -6,6 +6,7 @@ mod adding;
 mod demo;
 mod documents;
 mod ekstrack;
+mod reading;
 mod refusals;
 mod rerun;
 mod retention;

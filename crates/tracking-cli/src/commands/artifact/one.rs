@@ -9,6 +9,7 @@ use tracking_facade::{
     IfPinned, StreamId, TestArtifactsManager, VerifyScope,
 };
 
+use super::prefix::resolve;
 use crate::commands::runtime::block_on;
 use crate::exit::{Failure, Kind, chain};
 use crate::failure::cannot;
@@ -20,7 +21,7 @@ use crate::work::Work;
 pub(super) fn show(settings: &Settings, id: &ArtifactId) -> Result<(), Failure> {
     let attempted = || format!("show artifact {id}");
     let manager = settings.artifacts().map_err(cannot(attempted))?;
-    let artifact = block_on(manager.artifact(id))?.map_err(settings.cannot(attempted))?;
+    let artifact = resolve(settings, &manager, id, attempted)?;
     settings
         .output
         .result(&*artifact, |palette| artifact_text(&artifact, palette))
@@ -66,6 +67,7 @@ fn artifact_text(artifact: &Artifact, palette: Palette) -> String {
 pub(super) fn verify(settings: &Settings, id: &ArtifactId) -> Result<(), Failure> {
     let attempted = || format!("verify artifact {id}");
     let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let id = &resolve(settings, &manager, id, attempted)?.artifact_id;
     let work = Work::begin("verifying", settings.output);
     let shown = work.clone();
     let scope = VerifyScope::Artifact(id.clone());
@@ -92,11 +94,13 @@ pub(super) fn verify(settings: &Settings, id: &ArtifactId) -> Result<(), Failure
 pub(super) fn download(settings: &Settings, id: &ArtifactId, dest: &Path) -> Result<(), Failure> {
     let attempted = || format!("download artifact {id} to {}", dest.display());
     let manager = settings.artifacts().map_err(cannot(attempted))?;
-    if let Some(bucket) = &settings.sinks.bucket {
-        let artifact = block_on(manager.artifact(id))?.map_err(settings.cannot(attempted))?;
-        if settings.remote.is_some() || is_elsewhere(&manager, &artifact) {
-            return super::shared::download(settings, bucket, &artifact, dest);
-        }
+    let artifact = resolve(settings, &manager, id, attempted)?;
+    let id = &artifact.artifact_id;
+    if dest == Path::new("-") {
+        return super::content::download(settings, &manager, &artifact, attempted);
+    }
+    if settings.sinks.bucket.is_some() && (settings.remote.is_some() || is_elsewhere(&manager, &artifact)) {
+        return super::shared::download(settings, &artifact, dest);
     }
     let work = Work::begin("downloading", settings.output);
     let downloaded = block_on(async {
@@ -130,13 +134,13 @@ pub(super) fn download(settings: &Settings, id: &ArtifactId, dest: &Path) -> Res
         .result(&document, |_| one_line(&path.display().to_string()) + "\n")
 }
 
-fn touched(settings: &Settings, artifact: &Artifact) {
+pub(super) fn touched(settings: &Settings, artifact: &Artifact) {
     let session = artifact.session_id.clone();
     settings.sinks.touched(StreamId::Session(session));
 }
 
 /// Whether its bytes are only in the bucket.
-fn is_elsewhere(manager: &TestArtifactsManager, artifact: &Artifact) -> bool {
+pub(super) fn is_elsewhere(manager: &TestArtifactsManager, artifact: &Artifact) -> bool {
     let here = manager.local_path(artifact).is_some_and(|path| path.exists());
     artifact.s3_key.is_some() && (artifact.status == ArtifactStatus::Archived || !here)
 }
@@ -150,6 +154,7 @@ pub(super) fn tag(
     let attempted = || format!("tag artifact {id}");
     let tags = |tags: &[String]| tags.iter().map(|tag| Arc::from(tag.as_str())).collect();
     let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let id = &resolve(settings, &manager, id, attempted)?.artifact_id;
     let tagged = block_on(async {
         let tagged = manager.tag_artifact(id, tags(add), tags(remove)).await;
         close_artifacts(&manager).await;
@@ -179,6 +184,7 @@ pub(super) fn remove(
         options = options.with_pinned(IfPinned::Delete);
     }
     let manager = settings.artifacts().map_err(cannot(attempted))?;
+    let id = &resolve(settings, &manager, id, attempted)?.artifact_id;
     let deleted = block_on(async {
         let deleted = manager.delete_artifact(id, options).await;
         close_artifacts(&manager).await;

@@ -1,6 +1,6 @@
 //! What is done with artifacts in the bucket of the team.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use serde_json::json;
 use tracking_facade::s3::{ProgressCallback, SharedBucket, UploadReport};
 use tracking_facade::{Artifact, ArtifactId, Span, StreamId};
 
+use super::prefix::resolve;
 use crate::commands::runtime::block_on;
 use crate::exit::{Failure, Kind};
 use crate::failure::cannot;
@@ -35,6 +36,11 @@ pub(super) fn upload(settings: &Settings, ids: &[ArtifactId]) -> Result<(), Fail
     let bucket = bucket(settings, attempted)?;
     let archive = settings.archive().map_err(cannot(attempted))?;
     let manager = settings.manager(archive.data_dir().clone());
+    let whole = ids.iter().map(|id| {
+        let artifact = resolve(settings, &manager, id, attempted)?;
+        Ok(artifact.artifact_id.clone())
+    });
+    let ids = &whole.collect::<Result<Vec<_>, Failure>>()?;
     let work = Work::begin("uploading", settings.output);
     let shown = work.clone();
     let report = block_on(async {
@@ -101,13 +107,9 @@ pub(super) fn url(settings: &Settings, id: &ArtifactId, expires: Span) -> Result
     let bucket = bucket(settings, attempted)?;
     let manager = settings.artifacts().map_err(cannot(attempted))?;
     let seconds = u64::try_from(expires.as_micros() / 1_000_000).unwrap_or(0);
-    let made = block_on(async {
-        let artifact = manager.artifact(id).await?;
-        let url = bucket
-            .presigned_url(&artifact, Duration::from_secs(seconds))
-            .await?;
-        Ok::<_, tracking_facade::TrackingError>(url)
-    });
+    let artifact = resolve(settings, &manager, id, attempted)?;
+    let id = &artifact.artifact_id;
+    let made = block_on(bucket.presigned_url(&artifact, Duration::from_secs(seconds)));
     let url = made?.map_err(settings.cannot(attempted))?;
     let document = json!({
         "artifact_id": id, "url": url.as_str(), "expires_in_seconds": url.valid_for.as_secs(),
@@ -117,21 +119,27 @@ pub(super) fn url(settings: &Settings, id: &ArtifactId, expires: Span) -> Result
         .result(&document, |_| format!("{}\n", url.as_str()))
 }
 
-/// Copies an artifact out of the bucket.
-pub(super) fn download(
+/// Copies an artifact's verified bytes from the bucket into a file.
+pub(super) fn fetch(
     settings: &Settings,
-    bucket: &SharedBucket,
     artifact: &Artifact,
     dest: &Path,
-) -> Result<(), Failure> {
-    let id = &artifact.artifact_id;
-    let attempted = || format!("download artifact {id} to {}", dest.display());
+    attempted: impl Fn() -> String,
+) -> Result<PathBuf, Failure> {
+    let bucket = bucket(settings, &attempted)?;
     let work = Work::begin("downloading", settings.output);
     let shown = work.clone();
     let progress = ProgressCallback::new(move |progress| shown.transfer(&progress));
     let downloaded = block_on(bucket.download(artifact, dest, Some(progress)));
     work.end();
-    let path = downloaded?.map_err(cannot(attempted))?;
+    downloaded?.map_err(cannot(attempted))
+}
+
+/// Copies an artifact out of the bucket.
+pub(super) fn download(settings: &Settings, artifact: &Artifact, dest: &Path) -> Result<(), Failure> {
+    let id = &artifact.artifact_id;
+    let attempted = || format!("download artifact {id} to {}", dest.display());
+    let path = fetch(settings, artifact, dest, attempted)?;
     let (text, path_bytes) = path_text(&path);
     let mut document = json!({
         "artifact_id": id, "path": text, "recorded": false, "from": artifact.s3_url,

@@ -1,23 +1,19 @@
 //! `ekstrack session show`: a session, its collections, and its artifacts, which are read and printed page by page.
 
-use std::cell::RefCell;
 use std::io::{BufWriter, Write};
 
-use serde::ser::{Error as _, SerializeSeq};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use tracking_facade::{ArtifactQuery, Session, SessionId, SessionSummary, TestArtifactsManager};
 
 use super::{CollectionDocument, outcome};
 use crate::commands::artifact::artifact_table;
+use crate::commands::pages::{Pages, write_document};
 use crate::commands::runtime::block_on;
-use crate::exit::{Failure, Kind};
+use crate::exit::Failure;
 use crate::failure::cannot;
 use crate::output::stdout;
 use crate::render::{Palette, bytes, one_line, time};
 use crate::settings::Settings;
-
-/// Artifacts that are in memory at a time, and rows of a table under one head.
-const PAGE: usize = 1000;
 
 /// `session show`.
 #[derive(Serialize)]
@@ -26,62 +22,6 @@ struct ShowDocument<'a> {
     summary: SessionSummary,
     collections: Vec<CollectionDocument>,
     artifacts: Pages<'a>,
-}
-
-/// All artifacts that a query matches.
-struct Pages<'a> {
-    manager: &'a TestArtifactsManager,
-    query: ArtifactQuery,
-    /// Why they could not be read to the end.
-    failure: RefCell<Option<Failure>>,
-}
-
-impl<'a> Pages<'a> {
-    fn new(manager: &'a TestArtifactsManager, query: ArtifactQuery) -> Self {
-        Self {
-            manager,
-            query: query.with_limit(PAGE),
-            failure: RefCell::new(None),
-        }
-    }
-
-    /// Passes the artifacts to `each`, page by page; the first page may be empty.
-    fn each<E>(
-        &self,
-        failed: impl Fn(Failure) -> E,
-        mut each: impl FnMut(&[std::sync::Arc<tracking_facade::Artifact>]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut query = self.query.clone();
-        loop {
-            let attempted = || match &query.session_id {
-                Some(id) => format!("show session {id}"),
-                None => "show a session".to_owned(),
-            };
-            let page = block_on(self.manager.search_artifacts(query.clone()));
-            let page = page.and_then(|page| page.map_err(cannot(attempted)));
-            let page = page.map_err(&failed)?;
-            each(&page.artifacts)?;
-            match page.next {
-                Some(next) => query = query.with_after(next),
-                None => return Ok(()),
-            }
-        }
-    }
-}
-
-impl Serialize for Pages<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut sequence = serializer.serialize_seq(None)?;
-        let failed = |failure| {
-            *self.failure.borrow_mut() = Some(failure);
-            S::Error::custom("the artifacts cannot be read")
-        };
-        self.each(failed, |page| {
-            page.iter()
-                .try_for_each(|artifact| sequence.serialize_element(artifact))
-        })?;
-        sequence.end()
-    }
 }
 
 pub(super) fn show(settings: &Settings, id: &SessionId) -> Result<(), Failure> {
@@ -112,18 +52,9 @@ fn print_json(
     let document = ShowDocument {
         summary: session.summary(),
         collections: collections(session),
-        artifacts: Pages::new(manager, query),
+        artifacts: Pages::new(manager, query, format!("show session {}", session.session_id)),
     };
-    let written = serde_json::to_writer(&mut *out, &document);
-    if let Some(failure) = document.artifacts.failure.take() {
-        return Err(failure);
-    }
-    written
-        .map_err(|error| match error.io_error_kind() {
-            Some(_) => Failure::output(&error.into()),
-            None => Failure::of(Kind::Failed, "write the result as JSON", &error),
-        })
-        .and_then(|()| out.write_all(b"\n").map_err(|error| Failure::output(&error)))
+    write_document(out, &document, || document.artifacts.failure())
 }
 
 fn print_text(
@@ -150,7 +81,8 @@ fn print_text(
         let query = ArtifactQuery::new()
             .in_session(session.session_id.clone())
             .in_collection(collection.collection_id);
-        Pages::new(manager, query).each(
+        let attempted = format!("show session {}", session.session_id);
+        Pages::new(manager, query, attempted).each(
             |failure| failure,
             |page| print(artifact_table(page.iter().map(AsRef::as_ref)).render(palette)),
         )?;
