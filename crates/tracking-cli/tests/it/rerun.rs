@@ -1,5 +1,14 @@
 //! Scripts that are run again.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use crate::ekstrack::Ekstrack;
 
 const START: [&str; 8] = [
@@ -57,4 +66,97 @@ fn another_upgrade_of_the_same_id_and_one_that_is_cancelled_are_refused() {
     ekstrack.ok(&["upgrade", "cancel", "prod"]);
     let output = ekstrack.output(&START);
     assert_eq!(output.status.code(), Some(4), "{output:?}");
+}
+
+/// The script of `docs/cli.md`.
+fn script() -> &'static str {
+    let page = include_str!("../../../../docs/cli.md");
+    let section = page.split("## Scripts that are run again").nth(1).unwrap();
+    let block = section.split("```sh\n").nth(1).unwrap();
+    block.split("```").next().unwrap()
+}
+
+/// What a step says of itself, in a file beside the script.
+fn write_steps(home: &Path) {
+    for step in ["control-plane", "nodes", "smoke"] {
+        let path = home.join(format!("{step}.sh"));
+        let text = format!(
+            "#!/bin/sh\necho begun {step} >> steps\necho {step} at work\necho done {step} >> steps\n"
+        );
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(home.join("upgrade.sh"), script()).unwrap();
+}
+
+/// Runs the script, and kills it and what it runs after `time`. Returns its status if it ended before.
+fn run_for(ekstrack: &Ekstrack, time: Duration) -> Option<ExitStatus> {
+    let command = ekstrack.command(&[]);
+    let directory = Path::new(command.get_program()).parent().unwrap().to_owned();
+    let mut script = Command::new("sh");
+    script
+        .arg("upgrade.sh")
+        .current_dir(ekstrack.home())
+        .env_clear()
+        .envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .env("PATH", format!("{}:/usr/bin:/bin", directory.display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    let mut child = script.spawn().unwrap();
+    let deadline = Instant::now() + time;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let group = Pid::from_child(&child);
+    kill_process_group(group, Signal::KILL).unwrap();
+    child.wait().unwrap();
+    None
+}
+
+#[test]
+fn the_script_of_the_documentation_can_be_killed_anywhere_and_run_again() {
+    // A fresh upgrade each: the script is killed at ever other moments until it ends by itself.
+    for round in 0..4_u64 {
+        let ekstrack = Ekstrack::new();
+        write_steps(ekstrack.home());
+        let (mut kills, mut moment) = (0, 17 * (round + 1));
+        let status = loop {
+            // More time with each kill, so that it gets to its end however slow the machine is.
+            moment = (moment * 7_919 + 104_729) % 180;
+            let time = Duration::from_millis(moment + 10 * kills);
+            if let Some(status) = run_for(&ekstrack, time) {
+                break status;
+            }
+            kills += 1;
+            assert!(kills < 1_000, "it never ends");
+        };
+        assert!(status.success(), "after {kills} kills: {status}");
+        let steps = || fs::read_to_string(ekstrack.home().join("steps")).unwrap();
+        let said = steps();
+        let place = |line: &str| said.lines().position(|found| found == line).unwrap();
+        assert!(place("done control-plane") < place("begun nodes"), "{said}");
+        assert!(place("done nodes") < place("begun smoke"), "{said}");
+        let upgrade = ekstrack.json(&["upgrade", "show", "prod-1.33"]);
+        assert_eq!(
+            (&upgrade["status"], &upgrade["completed_tasks"]),
+            (&"COMPLETED".into(), &3.into()),
+            "{upgrade}"
+        );
+        ekstrack.ok(&["verify", "upgrade:prod-1.33"]);
+        let again = run_for(&ekstrack, Duration::from_secs(60)).unwrap();
+        assert!(again.success(), "{again}");
+        assert_eq!(steps(), said, "nothing is done twice");
+    }
 }
