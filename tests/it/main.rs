@@ -8,6 +8,7 @@ mod bucket_copies;
 mod bucket_deletions;
 mod bucket_faults;
 mod bucket_gaps;
+mod bucket_outage;
 mod disk_full;
 mod indexing;
 mod kill;

@@ -73,6 +73,12 @@ impl S3Store {
         (asked && log.answers() == 0).then(|| self.bucket().place())?
     }
 
+    /// Whether any request was answered.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.bucket().log.answers() > 0
+    }
+
     /// Waits until no read goes on behind a body that was handed out. They end when their bodies are dropped.
     pub async fn close(&self) {
         self.readers.close();

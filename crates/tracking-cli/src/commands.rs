@@ -32,8 +32,9 @@ use crate::settings::Settings;
 /// Does what was asked, lets the sinks know, and tells how to end.
 pub(crate) fn dispatch(command: Command, settings: Settings) -> Result<Exit, Failure> {
     let settings = remote::attach(&command, settings)?;
+    let has_signals = matches!(command, Command::Run(_));
     let done = perform(command, &settings);
-    settings.deliver_changes();
+    settings.deliver_changes(has_signals);
     done
 }
 

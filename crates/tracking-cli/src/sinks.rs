@@ -1,8 +1,10 @@
 //! What a command's changes go to beside the data directory, and delivering them at its end.
 
-use std::collections::BTreeSet;
+mod outages;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracking_facade::eventbridge::{EventBridgeConfig, EventBridgeSink};
 use tracking_facade::s3::{S3Config, SharedBucket};
@@ -11,14 +13,19 @@ use tracking_facade::{
     TestArtifactsManager, TrackingBuilder, TrackingError, Undrained, UpgradeId,
 };
 
+use outages::Outages;
+
 use crate::commands::runtime::block_on;
 use crate::exit::{Failure, Kind, chain};
 use crate::output::note;
+use crate::process::Signals;
 use crate::render::{one_line, several, time};
 use crate::settings::{Settings, close_artifacts};
 
 /// How long a command that is done may go on to deliver what it changed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a place that gave no answer a short while ago.
+const PATIENCE_IN_OUTAGE: Duration = Duration::from_secs(1);
 
 /// The sinks that are configured, and the streams that the command changed. Clones share the latter.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +34,8 @@ pub(crate) struct SinkSettings {
     bus: Option<EventBridgeSink>,
     auto_upload: bool,
     touched: Arc<Mutex<BTreeSet<StreamId>>>,
+    /// How long this process has waited for deliveries at its end.
+    waited: Arc<Mutex<Duration>>,
 }
 
 impl SinkSettings {
@@ -58,6 +67,7 @@ impl SinkSettings {
             bus,
             auto_upload: auto_upload.unwrap_or(true),
             touched: Arc::default(),
+            waited: Arc::default(),
         })
     }
 
@@ -138,13 +148,88 @@ impl SinkSettings {
 
     /// All sinks, to be fed from `archive`, whose artifacts are those of `manager`.
     pub(crate) fn set(&self, archive: &Archive, manager: &TestArtifactsManager) -> SinkSet {
-        let sinks = match &self.bucket {
+        let [bucket, bus] = self.sets(archive, manager);
+        bucket.with(bus)
+    }
+
+    /// The sinks of the bucket, and that of the bus.
+    fn sets(&self, archive: &Archive, manager: &TestArtifactsManager) -> [SinkSet; 2] {
+        let bucket = match &self.bucket {
             Some(bucket) => bucket.sinks(archive.data_dir(), manager, self.auto_upload),
             None => SinkSet::new(),
         };
-        match &self.bus {
-            Some(bus) => sinks.with_sink(Arc::new(bus.clone())),
-            None => sinks,
+        let bus = match &self.bus {
+            Some(bus) => SinkSet::new().with_sink(Arc::new(bus.clone())),
+            None => SinkSet::new(),
+        };
+        [bucket, bus]
+    }
+
+    /// The names of bucket and bus, under which their outages are remembered.
+    fn place_names(&self) -> [String; 2] {
+        let bucket = self.bucket.as_ref();
+        let bus = self.bus.as_ref();
+        [
+            bucket.map_or_else(String::new, |bucket| bucket.location().to_string()),
+            bus.map_or_else(String::new, |bus| format!("bus {}", bus.bus())),
+        ]
+    }
+
+    /// How long to wait for bucket and bus yet. The bucket may be known to be silent by what this process met.
+    fn patience(&self, outages: &Outages, bucket_is_silent: bool) -> [Duration; 2] {
+        let waited = *self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        let [bucket, bus] = self.place_names().map(|place| outages.has(&place));
+        [bucket || bucket_is_silent, bus].map(|is_out| {
+            let patience = if is_out { PATIENCE_IN_OUTAGE } else { PATIENCE };
+            patience.saturating_sub(waited)
+        })
+    }
+
+    /// Notes how long was waited, and which places gave no answer meanwhile. Nobody who interrupts waits again.
+    fn note_wait(&self, archive: &Archive, begun: Instant, ended: Option<&[Undrained]>) {
+        let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        *waited += ended.map_or(PATIENCE, |_| begun.elapsed());
+        drop(waited);
+        let now = archive.clock().now();
+        let mut outages = Outages::load(archive.data_dir(), now);
+        let before = outages.clone();
+        let [bucket, bus] = self.place_names();
+        if let Some(shared) = &self.bucket {
+            if shared.silent_place().is_some() {
+                outages.note(&bucket, true, now);
+            } else if shared.has_answered() {
+                outages.note(&bucket, false, now);
+            }
+        }
+        if let (Some(_), Some(undrained)) = (&self.bus, ended) {
+            let is_left = undrained.iter().any(|left| !is_of_bucket(left));
+            outages.note(&bus, is_left, now);
+        }
+        if outages != before {
+            outages.save(archive.data_dir());
+        }
+    }
+}
+
+fn is_of_bucket(left: &Undrained) -> bool {
+    left.sink.starts_with("s3-")
+}
+
+/// Waits for `work`, until a signal asks for the end, where this process has taken signals over; `None` if one did.
+/// Elsewhere a signal ends the process.
+async fn unless_interrupted<T>(signals: Option<&mut Signals>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(signals) = signals else {
+        return Some(work.await);
+    };
+    tokio::select! {
+        done = work => Some(done),
+        signal = signals.asked_to_end() => {
+            let what = format!(
+                "{} ended the delivery; `ekstrack sync` or the next command delivers what is left",
+                signal.name()
+            );
+            note("note", &what);
+            None
         }
     }
 }
@@ -168,9 +253,10 @@ fn unusable(errors: [Option<TrackingError>; 2]) -> Failure {
 }
 
 impl Settings {
-    /// Lets the sinks have what the command changed, for at most 5 s; says what is left. What the command was asked to do
-    /// is done, so nothing of this is a failure of it.
-    pub(crate) fn deliver_changes(&self) {
+    /// Lets the sinks have what the command changed, for at most 5 s, 1 s where nobody answered a short while ago; says
+    /// what is left. What the command was asked to do is done, so nothing of this is a failure of it. `has_signals` says
+    /// whether the command has taken signals over.
+    pub(crate) fn deliver_changes(&self, has_signals: bool) {
         let touched = self.sinks.take_touched();
         if touched.is_empty() || !self.sinks.are_configured() || self.remote.is_some() {
             return;
@@ -187,16 +273,30 @@ impl Settings {
             Err(error) => return note("warning", &chain(&error).join(": ")),
         };
         let manager = self.manager(archive.data_dir().clone());
-        let sinks = self.sinks.set(&archive, &manager);
+        let outages = Outages::load(archive.data_dir(), archive.clock().now());
+        let [bucket_time, bus_time] = self.sinks.patience(&outages, false);
+        let [bucket, bus] = self.sinks.sets(&archive, &manager);
+        let begun = Instant::now();
         let delivered = block_on(async {
-            let Deliveries { undrained, .. } = sinks.deliver(&archive, &there, PATIENCE).await;
+            let mut signals = has_signals.then(Signals::that_end).and_then(Result::ok);
+            let deliveries = async {
+                tokio::join!(
+                    deliver(&bucket, &archive, &there, bucket_time),
+                    deliver(&bus, &archive, &there, bus_time)
+                )
+            };
+            let delivered = unless_interrupted(signals.as_mut(), deliveries).await;
             close_artifacts(&manager).await;
-            undrained
+            delivered.map(|(bucket, bus)| [bucket, bus].concat())
         });
         match delivered {
-            Ok(undrained) => tell_undrained(&undrained, self.sinks.bucket.as_ref()),
+            Ok(undrained) => {
+                self.sinks.note_wait(&archive, begun, undrained.as_deref());
+                tell_undrained(&undrained.unwrap_or_default(), self.sinks.bucket.as_ref());
+            }
             Err(failure) => note("warning", &failure.causes().join(": ")),
         }
+        let sinks = bucket.with(bus);
         match self.sinks.parked(&archive, &sinks, Some(&there)) {
             Ok(parked) => tell_parked(&parked),
             Err(error) => note("warning", &chain(&error).join(": ")),
@@ -204,12 +304,23 @@ impl Settings {
     }
 }
 
+/// What sinks did not get of `streams` within `time`. Without any time they were told of before.
+async fn deliver(sinks: &SinkSet, archive: &Archive, streams: &[StreamId], time: Duration) -> Vec<Undrained> {
+    if sinks.is_empty() || time.is_zero() {
+        return Vec::new();
+    }
+    sinks.deliver(archive, streams, time).await.undrained
+}
+
 /// Sinks that are fed while a command runs.
 #[derive(Debug)]
 pub(crate) struct Feeding {
-    sinks: FollowedUpgrade,
+    /// Those of the bucket, and that of the bus.
+    fed: [FollowedUpgrade; 2],
+    settings: SinkSettings,
+    archive: Archive,
     manager: TestArtifactsManager,
-    bucket: Option<SharedBucket>,
+    begun: Instant,
 }
 
 impl Settings {
@@ -222,14 +333,13 @@ impl Settings {
         match Archive::open(&self.data_dir) {
             Ok(archive) => {
                 let manager = self.manager(archive.data_dir().clone());
-                let sinks = self
-                    .sinks
-                    .set(&archive, &manager)
-                    .follow(&archive, upgrade.clone());
+                let sets = self.sinks.sets(&archive, &manager);
                 Some(Feeding {
-                    sinks,
+                    fed: sets.map(|set| set.follow(&archive, upgrade.clone())),
+                    settings: self.sinks.clone(),
+                    archive,
                     manager,
-                    bucket: self.sinks.bucket.clone(),
+                    begun: Instant::now(),
                 })
             }
             Err(error) => {
@@ -245,17 +355,30 @@ impl Settings {
 }
 
 impl Feeding {
-    /// Lets the sinks have what is left, for at most 5 s; says what is left then.
-    pub(crate) async fn end(feeding: Option<Self>) {
-        if let Some(Self {
-            sinks,
+    /// Lets the sinks have what is left, for at most 5 s, 1 s where nobody answers; says what is left then. A signal that
+    /// asks for the end ends the waiting.
+    pub(crate) async fn end(feeding: Option<Self>, signals: &mut Signals) {
+        let Some(Self {
+            fed: [bucket, bus],
+            settings,
+            archive,
             manager,
-            bucket,
+            begun,
         }) = feeding
-        {
-            tell_undrained(&sinks.stop(PATIENCE).await, bucket.as_ref());
-            close_artifacts(&manager).await;
-        }
+        else {
+            return;
+        };
+        let silent = settings.bucket.as_ref().and_then(SharedBucket::silent_place);
+        let is_silent = silent.is_some() && begun.elapsed() >= PATIENCE;
+        let outages = Outages::load(archive.data_dir(), archive.clock().now());
+        let [bucket_time, bus_time] = settings.patience(&outages, is_silent);
+        let begun = Instant::now();
+        let stopping = async { tokio::join!(bucket.stop(bucket_time), bus.stop(bus_time)) };
+        let left = unless_interrupted(Some(signals), stopping).await;
+        let left = left.map(|(bucket, bus)| [bucket, bus].concat());
+        settings.note_wait(&archive, begun, left.as_deref());
+        tell_undrained(&left.unwrap_or_default(), settings.bucket.as_ref());
+        close_artifacts(&manager).await;
     }
 }
 
@@ -278,30 +401,105 @@ pub(crate) fn tell_parked(parked: &[SinkStatus]) {
     }
 }
 
-/// Says what sinks did not get.
+/// Says what sinks did not get: in one line what is left for the same reason, and what is left for a bucket that does not
+/// answer.
 pub(crate) fn tell_undrained(undrained: &[Undrained], bucket: Option<&SharedBucket>) {
     // It may be that there was no time because nobody is there.
-    let silent = bucket.and_then(|bucket| Some((bucket.location(), bucket.silent_place()?)));
+    let silent = bucket.and_then(|bucket| Some((bucket.location().to_string(), bucket.silent_place()?)));
+    let mut groups: Vec<(String, bool, Vec<&Undrained>)> = Vec::new();
     for left in undrained {
-        let waiting = match left.records {
-            Some(1) => format!("1 record of {} waits", left.stream),
-            Some(records) => format!("{records} records of {} wait", left.stream),
-            None => format!("records of {} wait", left.stream),
-        };
-        let silent = silent.as_ref().filter(|_| left.sink.starts_with("s3-"));
-        let why = match (&left.reason, left.earlier, silent) {
-            (Some(reason), None, _) => reason.clone(),
-            (_, _, Some((location, place))) => format!(
-                "{place} does not answer for {location}: check the endpoint, and the network on the way"
-            ),
-            (Some(reason), Some(at), None) => format!("at {} it was refused: {reason}", time(at)),
-            (None, _, None) => "there was no time for all of it".to_owned(),
-        };
-        let why = one_line(&why);
+        let silent = silent.as_ref().filter(|_| is_of_bucket(left));
+        let why = why_left(left, silent);
+        let same = groups
+            .iter_mut()
+            .find(|(known, of_silent, _)| *known == why || (*of_silent && silent.is_some()));
+        match same {
+            Some((_, _, group)) => group.push(left),
+            None => groups.push((why, silent.is_some(), vec![left])),
+        }
+    }
+    for (why, _, group) in groups {
         let what = format!(
-            "{waiting} for {}: {why}; `ekstrack sync` or the next command delivers what is left",
-            left.sink
+            "{}: {why}; `ekstrack sync` or the next command delivers what is left",
+            waiting(&group)
         );
         note("note", &what);
+    }
+}
+
+fn why_left(left: &Undrained, silent: Option<&(String, String)>) -> String {
+    let why = match (&left.reason, left.earlier, silent) {
+        (Some(reason), None, _) => reason.clone(),
+        (_, _, Some((location, place))) => {
+            format!("{place} does not answer for {location}: check the endpoint, and the network on the way")
+        }
+        (Some(reason), Some(at), None) => format!("at {} it was refused: {reason}", time(at)),
+        (None, _, None) => "there was no time for all of it".to_owned(),
+    };
+    one_line(&why)
+}
+
+/// `3 records of session:s and upgrade:u wait for s3-files:… and s3-journal:…`
+fn waiting(group: &[&Undrained]) -> String {
+    let mut records: BTreeMap<String, Option<u64>> = BTreeMap::new();
+    for left in group {
+        // Each sink lacks records of the same journal.
+        let most = records.entry(left.stream.to_string()).or_insert(left.records);
+        *most = (*most).zip(left.records).map(|(one, other)| one.max(other));
+    }
+    let total: Option<u64> = records.values().copied().sum();
+    let streams: Vec<&str> = records.keys().map(String::as_str).collect();
+    let sinks: BTreeSet<&str> = group.iter().map(|left| left.sink.as_str()).collect();
+    let sinks: Vec<&str> = sinks.into_iter().collect();
+    let (streams, sinks) = (listed(&streams), listed(&sinks));
+    match total {
+        Some(1) => format!("1 record of {streams} waits for {sinks}"),
+        Some(total) => format!("{total} records of {streams} wait for {sinks}"),
+        None => format!("records of {streams} wait for {sinks}"),
+    }
+}
+
+/// `a, b and c`
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_told_in_one_sentence() {
+        let waiting_of = |names: &[(&str, &str, Option<u64>)]| {
+            let left: Vec<Undrained> = names
+                .iter()
+                .map(|(stream, sink, records)| Undrained::new(stream.parse().unwrap(), *sink, *records))
+                .collect();
+            waiting(&left.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(
+            waiting_of(&[("upgrade:u", "s3-journal:b", Some(1))]),
+            "1 record of upgrade:u waits for s3-journal:b"
+        );
+        assert_eq!(
+            waiting_of(&[
+                ("upgrade:u", "s3-journal:b", Some(2)),
+                ("session:s", "s3-journal:b", Some(3)),
+                ("session:s", "s3-files:b", Some(1)),
+                ("session:s", "s3-documents:b", Some(3)),
+            ]),
+            "5 records of session:s and upgrade:u wait for s3-documents:b, s3-files:b and s3-journal:b"
+        );
+        assert_eq!(
+            waiting_of(&[
+                ("upgrade:u", "s3-journal:b", None),
+                ("session:s", "s3-journal:b", Some(2))
+            ]),
+            "records of session:s and upgrade:u wait for s3-journal:b"
+        );
     }
 }

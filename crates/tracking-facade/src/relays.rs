@@ -42,6 +42,18 @@ pub struct Undrained {
 }
 
 impl Undrained {
+    /// So many records of a stream for a sink, for no known reason.
+    #[must_use]
+    pub fn new(stream: StreamId, sink: impl Into<String>, records: Option<u64>) -> Self {
+        Self {
+            stream,
+            sink: sink.into(),
+            records,
+            reason: None,
+            earlier: None,
+        }
+    }
+
     /// What `relay` is left with, `records` if that is known, of a delivery that began at `begun`.
     fn by(relay: &Relay, records: u64, begun: Timestamp) -> Self {
         let cursor = relay.cursor();

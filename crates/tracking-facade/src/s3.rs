@@ -84,6 +84,12 @@ impl SharedBucket {
         self.store.silent_place()
     }
 
+    /// Whether any request for it was answered.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.store.has_answered()
+    }
+
     /// Makes new sessions name this place, as the reference's do, and retention look here before it frees bytes that were
     /// uploaded.
     #[must_use]

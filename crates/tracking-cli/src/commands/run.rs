@@ -102,7 +102,7 @@ async fn supervise(args: &RunArgs, settings: &Settings) -> Result<Supervised, Fa
         let why = format!("not started: {} was sent to ekstrack before", signal.name());
         abandon(evidence).await;
         let ending = recorder.fail(why).await;
-        Feeding::end(feeding).await;
+        Feeding::end(feeding, &mut signals).await;
         return report(args, settings, Exit::Signal(signal.number()), &ending, Vec::new());
     }
     let pass_to = pass_stdout_to(settings);
@@ -118,7 +118,7 @@ async fn supervise(args: &RunArgs, settings: &Settings) -> Result<Supervised, Fa
             }
             note("error", &why);
             let ending = recorder.fail(why).await;
-            Feeding::end(feeding).await;
+            Feeding::end(feeding, &mut signals).await;
             return report(args, settings, Exit::Code(error.code()), &ending, Vec::new());
         }
     };
@@ -137,7 +137,8 @@ async fn supervise(args: &RunArgs, settings: &Settings) -> Result<Supervised, Fa
     let ending = surviving("the end of the task is not recorded", ending).await;
     // The task may run again from here on, however long our reader takes.
     drop(runner);
-    surviving("not everything is delivered", Feeding::end(feeding)).await;
+    let delivered = Feeding::end(feeding, &mut signals);
+    surviving("not everything is delivered", delivered).await;
     if lost {
         note("note", "the command's output is not kept in full");
     }
