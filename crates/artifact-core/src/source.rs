@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -165,6 +165,10 @@ pub(crate) struct SourceFile {
     path: PathBuf,
     file: File,
     before: Fingerprint,
+    /// Whether its size says how many bytes it has.
+    has_size: bool,
+    /// Whether fewer blocks are kept than it has bytes.
+    is_sparse: bool,
 }
 
 /// What changes when a file is written or replaced.
@@ -276,7 +280,15 @@ impl SourceFile {
             return Err(SourceError::NotAFile { path, kind });
         }
         let before = Fingerprint::of(&file).map_err(|error| failed(&path, error))?;
-        Ok(Self { path, file, before })
+        let made_when_read = is_made_when_read(&file).map_err(|error| failed(&path, error.into()))?;
+        let kept = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK);
+        Ok(Self {
+            path,
+            has_size: before.size > 0 && !made_when_read,
+            is_sparse: !made_when_read && kept < before.size,
+            file,
+            before,
+        })
     }
 
     /// Reads all of it into memory, at most `limit` bytes.
@@ -294,11 +306,40 @@ impl SourceFile {
             taken.map_err(|error| self.io("read the copy of", error))?;
             return Ok(());
         }
-        match upload.fill_from(&mut self.file, Some(self.before.size), copied) {
+        let filled = if self.is_sparse {
+            self.fill_sparse(upload, copied)
+        } else {
+            upload.fill_from(&mut self.file, Some(self.before.size), copied)
+        };
+        match filled {
             Ok(()) => Ok(self.check_unchanged(upload.size())?),
             Err(FillError::Read(error)) => Err(self.io("read", error).into()),
             Err(FillError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// Copies what is not a hole, and leaves the holes out.
+    fn fill_sparse(&mut self, upload: &mut Upload, copied: &dyn Fn(u64)) -> Result<(), FillError> {
+        let size = self.before.size;
+        let mut at = 0;
+        while at < size {
+            let Some((from, to)) = data_after(&self.file, at, size).map_err(FillError::Read)? else {
+                break;
+            };
+            upload.write_hole(from - at, copied)?;
+            self.file
+                .seek(io::SeekFrom::Start(from))
+                .map_err(FillError::Read)?;
+            let mut data = (&self.file).take(to - from);
+            upload.fill_from(&mut data, Some(to - from), copied)?;
+            at = to;
+        }
+        upload.write_hole(size - at, copied)?;
+        // What is there beyond it came since it was opened.
+        self.file
+            .seek(io::SeekFrom::Start(size))
+            .map_err(FillError::Read)?;
+        upload.fill_from(&mut self.file, Some(0), copied)
     }
 
     fn check_unchanged(&self, copied: u64) -> Result<(), SourceError> {
@@ -311,7 +352,7 @@ impl SourceFile {
         }
         let change = if after.size != self.before.size {
             format!("it had {} bytes and has {}", self.before.size, after.size)
-        } else if copied != after.size {
+        } else if copied != after.size && self.has_size {
             format!("it has {} bytes and {copied} were read", after.size)
         } else if after.modified != self.before.modified {
             "it was written".to_owned()
@@ -345,6 +386,55 @@ impl SourceFile {
             source,
         }
     }
+}
+
+/// The unit of the blocks that `stat` counts.
+const BLOCK: u64 = 512;
+
+/// File systems whose files are made when they are read, and whose sizes say nothing.
+const MADE_WHEN_READ: [u32; 7] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x6367_7270, // cgroup2
+    0x0027_e0eb, // cgroup
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+];
+
+/// Whether a file's content is made when it is read, as of `/proc` and `/sys`.
+#[cfg(target_os = "linux")]
+fn is_made_when_read(file: &File) -> rustix::io::Result<bool> {
+    let kind = rustix::fs::fstatfs(file)?.f_type;
+    Ok(MADE_WHEN_READ
+        .iter()
+        .any(|known| i128::from(*known) == i128::from(kind)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_made_when_read(_: &File) -> rustix::io::Result<bool> {
+    Ok(false)
+}
+
+/// Where the next bytes from `at` on are that are not in a hole, before `size`; all of them where nobody knows.
+#[cfg(target_os = "linux")]
+fn data_after(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
+    use rustix::fs::{SeekFrom, seek};
+
+    let from = match seek(file, SeekFrom::Data(at)) {
+        Ok(from) => from,
+        Err(rustix::io::Errno::NXIO) => return Ok(None),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => return Ok(Some((at, size))),
+        Err(error) => return Err(error.into()),
+    };
+    let to = seek(file, SeekFrom::Hole(from))?;
+    // It may be longer by now.
+    Ok((from < size).then(|| (from, to.min(size))))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn data_after(_: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
+    Ok(Some((at, size)))
 }
 
 #[cfg(test)]

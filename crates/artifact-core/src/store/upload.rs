@@ -316,6 +316,26 @@ impl Upload {
         Ok(())
     }
 
+    /// As writing so many zeros; where files may have holes, they take no space.
+    pub(crate) fn write_hole(&mut self, bytes: u64, copied: &dyn Fn(u64)) -> Result<(), StoreError> {
+        let zeros = vec![0; CHUNK_BYTES];
+        let mut left = bytes;
+        while left > 0 {
+            let piece = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+            let piece = zeros.get(..piece).unwrap_or_default();
+            if let Sink::Local(draft) = &mut self.sink {
+                draft.skip(piece.len() as u64).map_err(self.shelf.failed())?;
+                self.note(piece);
+            } else {
+                self.write_unhashed(piece)?;
+            }
+            self.hasher.update(piece);
+            copied(piece.len() as u64);
+            left -= piece.len() as u64;
+        }
+        Ok(())
+    }
+
     /// Counts bytes that were written, and keeps the first ones.
     fn note(&mut self, bytes: &[u8]) {
         let wanted = HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());

@@ -344,3 +344,61 @@ async fn content_may_be_shared_and_deleted_at_once() {
         );
     }
 }
+
+/// The files of `/proc` say that they have no bytes, those of `/sys` that they have a page.
+#[tokio::test]
+async fn files_that_are_made_when_they_are_read_are_kept_as_they_were_read() {
+    let fixture = Fixture::new().await;
+    for path in [
+        "/proc/version",
+        "/proc/self/mounts",
+        "/sys/devices/system/cpu/possible",
+    ] {
+        let (session, collection) = (&fixture.session, &fixture.collection);
+        let added = fixture
+            .manager
+            .add_artifact(session, collection, path, NewArtifact::new());
+        let artifact = added.await.unwrap();
+        let stored = fixture.manager.local_path(&artifact).unwrap();
+        let content = std::fs::read(path).unwrap();
+        assert!(!content.is_empty());
+        assert_eq!(std::fs::read(stored).unwrap(), content, "{path}");
+        assert_eq!(artifact.file_size, Some(content.len() as u64), "{path}");
+    }
+    let report = fixture.manager.verify_artifacts(VerifyScope::All, |_| {}).await;
+    assert!(report.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn what_takes_no_space_takes_none_when_it_is_kept() {
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    const SIZE: u64 = 1 << 30;
+    let fixture = Fixture::new().await;
+    let source = fixture.source("disk.img", b"the beginning");
+    let file = std::fs::File::options().write(true).open(&source).unwrap();
+    file.write_all_at(b"in the middle", SIZE / 2 + 5).unwrap();
+    file.set_len(SIZE).unwrap();
+    drop(file);
+    let (session, collection) = (&fixture.session, &fixture.collection);
+    let added = fixture
+        .manager
+        .add_artifact(session, collection, &source, NewArtifact::new());
+    let artifact = added.await.unwrap();
+    assert_eq!(artifact.file_size, Some(SIZE));
+    let stored = std::fs::File::open(fixture.manager.local_path(&artifact).unwrap()).unwrap();
+    let blocks = stored.metadata().unwrap().blocks() * 512;
+    assert!(blocks < 1 << 20, "{blocks} bytes are kept of it");
+    for (bytes, at) in [
+        (&b"the beginning"[..], 0),
+        (b"in the middle", SIZE / 2 + 5),
+        (b"\0\0", SIZE - 2),
+    ] {
+        let mut found = vec![1; bytes.len()];
+        stored.read_exact_at(&mut found, at).unwrap();
+        assert_eq!(found, bytes);
+    }
+    // The hash is that of all its bytes.
+    let report = fixture.manager.verify_artifacts(VerifyScope::All, |_| {}).await;
+    assert!(report.unwrap().is_clean());
+}

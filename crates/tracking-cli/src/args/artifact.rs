@@ -269,7 +269,7 @@ pub(crate) struct ArtifactAdd {
     pub(crate) session: SessionId,
     /// The collection
     pub(crate) collection: CollectionId,
-    /// Files, globs, directories, or '-' for standard input
+    /// Files, globs, directories, '-' for standard input, or streams of the shell: `<(command)`
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Type of the artifact, such as log_file or test_result [default: by name and content]

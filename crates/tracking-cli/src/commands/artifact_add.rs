@@ -1,6 +1,7 @@
 //! `ekstrack artifact add`.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ struct NotAdded {
 enum Source {
     File(NewFile),
     Stdin(NewArtifact),
+    Stream(PathBuf, NewArtifact),
     Nothing(PathBuf, Failure),
 }
 
@@ -56,7 +58,7 @@ pub(super) fn add(settings: &Settings, args: &ArtifactAdd) -> Result<(), Failure
     if sources.iter().all(|source| matches!(source, Source::Nothing(..))) {
         let nothing = |source| match source {
             Source::Nothing(path, failure) => Some((path, Err(failure))),
-            Source::File(_) | Source::Stdin(_) => None,
+            Source::File(_) | Source::Stdin(_) | Source::Stream(..) => None,
         };
         return report(settings, args, sources.into_iter().filter_map(nothing).collect());
     }
@@ -95,7 +97,12 @@ fn sources(args: &ArtifactAdd, own: &OwnData) -> Result<Vec<Source>, Failure> {
     let file = |path: PathBuf, artifact| {
         Source::File(NewFile::new(path).with_artifact(artifact).with_symlinks(symlinks))
     };
-    if args.max_bytes.is_some() && !args.files.iter().any(|given| given.as_os_str() == "-") {
+    if args.max_bytes.is_some()
+        && !args
+            .files
+            .iter()
+            .any(|given| given.as_os_str() == "-" || is_stream(given))
+    {
         let cause = "--max-bytes limits standard input, and no file is '-'";
         return Err(Failure::new(Kind::Usage, attempted(args, &args.files[0]), cause));
     }
@@ -107,6 +114,11 @@ fn sources(args: &ArtifactAdd, own: &OwnData) -> Result<Vec<Source>, Failure> {
                 return Err(usage("standard input has no name").hint("give one with --name"));
             }
             sources.push(Source::Stdin(described.clone()));
+        } else if is_stream(given) {
+            if args.name.is_none() {
+                return Err(usage("a stream has no name").hint("give one with --name"));
+            }
+            sources.push(Source::Stream(given.clone(), described.clone()));
         } else if is_directory(given, symlinks) {
             let found = files_below(args, given, own);
             if found.is_empty() {
@@ -140,6 +152,25 @@ fn sources(args: &ArtifactAdd, own: &OwnData) -> Result<Vec<Source>, Failure> {
         return Err(Failure::new(Kind::Usage, attempted(args, &args.files[0]), cause));
     }
     Ok(sources)
+}
+
+/// Whether a path is one of those by which a shell and the system name what this process has open, as `<(command)` does.
+fn is_stream(given: &Path) -> bool {
+    let Some(text) = given.to_str() else { return false };
+    let number = text
+        .strip_prefix("/dev/fd/")
+        .or_else(|| text.strip_prefix("/proc/self/fd/"));
+    text == "/dev/stdin"
+        || number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
+/// Opens what this process has open already, whatever it is: it was given to be read.
+fn open_stream(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    if path == Path::new("/dev/stdin") {
+        return Ok(Box::new(io::stdin()));
+    }
+    Ok(Box::new(File::open(path)?))
 }
 
 fn nothing(args: &ArtifactAdd, given: &Path, cause: &str) -> Source {
@@ -220,7 +251,7 @@ async fn add_all(
     let (session, collection) = (&args.session, &args.collection);
     let of_file = |source: &Source| match source {
         Source::File(file) => Some(file.clone()),
-        Source::Stdin(_) | Source::Nothing(..) => None,
+        Source::Stdin(_) | Source::Stream(..) | Source::Nothing(..) => None,
     };
     let files: Vec<NewFile> = sources.iter().filter_map(of_file).collect();
     let shown = work.clone();
@@ -238,6 +269,23 @@ async fn add_all(
                 work.say("standard input");
                 let stdin = manager.add_reader(session, collection, new, io::stdin(), args.max_bytes);
                 (PathBuf::from("-"), stdin.await)
+            }
+            Source::Stream(path, new) => {
+                work.say(&path.display().to_string());
+                let stream = match open_stream(&path) {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        let kind = match error.kind() {
+                            io::ErrorKind::NotFound => Kind::NotFound,
+                            _ => Kind::Failed,
+                        };
+                        let failure = Failure::of(kind, attempted(args, &path), &error);
+                        added.push((path, Err(failure)));
+                        continue;
+                    }
+                };
+                let stream = manager.add_reader(session, collection, new, stream, args.max_bytes);
+                (path, stream.await)
             }
             Source::Nothing(path, failure) => {
                 added.push((path, Err(failure)));

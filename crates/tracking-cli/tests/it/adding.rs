@@ -450,3 +450,48 @@ fn where_a_copy_is_cannot_steer_a_terminal() {
     assert_eq!(told, "out/a b\u{FFFD}c.exe\n");
     assert!(ekstrack.home().join("out/a\nb\u{1b}c.exe").exists());
 }
+
+#[test]
+fn streams_of_the_shell_are_kept_as_standard_input_is() {
+    let ekstrack = Ekstrack::started();
+    ekstrack.ok(&["session", "create", "prod", "--cluster", "prod-eu", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "C", "--id", "c"]);
+    let shell = |script: &str| {
+        let plain = ekstrack.command(&[]);
+        let output = std::process::Command::new("bash")
+            .args(["-c", script, plain.get_program().to_str().unwrap()])
+            .current_dir(ekstrack.home())
+            .env_clear()
+            .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap(), errors)
+    };
+    for script in [
+        "\"$0\" artifact add s c <(printf 'a stream') --name one.txt",
+        "printf 'a stream' | \"$0\" artifact add s c /dev/stdin --name two.txt",
+        "printf 'a stream' | \"$0\" artifact add s c /proc/self/fd/0 --name three.txt",
+    ] {
+        assert_eq!(shell(script), (0, String::new()), "{script}");
+    }
+    for name in ["one.txt", "two.txt", "three.txt"] {
+        let stored = std::fs::read(ekstrack.data().join("artifacts/s/c").join(name)).unwrap();
+        assert_eq!(stored, b"a stream", "{name}");
+    }
+    for (script, code, why) in [
+        ("\"$0\" artifact add s c <(printf x)", 2, "give one with --name"),
+        ("\"$0\" artifact add s c /dev/fd/99 --name x", 3, "No such file"),
+        ("mkfifo f; \"$0\" artifact add s c f", 4, "is a named pipe"),
+        (
+            "\"$0\" artifact add s c <(printf 123456) --name x --max-bytes 5",
+            4,
+            "longer than the 5 bytes",
+        ),
+    ] {
+        let (found, errors) = shell(script);
+        assert!(errors.contains(why), "{script}: {errors}");
+        assert_eq!(found, code, "{script}: {errors}");
+    }
+}

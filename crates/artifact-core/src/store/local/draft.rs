@@ -1,7 +1,7 @@
 //! Files on their way into a collection: written without a name, made durable, then named.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::num::NonZero;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -183,6 +183,14 @@ impl Draft {
         if self.written - self.handed_on >= HANDED_ON_BYTES {
             self.hand_on();
         }
+        Ok(())
+    }
+
+    /// Leaves a hole, which reads as zeros.
+    pub(in crate::store) fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        self.written += bytes;
+        self.file.set_len(self.written)?;
+        self.file.seek(io::SeekFrom::Start(self.written))?;
         Ok(())
     }
 
