@@ -23,8 +23,8 @@ use crate::exit::{Exit, Failure, Kind, chain};
 use crate::files::FilePattern;
 use crate::output::note;
 use crate::process::{
-    Change, Collected, Incoming, Keep, Output, PassTo, Pumped, Running, Signals, Streams, Told, exit_as,
-    in_words, stop_ourselves,
+    Change, Collected, Incoming, Keep, Output, PassTo, Running, Signals, Streams, Told, discard_the_rest,
+    exit_as, in_words, stop_ourselves,
 };
 use crate::redact::Rules;
 use crate::settings::Settings;
@@ -126,11 +126,11 @@ async fn supervise(args: &RunArgs, settings: &Settings) -> Result<Supervised, Fa
         runner.note_command(running.id());
     }
     let (status, received) = follow(&mut running, &mut signals, &recorder).await?;
-    let collected = match &mut output {
+    let mut collected = match &mut output {
         Some(output) => Some(collect(output, &mut signals).await),
         None => None,
     };
-    let lost = collected.as_ref().is_some_and(tell_what_was_lost);
+    let lost = collected.as_mut().is_some_and(tell_what_was_lost);
     let kept = keep_evidence(evidence, collected, &patterns, args);
     let kept = surviving("the command's output is not kept", kept).await;
     let ending = recorder.end(failure(status, received));
@@ -307,29 +307,34 @@ fn failure(status: ExitStatus, received: Option<Incoming>) -> Option<String> {
 }
 
 /// Tells what is not kept; returns whether that is anything.
-fn tell_what_was_lost(collected: &Collected<Log>) -> bool {
-    for stream in &collected.streams {
+fn tell_what_was_lost(collected: &mut Collected<Log>) -> bool {
+    let mut lost = collected.streams.is_empty();
+    for stream in &mut collected.streams {
         let name = stream.name;
         if let Some(reason) = &stream.not_kept {
             note(
                 "warning",
                 &format!("{name} is passed on, and not kept in full: {reason}"),
             );
+            lost = true;
         }
-        if stream.held_open.is_some() {
-            note(
-                "note",
-                &format!(
-                    "something that the command left running holds its {name}; what it writes from now on is lost"
-                ),
+        if let Some(held_open) = stream.held_open.take() {
+            let then = match discard_the_rest(held_open) {
+                Ok(pid) => format!("is lost: process {pid} (cat) discards it"),
+                Err(error) => format!("is lost, and SIGPIPE may kill it: cannot start cat: {error}"),
+            };
+            let what = format!(
+                "something that the command left running holds its {name}; what it writes from now on {then}. \
+                 Started with `>FILE 2>&1 &` it writes to a file of its own"
             );
+            note("note", &what);
+            lost = true;
         }
     }
     if let Some(reason) = &collected.times_not_kept {
         note("warning", reason);
     }
-    let lost = |stream: &Pumped| stream.not_kept.is_some() || stream.held_open.is_some();
-    collected.streams.is_empty() || collected.streams.iter().any(lost)
+    lost
 }
 
 /// What scripts learn of a run.

@@ -90,3 +90,28 @@ fn a_stdout_that_cannot_be_written_is_said_once_and_the_log_is_whole() {
     let log = fs::read(ekstrack.data().join("artifacts/prod/t/stdout.log")).unwrap();
     assert!(log == numbers(100_000));
 }
+
+/// What is left running goes on writing when we are gone, and does not die of SIGPIPE.
+#[test]
+fn a_service_that_is_left_behind_lives_on() {
+    let ekstrack = Ekstrack::started();
+    // It writes once more when it is told to, and says whether that went well.
+    let service =
+        "(trap '' HUP; echo $$; until [ -e go ]; do sleep 0.02; done; echo more && echo alive >result) &";
+    let script = format!("{service} echo started");
+    let output = ekstrack.output(&["run", "prod", "t", "--", "sh", "-c", &script]);
+    assert!(output.status.success());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("holds its stdout") && told.contains("`>FILE 2>&1 &`"),
+        "{told}"
+    );
+    let log = fs::read_to_string(ekstrack.data().join("artifacts/prod/t/stdout.log")).unwrap();
+    assert!(log.contains("started"), "{log}");
+    fs::write(ekstrack.home().join("go"), "").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !fs::read_to_string(ekstrack.home().join("result")).is_ok_and(|result| result == "alive\n") {
+        assert!(Instant::now() < deadline, "it does not live");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
