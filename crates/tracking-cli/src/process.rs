@@ -4,6 +4,7 @@ mod keeper;
 mod output;
 mod passing;
 mod signals;
+mod terminal;
 mod times;
 
 use std::ffi::{OsStr, OsString};
@@ -16,18 +17,21 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 pub(crate) use keeper::KeepBytes;
 pub(crate) use output::{Collected, Keep, Output, PassTo, discard_the_rest};
 pub(crate) use signals::{Incoming, Signals, Told};
+pub(crate) use terminal::Terminal;
 
 use crate::exit::Exit;
+use terminal::Attached;
 
 /// A command that runs.
 ///
 /// Where there is a terminal it stays in our process group, so that job control and Ctrl-C reach it as they would
-/// without us. Elsewhere it gets a group of its own, to which signals are passed on.
+/// without us. Elsewhere, and on a terminal of its own, it has a group of its own, to which signals are passed on.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
     own_group: bool,
     told_to_stop: bool,
+    terminal: Option<Attached>,
 }
 
 /// What became of a command.
@@ -47,9 +51,9 @@ pub(crate) struct Streams {
 
 /// A command that could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot execute {}", program.display())]
+#[error("cannot {attempted}")]
 pub(crate) struct StartError {
-    program: OsString,
+    attempted: String,
     #[source]
     source: io::Error,
 }
@@ -57,7 +61,14 @@ pub(crate) struct StartError {
 impl StartError {
     pub(crate) fn new(program: &OsStr, source: io::Error) -> Self {
         Self {
-            program: program.to_owned(),
+            attempted: format!("execute {}", program.display()),
+            source,
+        }
+    }
+
+    pub(crate) fn no_terminal(source: io::Error) -> Self {
+        Self {
+            attempted: "open a pseudo terminal".to_owned(),
             source,
         }
     }
@@ -117,7 +128,28 @@ impl Running {
             child,
             own_group,
             told_to_stop: false,
+            terminal: None,
         })
+    }
+
+    /// Starts `command` on a terminal of its own.
+    pub(crate) fn start_on(terminal: Terminal, command: &[OsString]) -> Result<Self, StartError> {
+        let (program, arguments) = command.split_first().expect("clap requires a command");
+        let mut builder = Command::new(program);
+        builder.args(arguments);
+        let started = terminal.spawn(builder);
+        let (child, attached) = started.map_err(|error| StartError::new(program, error))?;
+        Ok(Self {
+            child,
+            own_group: true,
+            told_to_stop: false,
+            terminal: Some(attached),
+        })
+    }
+
+    /// Gives our terminal back, if the command had one of its own. Returns whether keys made its signals.
+    pub(crate) fn detach(&mut self) -> bool {
+        self.terminal.take().is_some_and(|terminal| terminal.has_keys())
     }
 
     /// The process id of the command.
@@ -133,14 +165,21 @@ impl Running {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
         let stopped = rustix::process::waitid(WaitId::Pid(Pid::from_child(&self.child)), options)?;
         let by = stopped.and_then(|status| status.stopping_signal());
-        let by_terminal = [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(Signal::as_raw);
-        let stop = by.is_some_and(|by| by_terminal.contains(&by)) && (!self.own_group || self.told_to_stop);
+        // SIGTTIN and SIGTTOU stop us with it: they go to the whole group, and we leave their action alone.
+        let stop = by == Some(Signal::TSTP.as_raw()) && (!self.own_group || self.told_to_stop);
         Ok(stop.then_some(Change::Stopped))
     }
 
     /// Passes a signal on, unless the terminal has sent it to the command itself.
     pub(crate) fn pass_on(&mut self, incoming: Incoming) -> io::Result<()> {
-        self.told_to_stop = incoming.signal == Signal::TSTP;
+        if let Some(terminal) = &self.terminal {
+            if incoming.signal == Signal::WINCH {
+                // The system tells the command.
+                return terminal.resize();
+            }
+        } else {
+            self.told_to_stop = incoming.signal == Signal::TSTP;
+        }
         let pid = Pid::from_child(&self.child);
         let passed = if incoming.is_of_own_limit() || (!self.own_group && incoming.is_of_terminal()) {
             Ok(())
@@ -163,6 +202,17 @@ pub(crate) fn exit_as(status: ExitStatus) -> Exit {
         (Some(code), _) => Exit::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
         (None, Some(signal)) => Exit::Signal(signal),
         (None, None) => Exit::Code(1),
+    }
+}
+
+/// Sends our process group what a terminal sends it for a key that killed the command: as on a terminal that was ours,
+/// the shell whose script this is learns of it.
+pub(crate) fn tell_our_group(status: ExitStatus) -> io::Result<()> {
+    let keys = [Signal::INT, Signal::QUIT];
+    let by_key = keys.into_iter().find(|key| status.signal() == Some(key.as_raw()));
+    match by_key {
+        Some(signal) => Ok(rustix::process::kill_current_process_group(signal)?),
+        None => Ok(()),
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) struct RunArgs {
     /// Files to keep after the command has ended; may be given again
     #[arg(long, value_name = "GLOB")]
     pub(crate) artifact: Vec<String>,
+    /// Run the command on a terminal of its own: colours and progress bars stay, and stdout.log has both streams
+    #[arg(long)]
+    pub(crate) tty: bool,
     /// Do nothing, with exit code 0, if the task is completed already
     #[arg(long)]
     pub(crate) if_needed: bool,

@@ -23,8 +23,8 @@ use crate::exit::{Exit, Failure, Kind, chain};
 use crate::files::FilePattern;
 use crate::output::note;
 use crate::process::{
-    Change, Collected, Incoming, Keep, Output, PassTo, Running, Signals, Streams, Told, discard_the_rest,
-    exit_as, in_words, stop_ourselves,
+    Change, Collected, Incoming, Keep, Output, PassTo, Running, Signals, StartError, Streams, Terminal, Told,
+    discard_the_rest, exit_as, in_words, stop_ourselves, tell_our_group,
 };
 use crate::redact::Rules;
 use crate::settings::Settings;
@@ -105,10 +105,15 @@ async fn supervise(args: &RunArgs, settings: &Settings) -> Result<Supervised, Fa
         Feeding::end(feeding, &mut signals).await;
         return report(args, settings, Exit::Signal(signal.number()), &ending, Vec::new());
     }
-    let pass_to = pass_stdout_to(settings);
-    let (mut output, streams) = prepare_output(keep, pass_to, spool_in(rules.as_ref(), settings));
-    let mut running = match Running::start(&args.command, streams) {
-        Ok(running) => running,
+    let (pass_to, spool_in) = (pass_stdout_to(settings), spool_in(rules.as_ref(), settings));
+    let started = if args.tty {
+        start_on_terminal(args, keep, pass_to, spool_in)
+    } else {
+        let (output, streams) = prepare_output(keep, pass_to, spool_in);
+        Running::start(&args.command, streams).map(|running| (running, output))
+    };
+    let (mut running, mut output) = match started {
+        Ok(started) => started,
         Err(error) => {
             abandon(evidence).await;
             let why = chain(&error).join(": ");
@@ -130,6 +135,7 @@ async fn supervise(args: &RunArgs, settings: &Settings) -> Result<Supervised, Fa
         Some(output) => Some(collect(output, &mut signals).await),
         None => None,
     };
+    let had_keys = running.detach();
     let lost = collected.as_mut().is_some_and(tell_what_was_lost);
     let kept = keep_evidence(evidence, collected, &patterns, args);
     let kept = surviving("the command's output is not kept", kept).await;
@@ -144,6 +150,9 @@ async fn supervise(args: &RunArgs, settings: &Settings) -> Result<Supervised, Fa
     }
     if let Some(output) = &mut output {
         pass_on_the_rest(output, &mut signals).await;
+    }
+    if had_keys && let Err(error) = tell_our_group(status) {
+        tracing::info!(%error, "cannot tell our process group of the key");
     }
     let (ending, kept) = (ending.unwrap_or_default(), kept.unwrap_or_default());
     report(args, settings, exit_as(status), &ending, kept)
@@ -221,6 +230,23 @@ fn prepare_output(
             (None, Streams::own(stdout))
         }
     }
+}
+
+/// Starts the command on a terminal of its own.
+fn start_on_terminal(
+    args: &RunArgs,
+    keep: Option<Keep<Log>>,
+    stdout: PassTo,
+    spool_in: &Path,
+) -> Result<(Running, Option<Output<Log>>), StartError> {
+    let start = || {
+        let terminal = Terminal::open()?;
+        let keep = keep.unwrap_or_default();
+        let output = Output::keep_terminal(keep, stdout, spool_in, &terminal)?;
+        Ok((terminal, output))
+    };
+    let (terminal, output) = start().map_err(StartError::no_terminal)?;
+    Running::start_on(terminal, &args.command).map(|running| (running, Some(output)))
 }
 
 /// Waits for the command's end, sends heartbeats, and passes signals on. Returns with the last signal that may have had

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::Streams;
 use super::keeper::{Drained, KeepBytes, Keeper, Pumped, Source};
 use super::passing::{Passed, Passing};
+use super::terminal::Terminal;
 use super::times::Times;
 use crate::output::Patient;
 
@@ -60,39 +61,62 @@ impl<K: KeepBytes> Output<K> {
     pub(crate) fn keep(keep: Keep<K>, stdout: PassTo, spool_in: &Path) -> io::Result<(Self, Streams)> {
         let (from_stdout, to_stdout) = io::pipe()?;
         let (from_stderr, to_stderr) = io::pipe()?;
-        let (command_ended, command) = io::pipe()?;
-        let (patience_ended, patience) = io::pipe()?;
-        let mut passed = Vec::new();
-        let mut source = |name, from: io::PipeReader, keep, to| {
-            let (tell, told) = oneshot::channel();
-            passed.push((name, told));
-            Ok::<_, io::Error>(Source {
-                name,
-                from: from.into(),
-                keep,
-                pass_on: Passing::start(own_stream(to), spool_in.to_owned(), tell)?,
-            })
-        };
-        let sources = vec![
-            source("stdout", from_stdout, keep.stdout, stdout)?,
-            source("stderr", from_stderr, keep.stderr, PassTo::Stderr)?,
+        let streams = vec![
+            ("stdout", from_stdout.into(), keep.stdout, stdout),
+            ("stderr", from_stderr.into(), keep.stderr, PassTo::Stderr),
         ];
-        let keeper = Keeper::new(sources, Times::new(keep.times), command_ended, patience_ended);
-        let (tell, drained) = oneshot::channel();
-        thread::Builder::new()
-            .name("keep output".to_owned())
-            .spawn(move || keeper.run(tell))?;
-        let output = Self {
-            drained,
-            passed,
-            command: Some(command),
-            patience: Some(patience),
-        };
+        let output = Self::start(streams, keep.times, spool_in)?;
         let streams = Streams {
             stdout: to_stdout.into(),
             stderr: to_stderr.into(),
         };
         Ok((output, streams))
+    }
+
+    /// As [`Self::keep`], for a command that is about to start on a terminal of its own, where both streams are one.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub(crate) fn keep_terminal(
+        keep: Keep<K>,
+        stdout: PassTo,
+        spool_in: &Path,
+        terminal: &Terminal,
+    ) -> io::Result<Self> {
+        let streams = vec![("stdout", terminal.output()?, keep.stdout, stdout)];
+        Self::start(streams, keep.times, spool_in)
+    }
+
+    fn start(
+        streams: Vec<(&'static str, OwnedFd, Option<K>, PassTo)>,
+        times: Option<K>,
+        spool_in: &Path,
+    ) -> io::Result<Self> {
+        let (command_ended, command) = io::pipe()?;
+        let (patience_ended, patience) = io::pipe()?;
+        let mut passed = Vec::new();
+        let mut sources = Vec::new();
+        for (name, from, keep, to) in streams {
+            let (tell, told) = oneshot::channel();
+            passed.push((name, told));
+            sources.push(Source {
+                name,
+                from,
+                keep,
+                pass_on: Passing::start(own_stream(to), spool_in.to_owned(), tell)?,
+            });
+        }
+        let keeper = Keeper::new(sources, Times::new(times), command_ended, patience_ended);
+        let (tell, drained) = oneshot::channel();
+        thread::Builder::new()
+            .name("keep output".to_owned())
+            .spawn(move || keeper.run(tell))?;
+        Ok(Self {
+            drained,
+            passed,
+            command: Some(command),
+            patience: Some(patience),
+        })
     }
 
     /// Waits until the output of the command, which has ended, is kept to its end, or something else has held a pipe

@@ -16,6 +16,7 @@ mod run_limits;
 mod run_output;
 mod run_signals;
 mod run_terminal;
+mod run_tty;
 mod search;
 mod secrets;
 mod serve;

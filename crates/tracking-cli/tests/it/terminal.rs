@@ -22,6 +22,11 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
+    /// Runs `ekstrack` itself on a terminal of 40 lines and 100 columns.
+    pub(crate) fn running(ekstrack: &Ekstrack, args: &[&str]) -> Self {
+        Self::start(ekstrack.command(args))
+    }
+
     /// An interactive shell, in which `ekstrack` is a command.
     pub(crate) fn shell(ekstrack: &Ekstrack) -> Self {
         let plain = ekstrack.command(&[]);
@@ -67,8 +72,38 @@ impl Terminal {
         }
     }
 
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
     pub(crate) fn screen(&self) -> String {
         self.screen.lock().unwrap().clone()
+    }
+
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        let size = rustix::termios::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&self.keyboard, size).unwrap();
+    }
+
+    pub(crate) fn modes(&self) -> rustix::termios::Termios {
+        rustix::termios::tcgetattr(&self.keyboard).unwrap()
+    }
+
+    pub(crate) fn wait_for_modes(&self, are: impl Fn(&rustix::termios::Termios) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !are(&self.modes()) {
+            assert!(
+                Instant::now() < deadline,
+                "the terminal stays as it is: {}",
+                self.screen()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Types a line.
