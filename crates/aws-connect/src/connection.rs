@@ -5,10 +5,12 @@ use std::fmt;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 
+use crate::Renewal;
 use crate::address::without_user_info;
 
 /// How a service is reached. What is not set comes from the SDK's standard chain: environment, profiles, SSO, web
@@ -38,9 +40,18 @@ impl Default for Connection<'_> {
     }
 }
 
+/// What the standard chain comes to.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    /// The configuration. It has an HTTP client of its own, so make one and share it.
+    pub config: SdkConfig,
+    /// Takes up credentials that change. Each client of the configuration needs it as a classifier of retries.
+    pub renewal: Renewal,
+}
+
 impl Connection<'_> {
-    /// Reads the standard chain. The configuration has an HTTP client of its own, so make one and share it.
-    pub async fn load(&self) -> SdkConfig {
+    /// Reads the standard chain.
+    pub async fn load(&self) -> Connected {
         let mut http = aws_smithy_http_client::Builder::new();
         if let Some(most) = self.idle_connections {
             http = http.pool_max_idle_per_host(most);
@@ -48,17 +59,31 @@ impl Connection<'_> {
         let http = http
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http)
-            .timeout_config(self.timeouts.clone());
-        if let Some(region) = self.region {
-            loader = loader.region(Region::new(region.to_owned()));
+        let (timeouts, region) = (self.timeouts.clone(), self.region.map(str::to_owned));
+        let loader = move || {
+            let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+                .http_client(http.clone())
+                .timeout_config(timeouts.clone());
+            match &region {
+                Some(region) => loader.region(Region::new(region.clone())),
+                None => loader,
+            }
+        };
+        let Some(given) = self.credentials else {
+            let config = loader().load().await;
+            let renewal = Renewal::new(Some(Box::new(loader)));
+            let config = config
+                .into_builder()
+                .credentials_provider(SharedCredentialsProvider::new(renewal.clone()))
+                .identity_cache(renewal.clone())
+                .build();
+            return Connected { config, renewal };
+        };
+        let credentials = Credentials::new(&given.access_key, &given.secret_key, None, None, "builder");
+        Connected {
+            config: loader().credentials_provider(credentials).load().await,
+            renewal: Renewal::new(None),
         }
-        if let Some(given) = self.credentials {
-            let credentials = Credentials::new(&given.access_key, &given.secret_key, None, None, "builder");
-            loader = loader.credentials_provider(credentials);
-        }
-        loader.load().await
     }
 }
 

@@ -93,8 +93,14 @@ impl Sending<'_> {
             .iter()
             .map(|entry| request_entry(settings, entry))
             .collect();
-        let request = self.shared.client().await.put_events().set_entries(Some(entries));
-        match request.send().await {
+        let connected = self.shared.connected().await;
+        let request = connected.client.put_events().set_entries(Some(entries));
+        let mut answer = request.clone().send().await;
+        // Nothing was taken. The credentials may have changed: the next call has what there is now.
+        if answer.is_err() && connected.renewal.is_pending() {
+            answer = request.send().await;
+        }
+        match answer {
             Ok(output) => Ok(output.entries.unwrap_or_default()),
             Err(error) => {
                 let error = EventBridgeError::from_sdk("PutEvents", &settings.bus, error);

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_eventbridge::Client;
 use tokio::sync::OnceCell;
 use tracking_journal::{Delivery, EventSink, Record, SinkPace};
 
-use crate::client::connect;
+use crate::client::{Connected, connect};
 use crate::detail::About;
 use crate::entry::{Entry, Mapped, map};
 use crate::error::EventBridgeError;
@@ -32,7 +31,7 @@ pub struct EventBridgeSink {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    client: OnceCell<Client>,
+    client: OnceCell<Connected>,
     /// Whether the bus was looked for, and nothing is known against it.
     pub(crate) checked: AtomicBool,
     /// Whether the bus ever took an entry: then one that is refused alone is refused for what is in it.
@@ -141,7 +140,7 @@ impl EventSink for EventBridgeSink {
 }
 
 impl Shared {
-    pub(crate) async fn client(&self) -> &Client {
+    pub(crate) async fn connected(&self) -> &Connected {
         self.client.get_or_init(|| connect(&self.settings)).await
     }
 
@@ -169,8 +168,13 @@ impl Shared {
 
     async fn check(&self) -> Result<BusCheck, EventBridgeError> {
         let bus = &self.settings.bus;
-        let request = self.client().await.describe_event_bus().name(bus);
-        let error = match request.send().await {
+        let connected = self.connected().await;
+        let request = connected.client.describe_event_bus().name(bus);
+        let mut answer = request.clone().send().await;
+        if answer.is_err() && connected.renewal.is_pending() {
+            answer = request.send().await;
+        }
+        let error = match answer {
             Ok(output) => {
                 self.checked.store(true, Ordering::Relaxed);
                 return Ok(BusCheck::Exists { arn: output.arn });

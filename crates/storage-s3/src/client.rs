@@ -78,7 +78,8 @@ pub(crate) async fn connect(
         timeouts: timeouts(settings).build(),
         idle_connections: Some(settings.limits.max_concurrency),
     };
-    let shared = connection.load().await;
+    let loaded = connection.load().await;
+    let shared = loaded.config;
     let endpoint = settings
         .endpoint
         .clone()
@@ -104,6 +105,7 @@ pub(crate) async fn connect(
                 .build(),
         )
         .retry_classifier(TooManyRequests)
+        .retry_classifier(loaded.renewal)
         .interceptor(AnswerCheck)
         .interceptor(Watch {
             log: Arc::clone(log),
