@@ -87,14 +87,21 @@ pub fn this_program() -> Command {
     Command::new(std::env::current_exe().expect("a program knows itself"))
 }
 
-/// Builds `ekstrack` as it is released, and says where it is.
+/// Builds `ekstrack` as packages have it, with what the benchmarks have built of it already, and says where it is.
 ///
 /// # Panics
 /// If it does not build.
 #[must_use]
 pub fn released_ekstrack() -> PathBuf {
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--package", "tracking-cli"])
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "bench",
+            "--package",
+            "tracking-cli",
+        ])
         .status();
     assert!(built.is_ok_and(|status| status.success()), "the command builds");
     let this = std::env::current_exe().expect("a program knows itself");
