@@ -17,6 +17,7 @@ mod live;
 mod machine;
 mod planted;
 mod reference_tests;
+mod samples;
 mod secrets;
 mod writers;
 
