@@ -21,6 +21,7 @@ mod invocation;
 mod layers;
 mod links;
 mod modules;
+mod opener;
 mod setup;
 mod sources;
 mod steps;

@@ -9,7 +9,7 @@ use toml::Table;
 use crate::error::TaskError;
 use crate::sources::{self, SourceFile};
 use crate::workspace::{Workspace, package_dir, read_manifest};
-use crate::{links, modules};
+use crate::{links, modules, opener};
 
 /// Lines above which a file is worth splitting.
 const LONG_FILE: usize = 500;
@@ -36,6 +36,7 @@ pub(crate) fn run(workspace: &Workspace, notes: &mut Vec<String>) -> Result<(), 
         if file.is_rust() {
             findings.extend(too_long(file));
             findings.extend(forbidden_code(file));
+            findings.extend(opener::findings(file));
             notes.extend(long(file));
         }
     }

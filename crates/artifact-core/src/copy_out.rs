@@ -168,6 +168,7 @@ struct Part {
 impl Part {
     fn create(directory: &Path) -> Result<Self, ArtifactError> {
         let path = directory.join(format!(".{}.part", tracking_model::new_uuid()));
+        // not by storage: it is new, in a directory that the caller named
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = file.map_err(|error| ArtifactError::io("create", &path, error))?;
         Ok(Self { path, file })

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -132,7 +131,7 @@ impl TestArtifactsManager {
 impl Inner {
     fn import(self: &Arc<Self>, root: &Path, options: &ImportOptions) -> Result<ImportReport, ArtifactError> {
         for root in &options.copy_from {
-            fs::read_dir(root).map_err(|error| ArtifactError::io("list", root, error))?;
+            storage::read_named_dir(root).map_err(|error| ArtifactError::io("list", root, error))?;
         }
         let mut report = ImportReport::default();
         for file in session_files(root)? {
@@ -214,7 +213,7 @@ fn session_files(root: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
     }
     let listing = |error| ArtifactError::io("list", root, error);
     let mut files = Vec::new();
-    for entry in fs::read_dir(root).map_err(listing)? {
+    for entry in storage::read_named_dir(root).map_err(listing)? {
         let entry = entry.map_err(listing)?;
         let name = entry.file_name();
         let name = name.as_encoded_bytes();

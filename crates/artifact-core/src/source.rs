@@ -370,7 +370,7 @@ impl SourceFile {
     /// What became of a file that its path no longer leads to.
     fn lost_its_name(&self, after: &Fingerprint) -> Option<&'static str> {
         use std::os::unix::fs::MetadataExt;
-        match self.path.metadata() {
+        match storage::named_metadata(&self.path) {
             Ok(there) if (there.dev(), there.ino()) == (after.device, after.inode) => None,
             Ok(_) => Some("was replaced by another file"),
             Err(error) if error.kind() != io::ErrorKind::NotFound => None,

@@ -5,7 +5,6 @@
 //! `upgrade_<id>.json.reference`, which nothing ever changes. A crash between these steps leaves a directory that the
 //! next opening takes over again, with the same result.
 
-use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -109,13 +108,13 @@ pub fn import_in_place(
 /// The files that a source names, in the order of their names.
 fn reference_files(source: &Path) -> Result<Vec<PathBuf>, ProgressError> {
     let cannot = |operation, path: &Path, error| ProgressError::io(operation, path.to_owned(), error);
-    let kind = fs::metadata(source).map_err(|error| cannot("look at", source, error))?;
+    let kind = storage::named_metadata(source).map_err(|error| cannot("look at", source, error))?;
     if !kind.is_dir() {
         return Ok(vec![source.to_owned()]);
     }
     let mut files = Vec::new();
     for directory in [source.to_owned(), source.join("progress")] {
-        let entries = match fs::read_dir(&directory) {
+        let entries = match storage::read_named_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound && directory != source => continue,
             Err(error) => return Err(cannot("list", &directory, error)),
@@ -197,10 +196,11 @@ pub(crate) fn is_known(dir: &DataDir, upgrade_id: &UpgradeId) -> Result<bool, Pr
     let stream = StreamId::Upgrade(upgrade_id.clone());
     let [usual, older] = candidates(dir, &stream);
     for path in [dir.journal_path(&stream), usual, older] {
-        // What cannot be looked at is not the same as what is not there.
-        let exists = path.try_exists();
-        if exists.map_err(|error| ProgressError::io("look at", path, error))? {
-            return Ok(true);
+        match path.symlink_metadata() {
+            Ok(_) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // What cannot be looked at is not the same as what is not there.
+            Err(error) => return Err(ProgressError::io("look at", path, error)),
         }
     }
     Ok(false)

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use tracking_journal::{DataDir, Journal};
+use tracking_journal::{DataDir, Journal, storage};
 use tracking_model::{CommandError, Snapshot, StreamId, UpgradeCommand, UpgradeId, UpgradeProgress};
 
 use crate::callbacks::Callbacks;
@@ -189,7 +189,7 @@ fn snapshots(
     let journal_path = dir.journal_path(stream);
     let render = Box::new(move || {
         // A snapshot without its journal would look like a file of the reference, to be taken over.
-        if !journal_path.exists() {
+        if !storage::exists(&journal_path) {
             return None;
         }
         // Cloned under the lock and rendered outside of it, so that commits wait for the copy alone.

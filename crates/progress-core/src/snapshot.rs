@@ -123,7 +123,7 @@ pub(crate) fn remove_leftovers(target: &Path) -> io::Result<()> {
         return Ok(());
     };
     let prefix = format!(".{}.", name.to_string_lossy());
-    for entry in fs::read_dir(directory)? {
+    for entry in storage::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
         let ours = name

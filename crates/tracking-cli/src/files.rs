@@ -1,11 +1,13 @@
 //! Files named by patterns.
 
 use std::ffi::OsStr;
-use std::fs::{self, FileType};
+use std::fs::FileType;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
+
+use tracking_facade::storage;
 
 use crate::output::note;
 
@@ -244,11 +246,15 @@ fn reaches_below(paths: &[PathBuf], directory: &Path) -> bool {
     paths.get(next).is_some_and(|path| path.starts_with(directory))
 }
 
+fn leads_to_file(link: &Path) -> bool {
+    storage::named_metadata(link).is_ok_and(|found| found.is_file())
+}
+
 /// Whether anything but directories is below a directory; one that cannot be listed may have something.
 fn has_files(directory: &Path) -> bool {
     let mut waiting = vec![directory.to_owned()];
     while let Some(directory) = waiting.pop() {
-        let Ok(entries) = fs::read_dir(&directory) else {
+        let Ok(entries) = storage::read_named_dir(&directory) else {
             return true;
         };
         for entry in entries {
@@ -294,9 +300,9 @@ pub(crate) fn tree(root: &Path, follow: bool, own: &OwnData) -> Tree {
                 tree.found.left_out = Some(path);
             } else if kind.is_dir() {
                 waiting.push(path);
-            } else if follow && kind.is_symlink() && path.is_file() && own.holds(&path) {
+            } else if follow && kind.is_symlink() && leads_to_file(&path) && own.holds(&path) {
                 tree.found.refused.push(OfOwnData(path));
-            } else if kind.is_file() || (follow && kind.is_symlink() && path.is_file()) {
+            } else if kind.is_file() || (follow && kind.is_symlink() && leads_to_file(&path)) {
                 let relative = path.strip_prefix(root).unwrap_or(&path);
                 tree.found.files.push(relative.to_owned());
             } else {
@@ -329,7 +335,7 @@ fn each_entry(directory: &Path, unlisted: &mut Vec<Unlisted>, mut each: impl FnM
         source,
     };
     let here = here(directory);
-    let entries = match fs::read_dir(here) {
+    let entries = match storage::read_named_dir(here) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => return unlisted.push(cannot(here, error)),
@@ -350,6 +356,8 @@ fn each_entry(directory: &Path, unlisted: &mut Vec<Unlisted>, mut each: impl FnM
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! The data directory and the names in it.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ impl DataDir {
             path: path.to_owned(),
             source,
         };
-        match fs::metadata(path) {
+        match storage::named_metadata(path) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => {
                 return Err(DataDirError::NotADirectory {
@@ -108,7 +108,7 @@ impl DataDir {
             Err(error) => return Err(io("look at", error)),
         }
         let path = path.canonicalize().map_err(|error| io("resolve", error))?;
-        fs::read_dir(&path).map_err(|error| io("list", error))?;
+        storage::read_dir(&path).map_err(|error| io("list", error))?;
         let dir = Self { path: path.into() };
         dir.check_parts()?;
         Ok(dir)
@@ -246,7 +246,7 @@ impl DataDir {
                 path: dir.clone(),
                 source,
             };
-            let entries = match fs::read_dir(&dir) {
+            let entries = match storage::read_dir(&dir) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(listing(error)),

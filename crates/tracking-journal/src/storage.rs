@@ -132,6 +132,22 @@ pub fn read_named_to_string(path: &Path, limit: u64) -> io::Result<String> {
     text(read_named(path, limit)?)
 }
 
+/// Looks at what a path that an operator named leads to, whatever it is.
+///
+/// # Errors
+/// As the system says.
+pub fn named_metadata(path: &Path) -> io::Result<Metadata> {
+    path.metadata()
+}
+
+/// Lists a directory that an operator named, which may be a symbolic link to one.
+///
+/// # Errors
+/// As the system says.
+pub fn read_named_dir(path: &Path) -> io::Result<ReadDir> {
+    fs::read_dir(path)
+}
+
 /// Tells whether a path that an operator named is a directory, or a symbolic link to one.
 #[must_use]
 pub fn is_named_directory(path: &Path) -> bool {

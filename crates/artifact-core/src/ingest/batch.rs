@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
+use tracking_journal::storage;
 use tracking_model::{Artifact, CollectionId, NewArtifact, SessionId};
 
 use super::file::Meter;
@@ -73,7 +74,7 @@ impl Inner {
 
 /// How large a file is, for a beginning: what it is when it is read counts.
 fn size_of(file: &NewFile) -> u64 {
-    file.path.metadata().map_or(0, |metadata| metadata.len())
+    storage::named_metadata(&file.path).map_or(0, |metadata| metadata.len())
 }
 
 /// How many files a wave may have: an eighth of what this process may have open.

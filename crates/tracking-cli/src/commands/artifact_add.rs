@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tracking_facade::{
     AddProgress, Artifact, ArtifactError, ArtifactId, CollectionId, NewArtifact, NewFile, SessionId,
-    StreamId, Symlinks, TestArtifactsManager,
+    StreamId, Symlinks, TestArtifactsManager, storage,
 };
 
 use super::artifact::artifact_table;
@@ -170,6 +170,7 @@ fn open_stream(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     if path == Path::new("/dev/stdin") {
         return Ok(Box::new(io::stdin()));
     }
+    // not by storage: a FIFO is what it is given
     Ok(Box::new(File::open(path)?))
 }
 
@@ -190,11 +191,10 @@ fn refused(args: &ArtifactAdd, one: OfOwnData) -> Source {
 }
 
 fn is_directory(path: &Path, symlinks: Symlinks) -> bool {
-    let metadata = match symlinks {
-        Symlinks::Refuse => path.symlink_metadata(),
-        Symlinks::Follow => path.metadata(),
-    };
-    metadata.is_ok_and(|metadata| metadata.is_dir())
+    match symlinks {
+        Symlinks::Refuse => path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()),
+        Symlinks::Follow => storage::is_named_directory(path),
+    }
 }
 
 fn files_below(args: &ArtifactAdd, directory: &Path, own: &OwnData) -> Found {

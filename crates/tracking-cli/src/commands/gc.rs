@@ -6,7 +6,7 @@ use serde::Serialize;
 use tracking_facade::{
     ArtifactError, ArtifactId, ArtifactStatus, CleanupMode, CleanupOptions, CleanupReport, FileKind,
     OrphanMode, PlannedSession, RetentionPolicy, RetentionRule, SessionId, SessionMeta, SessionOutcome,
-    SparedSession, StreamId, Timestamp, UpgradeId,
+    SparedSession, StreamId, Timestamp, UpgradeId, storage,
 };
 
 use remote::RemoteDocument;
@@ -40,7 +40,7 @@ pub(crate) fn gc(args: GcArgs, settings: &Settings) -> Result<(), Failure> {
     block_on(remote.bucket().check())?
         .map_err(cannot(|| format!("clean up {}", remote.bucket().location())))?;
     // A machine that only reads the bucket has no data directory; and who archives there keeps what is here.
-    let here = if settings.data_dir.exists() && args.archive.is_none() {
+    let here = if storage::exists(&settings.data_dir) && args.archive.is_none() {
         Some(here(&args, settings)?)
     } else {
         None

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use tracking_facade::{
     ArchiveImport, DataDir, ErrorKind, ImportError, ImportSources, SessionId, SessionImport, SkipReason,
-    UpgradeId,
+    UpgradeId, storage,
 };
 
 use crate::args::{ExportArgs, ImportArgs};
@@ -73,7 +73,7 @@ pub(crate) fn import(args: ImportArgs, settings: &Settings) -> Result<(), Failur
     let paths: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
     let attempted = || format!("import {}", paths.join(", "));
     for path in &args.paths {
-        path.metadata()
+        storage::named_metadata(path)
             .map_err(|error| Failure::of(Kind::NotFound, format!("import {}", path.display()), &error))?;
     }
     let made = Made::by_creating(&settings.data_dir);
@@ -114,7 +114,7 @@ impl Made {
     fn by_creating(data_dir: &Path) -> Self {
         let missing = data_dir
             .ancestors()
-            .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+            .take_while(|dir| !dir.as_os_str().is_empty() && !storage::exists(dir));
         Self(missing.map(Path::to_owned).collect())
     }
 

@@ -214,5 +214,6 @@ fn ignored_signals() -> u64 {
 
 /// Whether this process has a controlling terminal.
 pub(super) fn have_terminal() -> bool {
+    // not by storage: a terminal is a device
     File::open("/dev/tty").is_ok()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use artifact_core::{ArtifactError, TestArtifactsManager};
 use futures_util::StreamExt;
 use storage_s3::{Delivered, ObjectKey, SegmentOptions, SegmentSink};
-use tracking_journal::{EventSink, SinkStatus};
+use tracking_journal::{EventSink, SinkStatus, storage};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionId, StreamId};
 
 use super::SharedBucket;
@@ -132,7 +132,7 @@ impl<'a> Search<'a> {
             let is_here = || {
                 self.artifacts
                     .local_path(&artifact)
-                    .is_some_and(|path| path.exists())
+                    .is_some_and(|path| storage::exists(&path))
             };
             let size = self.folder(&artifact.session_id).await?.get(&key).copied();
             match (size, artifact.file_size) {

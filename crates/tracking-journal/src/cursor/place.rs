@@ -1,6 +1,6 @@
 //! Where cursors are, and how one is read and replaced.
 
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use super::{CURSOR_VERSION, Cursor};
 use crate::io::{DiskIo, JournalIo, OpenMode, read_full, write_full};
 use crate::seal::{is_sealed, seal};
 use crate::sink::SinkName;
+use crate::storage;
 use crate::{DataDir, Position};
 
 /// A cursor that is longer was not written by us.
@@ -264,7 +265,7 @@ pub(crate) fn sinks_of(dir: &DataDir, stream: &StreamId) -> Result<Vec<SinkName>
     }
     let listing = |source| failed("list", &path, source);
     let mut sinks = Vec::new();
-    for entry in fs::read_dir(&path).map_err(listing)? {
+    for entry in storage::read_dir(&path).map_err(listing)? {
         let name = entry.map_err(listing)?.file_name();
         let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
         sinks.extend(stem.and_then(|stem| SinkName::from_encoded(stem).ok()));

@@ -72,6 +72,7 @@ impl JournalIo for DiskIo {
 /// Opens a directory, and nothing that took its place.
 fn open_directory(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
+    // not by storage: a directory, and no link to one
     OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits().cast_signed())

@@ -9,6 +9,7 @@ use crate::cursor::{Cursor, CursorError, CursorPlace, Found, sinks_of};
 use crate::lease::{Lease, LeaseHolder};
 use crate::place::Place;
 use crate::sink::SinkName;
+use crate::storage;
 use crate::{Clock, DataDir, Head, SystemClock};
 
 /// How one sink is doing with one stream.
@@ -52,7 +53,7 @@ pub fn sink_statuses(dir: &DataDir) -> Result<Vec<SinkStatus>, CursorError> {
         path: path.clone(),
         source,
     };
-    let entries = match std::fs::read_dir(&path) {
+    let entries = match storage::read_dir(&path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(listing(error)),

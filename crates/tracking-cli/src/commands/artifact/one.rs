@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tracking_facade::{
     Artifact, ArtifactId, ArtifactStatus, DeleteOptions, DeletedBytes, Deletion, Download, DownloadRecord,
-    IfPinned, StreamId, TestArtifactsManager, VerifyScope,
+    IfPinned, StreamId, TestArtifactsManager, VerifyScope, storage,
 };
 
 use super::prefix::resolve;
@@ -141,7 +141,9 @@ pub(super) fn touched(settings: &Settings, artifact: &Artifact) {
 
 /// Whether its bytes are only in the bucket.
 pub(super) fn is_elsewhere(manager: &TestArtifactsManager, artifact: &Artifact) -> bool {
-    let here = manager.local_path(artifact).is_some_and(|path| path.exists());
+    let here = manager
+        .local_path(artifact)
+        .is_some_and(|path| storage::exists(&path));
     artifact.s3_key.is_some() && (artifact.status == ArtifactStatus::Archived || !here)
 }
 
