@@ -53,7 +53,7 @@ fn root() -> &'static Path {
 }
 
 /// Documents beside those of `docs/` whose samples are run.
-const FURTHER: &[&str] = &[];
+const FURTHER: &[&str] = &["README.md"];
 
 /// The documents whose samples are run.
 fn documents() -> Vec<PathBuf> {
