@@ -6,6 +6,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tracking_facade::{Clock, DataDir, StreamId, SystemClock, TaskId, UpgradeId, storage};
@@ -17,6 +18,9 @@ use crate::settings::Settings;
 
 /// The most that is read of a hint.
 const LONGEST_HINT: u64 = 64 * 1024;
+/// How long a holder may take to die: the system frees the lock of a killed process when it has cleared the process away.
+const DYING: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Holds the lock of a task until it is dropped.
 #[derive(Debug)]
@@ -53,7 +57,7 @@ impl Runner {
         let Some(path) = lock_path(settings, &args.upgrade, &args.task) else {
             return Ok(None);
         };
-        let file = match lock(&path) {
+        let file = match lock(&path, if args.anyway { Duration::ZERO } else { DYING }) {
             Ok(Some(file)) => file,
             Ok(None) if args.anyway => return Ok(None),
             Ok(None) => return Err(refused(args, Hint::read(&path).as_ref())),
@@ -142,8 +146,10 @@ fn lock_path(settings: &Settings, upgrade: &UpgradeId, task: &TaskId) -> Option<
     Some(dir.runs_dir(&stream).join(format!("{}.lock", task.encoded())))
 }
 
-/// Locks the file of this name, created if it is absent; `None` if another process has locked it.
-fn lock(path: &Path) -> io::Result<Option<File>> {
+/// Locks the file of this name, created if it is absent; `None` if another process has locked it and does not end within
+/// `time`.
+fn lock(path: &Path, time: Duration) -> io::Result<Option<File>> {
+    let begun = Instant::now();
     loop {
         if let Some(directory) = path.parent() {
             match DirBuilder::new().mode(0o700).create(directory) {
@@ -158,10 +164,13 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begun.elapsed() < time => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
         }
         // The one who held it may have removed the name before we got the lock.
         let ours = file.metadata()?;
