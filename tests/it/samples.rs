@@ -147,7 +147,9 @@ fn check_sample(
         if let Err(how) = compare(&printed, &step.output) {
             wrong.push((step.line, format!("$ {}\n{how}", step.command)));
             // An id that is known keeps the form in which the document has it.
-            step.output = ids.iter().fold(printed, |text, (shown, real)| text.replace(real, shown));
+            step.output = ids
+                .iter()
+                .fold(printed, |text, (shown, real)| text.replace(real, shown));
         }
     }
     wrong.into_iter()

@@ -80,7 +80,8 @@ impl Outages {
 
     fn write(&self, dir: &DataDir) -> io::Result<()> {
         let (path, new) = (path(dir), path(dir).with_extension("new"));
-        if self.silent_at.is_empty() && !path.exists() {
+        let is_missing = storage::metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if self.silent_at.is_empty() && is_missing {
             return Ok(());
         }
         let mut options = OpenOptions::new();
