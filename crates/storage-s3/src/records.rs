@@ -126,6 +126,10 @@ impl FileUploadRecords {
         Self { dir: dir.into() }
     }
 
+    fn part_path(&self, key: &str) -> PathBuf {
+        self.path(key).with_extension("jsonl.part")
+    }
+
     /// Keys may be longer than file names, so files are named by their hash.
     fn path(&self, key: &str) -> PathBuf {
         self.dir.join(format!("{}.jsonl", sha256(key.as_bytes())))
@@ -170,10 +174,10 @@ impl UploadRecords for FileUploadRecords {
         fs::create_dir_all(&self.dir)?;
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        file.write_all(&line)?;
-        file.persist(self.path(&record.key))?;
-        Ok(())
+        // One name, so that what a crash leaves is replaced by the next upload.
+        let (part, path) = (self.part_path(&record.key), self.path(&record.key));
+        storage::create_anew(&part)?.write_all(&line)?;
+        fs::rename(part, path)
     }
 
     fn part(&self, key: &str, number: u32, etag: &str) -> io::Result<()> {
@@ -189,10 +193,13 @@ impl UploadRecords for FileUploadRecords {
     }
 
     fn end(&self, key: &str) -> io::Result<()> {
-        match fs::remove_file(self.path(key)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        for path in [self.part_path(key), self.path(key)] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     fn all(&self) -> io::Result<Vec<UploadRecord>> {
@@ -256,6 +263,8 @@ mod tests {
             part_bytes: 5,
             etags: BTreeMap::new(),
         };
+        // A crash before the record had its name.
+        fs::write(records.part_path("k"), "half").unwrap();
         records.begin(&record).unwrap();
         records.part("k", 1, "a").unwrap();
         let path = records.path("k");
@@ -264,5 +273,8 @@ mod tests {
         records.part("k", 2, "b").unwrap();
         let read = records.load("k").unwrap().unwrap();
         assert_eq!(read.etags, BTreeMap::from([(2, "b".to_owned())]));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        records.end("k").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

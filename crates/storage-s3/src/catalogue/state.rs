@@ -126,19 +126,25 @@ impl State {
     /// Replaces the file.
     pub(crate) fn save(&self, dir: &DataDir, stream: &StreamId) -> io::Result<()> {
         let json = serde_json::to_vec(self)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder(dir))?;
+        // Whoever saves holds the stream, so one name will do, and what a crash leaves is replaced by the next.
+        let path = path(dir, stream);
+        let part = path.with_extension("json.part");
+        let mut file = storage::create_anew(&part)?;
         writeln!(file, "{}", sha256(&json))?;
         file.write_all(&json)?;
-        file.persist(path(dir, stream)).map_err(|error| error.error)?;
-        Ok(())
+        fs::rename(part, path)
     }
 
     /// Removes the file; a missing one is no error.
     pub(crate) fn remove(dir: &DataDir, stream: &StreamId) -> io::Result<()> {
-        match fs::remove_file(path(dir, stream)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let path = path(dir, stream);
+        for path in [path.with_extension("json.part"), path] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 

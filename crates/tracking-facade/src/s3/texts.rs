@@ -83,9 +83,14 @@ impl CachedTexts {
     /// A file is there whole or not at all.
     fn keep(&self, id: &ArtifactId, text: &str) -> io::Result<()> {
         let path = self.path(id);
-        let new = self.dir.join(format!(".{}-{}", std::process::id(), id.encoded()));
-        storage::create_anew(&new)?.write_all(text.as_bytes())?;
-        fs::rename(&new, path)
+        // One name, so that what a crash leaves is replaced by the next.
+        let part = self.dir.join(format!(".{}", id.encoded()));
+        storage::create_anew(&part)?.write_all(text.as_bytes())?;
+        match fs::rename(&part, path) {
+            // Another program had the same text, and was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            renamed => renamed,
+        }
     }
 }
 
