@@ -168,6 +168,7 @@ fn input() -> Input {
 /// Gives a terminal the size of ours.
 fn resize(terminal: &OwnedFd) -> io::Result<()> {
     let usual = rustix::termios::Winsize::from(Size::new(24, 80));
+    // not by storage: a terminal is a device
     let size = tcgetwinsize(io::stdin())
         .or_else(|_| tcgetwinsize(File::open("/dev/tty").map_err(|_| rustix::io::Errno::NOTTY)?))
         .unwrap_or(usual);
