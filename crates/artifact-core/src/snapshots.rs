@@ -139,7 +139,7 @@ impl Inner {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         let lock = storage::open_with(&lock_path, &mut options)
-            .and_then(|lock| lock.lock().map(|()| lock))
+            .and_then(|lock| storage::lock(&lock).map(|()| lock))
             .map_err(|error| ArtifactError::io("lock", &lock_path, error))?;
         let session = self.catalogue.session(id)?;
         let artifacts = OfSession { inner: self, id };

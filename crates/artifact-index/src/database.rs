@@ -259,7 +259,7 @@ fn lock(path: &Path) -> Result<File, Cause> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     let file = storage::open_with(&path, &mut options).map_err(|source| io("open", source))?;
-    file.lock().map_err(|source| io("lock", source))?;
+    storage::lock(&file).map_err(|source| io("lock", source))?;
     Ok(file)
 }
 

@@ -8,10 +8,12 @@
 //! A file that an operator names (a configuration, a certificate) may be a symbolic link, as Kubernetes mounts them; it
 //! is read by [`read_named`], which has the other protections.
 
-use std::fs::{self, DirBuilder, File, FileType, Metadata, OpenOptions, ReadDir};
+use std::fs::{self, DirBuilder, File, FileType, Metadata, OpenOptions, ReadDir, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -178,6 +180,39 @@ pub fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// How long [`lock`] waits for the process that has the lock.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often [`lock`] looks.
+const LOCK_POLL: Duration = Duration::from_millis(5);
+
+/// Locks a file exclusively, waiting at most [`LOCK_TIMEOUT`]: a process that is stopped keeps its locks for as long as
+/// somebody likes. Blocks.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] if another process keeps the lock; else as the system says.
+pub fn lock(file: &File) -> io::Result<()> {
+    lock_within(file, LOCK_TIMEOUT)
+}
+
+fn lock_within(file: &File, limit: Duration) -> io::Result<()> {
+    blocking::note("lock");
+    let deadline = Instant::now() + limit;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_POLL),
+            Err(TryLockError::WouldBlock) => {
+                let why = format!(
+                    "another process has kept the lock for {} s; is it stopped?",
+                    limit.as_secs_f64()
+                );
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+        }
+    }
+}
+
 /// Opens without waiting for the other end of a FIFO, and checks what was opened: the name may have changed its
 /// meaning since somebody looked.
 fn open_checked(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<File> {
@@ -333,6 +368,18 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&target).unwrap(), "content");
         create_anew(folder.path()).unwrap_err();
+    }
+
+    #[test]
+    fn a_lock_that_another_keeps_is_not_awaited_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let (kept, other) = (create_anew(&path).unwrap(), open(&path).unwrap());
+        lock(&kept).unwrap();
+        let refused = lock_within(&other, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        drop(kept);
+        lock(&other).unwrap();
     }
 
     #[test]

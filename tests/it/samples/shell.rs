@@ -75,7 +75,7 @@ impl Shell {
             };
             let status = status.trim().parse().unwrap();
             printed.truncate(before - 1);
-            let printed = printed.replace(&self.home, "/home/agent");
+            let printed = printed.replace(&self.home, "/srv/agent");
             return (
                 printed.replace(&format!("@{}", self.host), &format!("@{HOST}")),
                 status,
