@@ -59,7 +59,10 @@ impl Shell {
     /// Runs a command, and tells what it printed, stdout and stderr together, and its exit status.
     pub(super) fn run(&mut self, command: &str) -> (String, i32) {
         let quoted = command.replace('\'', r"'\''");
-        let line = format!("eval '{quoted}' </dev/null 2>&1; printf '\\n{END}%s\\n' \"$?\"\n");
+        // `$?` is that of the command before.
+        let line = format!(
+            "(exit ${{STATUS:-0}}); eval '{quoted}' </dev/null 2>&1; STATUS=$?; printf '\\n{END}%s\\n' $STATUS\n"
+        );
         let commands = self.commands.as_mut().unwrap();
         commands.write_all(line.as_bytes()).unwrap();
         commands.flush().unwrap();

@@ -119,6 +119,8 @@ impl Evidence {
                 stderr: Some(begin_log(&manager, &place, (args, rules), STDERR).await?),
                 times: Some(begin_times(&manager, &place, args).await?),
             };
+            // Job control may stop this process as soon as the command runs, with every lock that it has then.
+            manager.close().await?;
             let own = OwnData::at(&settings.data_dir);
             Ok::<_, TrackingError>((Self { manager, place, own }, keep))
         };
