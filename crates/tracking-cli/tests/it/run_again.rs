@@ -3,10 +3,11 @@
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::ekstrack::Ekstrack;
 
-/// A run that goes on until its stdin ends, and has printed the process id of its command.
+/// A run that goes on until its stdin ends, and the process id of its command, which it has noted.
 fn waiting(ekstrack: &Ekstrack, task: &str) -> (Child, u32) {
     let mut running = ekstrack
         .command(&["run", "prod", task, "--", "sh", "-c", "echo $$; read x; exit 0"])
@@ -21,7 +22,19 @@ fn waiting(ekstrack: &Ekstrack, task: &str) -> (Child, u32) {
         running.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
         id.push(char::from(byte[0]));
     }
-    (running, id.trim().parse().unwrap())
+    let id = id.trim().parse().unwrap();
+    let lock = ekstrack
+        .data()
+        .join(format!("progress/upgrade_prod.runs/{task}.lock"));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !fs::read_to_string(&lock)
+        .unwrap()
+        .contains(&format!("{{\"pid\":{id},"))
+    {
+        assert!(Instant::now() < deadline, "the run does not note its command");
+        std::thread::yield_now();
+    }
+    (running, id)
 }
 
 fn runs(ekstrack: &Ekstrack) -> bool {
