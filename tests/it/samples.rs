@@ -68,10 +68,6 @@ fn documents() -> Vec<PathBuf> {
 }
 
 #[test]
-#[expect(
-    clippy::print_stdout,
-    reason = "a test of documents says how much of them it ran"
-)]
 fn samples_are_what_is_printed() {
     let overwrite = std::env::vars().any(|(name, value)| name == "SAMPLES" && value == "overwrite");
     let mut wrong = Vec::new();
