@@ -313,7 +313,16 @@ async fn feed(common: Common, stream: StreamId, sink: Arc<dyn EventSink>) -> Opt
         Ok(None) => return None,
         Err(error) => return Some(Undrained::of(&stream, &name, &error)),
     };
-    if let Err(error) = relay.run(&common.stop.token).await {
+    let deadline = async {
+        common.stop.token.cancelled().await;
+        tokio::time::sleep(common.stop.left()).await;
+    };
+    let ran = tokio::select! {
+        ran = relay.run(&common.stop.token) => ran,
+        // A call that is in flight then is made again by the next relay.
+        () = deadline => Ok(()),
+    };
+    if let Err(error) = ran {
         tracing::warn!(%error, %stream, sink = name, "a cursor was not saved; some records will be delivered again");
     }
     match relay.drain(common.stop.left()).await {
