@@ -33,7 +33,7 @@ impl Outages {
         }
     }
 
-    /// What commands found out until `now`.
+    /// Reads the outages that commands noted until `now`.
     pub(super) fn load(dir: &DataDir, now: Timestamp) -> Self {
         let mut outages = match storage::read(&path(dir), MAX_BYTES) {
             Ok(bytes) => Self::parse(&bytes).unwrap_or_else(Self::none),
@@ -137,7 +137,7 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(path(&dir), flipped).unwrap();
             let read = Outages::load(&dir, at(1001));
-            // What is left may name another place, or a moment before, and nothing else.
+            // A flipped file may name another place or an earlier moment, and nothing else.
             assert!(read.silent_at.len() <= 1, "bit {bit}: {read:?}");
             assert!(
                 read.silent_at.values().all(|at| *at <= self::at(1001)),
