@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use progress_core::{Agent, History};
 use serde_json::value::{RawValue, to_raw_value};
+use stream_ws::JournalSummaries;
 use tracking_journal::{Clock, DataDir, Liveness};
-use tracking_model::{Span, StreamId, Summary, Timestamp, UpgradeId, UpgradeProgress};
+use tracking_model::{Span, Summary, Timestamp, UpgradeId, UpgradeProgress};
 
 pub use stream_ws::protocol;
 /// Tells a server to stop.
@@ -14,9 +15,9 @@ pub use tokio_util::sync::CancellationToken;
 
 pub use stream_ws::{
     Client, ClientError, ClientEvent, ClientOptions, DEFAULT_ADDRESS, Frame, Hub, HubError, HubOptions,
-    HubStats, Limits, NameError, QueueLimits, Roots, ServeError, ServeReport, ServerOptions, SummarySource,
-    TlsError, TlsIdentity, TlsProblem, Token, TokenError, UpgradeView, Viewer, bind, check_host,
-    check_origin, serve,
+    HubStats, KeepLimits, Limits, NameError, QueueLimits, Roots, ServeError, ServeReport, ServerOptions,
+    SummarySource, TlsError, TlsIdentity, TlsProblem, Token, TokenError, UpgradeView, Viewer, bind,
+    check_host, check_origin, serve,
 };
 
 use crate::Archive;
@@ -30,6 +31,7 @@ impl Archive {
     pub fn hub(&self, options: HubOptions) -> Hub {
         let source = Summaries {
             dir: self.data_dir().clone(),
+            journals: JournalSummaries::with_clock(self.data_dir().clone(), Arc::clone(&options.clock)),
             clock: Arc::clone(&options.clock),
             learned: Mutex::default(),
         };
@@ -41,6 +43,7 @@ impl Archive {
 #[derive(Debug)]
 struct Summaries {
     dir: DataDir,
+    journals: JournalSummaries,
     clock: Arc<dyn Clock>,
     /// What was learned for each upgrade, and when.
     learned: Mutex<HashMap<UpgradeId, (Timestamp, Arc<RawValue>)>>,
@@ -53,10 +56,7 @@ const LEARNED_AT_MOST: usize = 64;
 
 impl SummarySource for Summaries {
     fn liveness(&self, upgrade_id: &UpgradeId) -> Option<Liveness> {
-        let stream = StreamId::Upgrade(upgrade_id.clone());
-        Liveness::of(&self.dir, &stream)
-            .inspect_err(|error| tracing::debug!(%error, %stream, "cannot tell whether somebody is at work"))
-            .ok()
+        self.journals.liveness(upgrade_id)
     }
 
     fn view(&self, progress: &UpgradeProgress, liveness: Option<Liveness>) -> UpgradeView {

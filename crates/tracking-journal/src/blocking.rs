@@ -3,21 +3,20 @@
 #[cfg(any(test, feature = "test-util"))]
 pub use watch::NoBlocking;
 
-/// A file operation begins on this thread. Giving a lock back is none: it waits for nobody. Does nothing but in tests.
-#[inline]
-pub(crate) fn note(operation: &'static str) {
-    #[cfg(any(test, feature = "test-util"))]
-    watch::note(operation);
-    #[cfg(not(any(test, feature = "test-util")))]
-    let _ = operation;
-}
+/// Notes that a file operation begins on this thread. Giving a lock back is none: it waits for nobody.
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use watch::note;
+
+/// Does nothing outside of tests.
+#[cfg(not(any(test, feature = "test-util")))]
+pub(crate) const fn note(_: &'static str) {}
 
 #[cfg(any(test, feature = "test-util"))]
 mod watch {
     use std::backtrace::Backtrace;
     use std::cell::RefCell;
 
-    /// What the names of our functions begin with.
+    /// Prefixes of our functions' names.
     const OURS: [&str; 5] = [
         "tracking_",
         "stream_ws",
@@ -74,7 +73,7 @@ mod watch {
         }
     }
 
-    pub(super) fn note(operation: &'static str) {
+    pub(crate) fn note(operation: &'static str) {
         NOTED.with_borrow_mut(|noted| {
             if let Some(noted) = noted {
                 noted.push((operation, Backtrace::force_capture()));
