@@ -49,7 +49,7 @@ fn fault_21_what_a_portal_took_is_not_uploaded_and_stays_here() {
     assert!(server.file("team/s/c").exists());
 }
 
-/// What a record says of a copy is not enough: retention looks at it, and so does `sync` at what is archived.
+/// A record of a copy is not enough: retention looks at the copy, and `sync` looks at the copies of archived artifacts.
 #[test]
 fn bytes_are_freed_once_their_copy_was_seen_and_a_lost_one_is_named() {
     let server = FsServer::start();

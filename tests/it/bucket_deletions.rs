@@ -1,4 +1,4 @@
-//! What somebody deleted from a shared bucket on purpose stays deleted, whatever the machine does that had sent it.
+//! Artifacts deleted from a shared bucket on purpose stay deleted, whatever the machine does that had sent them.
 
 use std::path::PathBuf;
 

@@ -72,7 +72,7 @@ fn an_outage_is_met_once_and_told_in_one_line() {
     );
 }
 
-/// Whoever does not want to wait for the network presses Ctrl-C; the command has ended well before.
+/// Ctrl-C ends the waiting for the network; the command itself has ended well before.
 #[test]
 fn an_interrupt_ends_the_waiting() {
     let silent = ScriptedServer::start(|_, _| Reply::Stall);

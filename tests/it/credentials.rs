@@ -15,7 +15,7 @@ fn write_credentials(path: &Path, key: &str, secret: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-/// Whether a request was signed with the key.
+/// True if a request was signed with the key.
 fn is_signed_with(request: &Request, key: &str) -> bool {
     let signed = request.header("authorization").unwrap_or_default();
     signed.contains(&format!("Credential={key}/"))

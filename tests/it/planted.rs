@@ -1,5 +1,5 @@
-//! What somebody may have put into a data directory in place of a file: nothing is read or written through it, and
-//! nothing waits for it.
+//! Links and FIFOs in place of files of a data directory: nothing is read or written through them, and
+//! nothing waits for them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -144,7 +144,7 @@ fn try_all(names: &[&'static str], each: impl Fn(&'static str) + Sync) {
     });
 }
 
-/// Whether a file somewhere in `directory` has these bytes.
+/// True if a file somewhere in `directory` has these bytes.
 fn holds(directory: &Path, bytes: &str) -> bool {
     fs::read_dir(directory).unwrap().any(|entry| {
         let path = entry.unwrap().path();

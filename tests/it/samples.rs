@@ -22,7 +22,7 @@ use storage_s3::test_servers::FsServer;
 use page::{Page, Part, Sample};
 use shell::Shell;
 
-/// What differs from run to run, and what stands for it where texts are compared.
+/// Forms that differ from run to run, and their placeholders where texts are compared.
 static FORMS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         (

@@ -41,7 +41,7 @@ const METHODS: [&str; 6] = [
     ".is_dir()",
     ".read_dir()",
 ];
-/// What paths are called, or end with, and what makes them.
+/// Names and endings of paths, and functions that make paths.
 const PATHS: [&str; 13] = [
     "path",
     "dir",
@@ -128,13 +128,13 @@ impl Statement {
         self.code.split(|c: char| !c.is_alphanumeric() && c != '_')
     }
 
-    /// Whether the argument at `at` is a path of `/proc`, which is no data directory.
+    /// True if the argument at `at` is a path of `/proc`, which is no data directory.
     fn is_of_the_kernel(&self, at: usize) -> bool {
         let argument = self.code.split_at(at).1.trim_start_matches("format!(");
         argument.starts_with("\"/proc/")
     }
 
-    /// Whether the code before `at` ends in a part of a name, so that what follows is another function.
+    /// True if the code before `at` ends in a part of a name, so that what follows is another function.
     fn ends_in_name(&self, at: usize) -> bool {
         let before = self.code.split_at(at).0;
         before.ends_with(|c: char| c.is_alphanumeric() || c == '_')

@@ -14,7 +14,7 @@ const INCOMING: &str = ".incoming";
 const LIVE: &str = "live~";
 
 impl TestArtifactsManager {
-    /// What [`ArtifactWriter`](crate::ArtifactWriter)s of a collection have written that are not finished: their process is
+    /// Unfinished output of a collection's [`ArtifactWriter`](crate::ArtifactWriter)s: their process is
     /// at work, or died and nobody has added to the session since. In the order in which they were begun. Empty in memory.
     ///
     /// # Errors

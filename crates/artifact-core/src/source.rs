@@ -165,9 +165,9 @@ pub(crate) struct SourceFile {
     path: PathBuf,
     file: File,
     before: Fingerprint,
-    /// Whether its size says how many bytes it has.
+    /// True if its size says how many bytes it has.
     has_size: bool,
-    /// Whether fewer blocks are kept than it has bytes.
+    /// True if fewer blocks are kept than it has bytes.
     is_sparse: bool,
 }
 
@@ -335,7 +335,7 @@ impl SourceFile {
             at = to;
         }
         upload.write_hole(size - at, copied)?;
-        // What is there beyond it came since it was opened.
+        // Bytes beyond the size came after the file was opened.
         self.file
             .seek(io::SeekFrom::Start(size))
             .map_err(FillError::Read)?;
@@ -402,7 +402,7 @@ const MADE_WHEN_READ: [u32; 7] = [
     0x7363_6673, // securityfs
 ];
 
-/// Whether a file's content is made when it is read, as of `/proc` and `/sys`.
+/// True if a file's content is made when it is read, as of `/proc` and `/sys`.
 #[cfg(target_os = "linux")]
 fn is_made_when_read(file: &File) -> rustix::io::Result<bool> {
     let kind = rustix::fs::fstatfs(file)?.f_type;

@@ -35,7 +35,7 @@ const LOG_PAGES: i64 = 4000;
 /// When it has so many, what loading left of it is copied before more is loaded; more are no faster.
 const LONG_LOG: i64 = 4 * LOG_PAGES;
 
-/// What follows the name of the index in those of its files. SQLite would play back a rollback journal.
+/// Suffixes of the index's files. SQLite would play back a rollback journal.
 const FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// The database file, open.

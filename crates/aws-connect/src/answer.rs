@@ -68,7 +68,7 @@ fn announces_html(response: &HttpResponse) -> bool {
     is_html && headers.get("content-length") != Some("0")
 }
 
-/// Whether the body that was read is a page for people.
+/// True if the body that was read is a page for people.
 pub(crate) fn is_html(response: &HttpResponse) -> bool {
     let body = response.body().bytes().unwrap_or_default().trim_ascii_start();
     let begins = |with: &[u8]| {

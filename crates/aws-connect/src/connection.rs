@@ -40,7 +40,7 @@ impl Default for Connection<'_> {
     }
 }
 
-/// What the standard chain comes to.
+/// Result of the standard chain.
 #[derive(Debug, Clone)]
 pub struct Connected {
     /// The configuration. It has an HTTP client of its own, so make one and share it.

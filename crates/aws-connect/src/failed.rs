@@ -77,7 +77,7 @@ impl Failed {
     }
 }
 
-/// Whether the answer is a page for people: the body is one, or it was refused for that before it was read.
+/// True if the answer is a page for people: the body is one, or it was refused for that before it was read.
 fn is_page<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> bool {
     error.raw_response().is_some_and(is_html) || innermost(error) == HTML
 }

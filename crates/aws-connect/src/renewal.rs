@@ -53,9 +53,9 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Whether the chain is to be read anew before the next request.
+    /// True if the chain is to be read anew before the next request.
     is_stale: bool,
-    /// What it brought last.
+    /// Credentials that the chain returned last.
     loaded: Option<Credentials>,
     /// When reading it anew brought the same.
     brought_nothing: Option<Instant>,
@@ -101,7 +101,7 @@ impl Renewal {
         true
     }
 
-    /// Whether the credentials were refused and the next request has those that the chain brings then.
+    /// True if the credentials were refused and the next request has those that the chain brings then.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.state().is_stale
@@ -194,7 +194,7 @@ impl ClassifyRetry for Renewal {
     }
 }
 
-/// Whether an answer says that the credentials are not valid. The answer to a HEAD has no body: 400 may mean that.
+/// True if an answer says that the credentials are not valid. The answer to a HEAD has no body: 400 may mean that.
 fn refuses_credentials(response: &HttpResponse) -> bool {
     let status = response.status().as_u16();
     if !matches!(status, 400 | 401 | 403) {

@@ -199,7 +199,7 @@ pub(crate) fn is_known(dir: &DataDir, upgrade_id: &UpgradeId) -> Result<bool, Pr
         match path.symlink_metadata() {
             Ok(_) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // What cannot be looked at is not the same as what is not there.
+            // A path that cannot be looked at may exist.
             Err(error) => return Err(ProgressError::io("look at", path, error)),
         }
     }

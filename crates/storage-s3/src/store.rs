@@ -73,7 +73,7 @@ impl S3Store {
         (asked && log.answers() == 0).then(|| self.bucket().place())?
     }
 
-    /// Whether any request was answered.
+    /// True if any request was answered.
     #[must_use]
     pub fn has_answered(&self) -> bool {
         self.bucket().log.answers() > 0

@@ -34,7 +34,7 @@ pub(crate) struct Running {
     terminal: Option<Attached>,
 }
 
-/// What became of a command.
+/// Change of a command's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Ended(ExitStatus),
@@ -42,7 +42,7 @@ pub(crate) enum Change {
     Stopped,
 }
 
-/// What a command gets as its stdout and stderr.
+/// Stdout and stderr of a command.
 #[derive(Debug)]
 pub(crate) struct Streams {
     stdout: Stdio,
@@ -73,7 +73,7 @@ impl StartError {
         }
     }
 
-    /// Whether the system has no room for another process, and the program may be all right.
+    /// True if the system has no room for another process, and the program may be all right.
     pub(crate) fn is_lack_of_room(&self) -> bool {
         matches!(
             self.source.kind(),

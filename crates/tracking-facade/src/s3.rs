@@ -84,7 +84,7 @@ impl SharedBucket {
         self.store.silent_place()
     }
 
-    /// Whether any request for it was answered.
+    /// True if any request for it was answered.
     #[must_use]
     pub fn has_answered(&self) -> bool {
         self.store.has_answered()

@@ -68,7 +68,7 @@ pub struct Follower<F: Fold> {
     looking: Option<JoinHandle<Look<F>>>,
 }
 
-/// What a look at the files found.
+/// Result of a look at the files.
 #[derive(Debug)]
 struct Look<F: Fold> {
     found: Result<Found<F>, JournalError>,
@@ -144,7 +144,7 @@ impl<F: Fold> Follower<F> {
         }
     }
 
-    /// What has become durable since the last call, if anything. Files are read on a thread that may block.
+    /// Returns records that became durable since the last call, if any. Files are read on a thread that may block.
     ///
     /// # Errors
     /// As [`Self::try_next`].
@@ -189,7 +189,7 @@ impl<F: Fold> Follower<F> {
         })
     }
 
-    /// What has become durable since the last call, if anything. Blocks.
+    /// Returns records that became durable since the last call, if any. Blocks.
     ///
     /// # Errors
     /// As [`load`]; [`JournalError::Removed`] and [`JournalError::Replaced`] if the path names no file or another one.
@@ -248,7 +248,7 @@ fn look<F: Fold>(
             .map(drop)
     });
     match advanced {
-        // What could be read is returned first; the next look meets the error again.
+        // Records that could be read are returned first; the next look meets the error again.
         Err(error) if records.is_empty() => Err(error),
         _ => Ok((records, state.chain)),
     }

@@ -64,7 +64,7 @@ impl Rollup {
     }
 }
 
-/// What is shown for one task, from its subtree alone.
+/// Percentage and status that are shown for one task, from its subtree alone.
 pub(crate) fn shown(progress: &UpgradeProgress, task: &TaskProgress) -> Shown {
     visit(progress, task, &mut |_, _| {})
 }

@@ -137,7 +137,7 @@ impl Sample {
     }
 }
 
-/// What is printed without a line feed at its end is shown with one.
+/// Output without a line feed at its end is shown with one.
 fn with_line_end(output: &str) -> String {
     if output.is_empty() || output.ends_with('\n') {
         output.to_owned()

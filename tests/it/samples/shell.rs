@@ -90,7 +90,7 @@ impl Shell {
 impl Drop for Shell {
     fn drop(&mut self) {
         if let Some(mut commands) = self.commands.take() {
-            // What a sample left running ends with its page.
+            // Programs that a sample left running end with its page.
             commands.write_all(b"jobs -p | xargs -r kill; wait\n").ok();
         }
         self.child.wait().ok();

@@ -165,7 +165,7 @@ impl Inner {
             for key in &without {
                 vault.remove(key, None)?;
             }
-            // What others have recorded of the same bytes is in the same file, unless it was written live: then one of
+            // Other records of the same bytes share the file, unless the output was written live: then one of
             // its names is its own.
             let is_recorded = without.is_empty() && !with_record.is_empty();
             if !is_recorded {
@@ -197,7 +197,7 @@ impl Inner {
         match (receipt, kind) {
             (Err(error), UploadKind::Live) if self.catalogue.home().is_some() => {
                 let path = stored.put.key.local_path().into();
-                // What is refused is never recorded; else whoever adds next takes it up.
+                // A refused file is never recorded; the next add takes up any other.
                 if !matches!(error, ArtifactError::Refused(_)) {
                     stored.leave();
                 }

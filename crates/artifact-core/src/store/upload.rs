@@ -180,7 +180,7 @@ impl Vault {
         }
     }
 
-    /// What a live writer that died had written, to be committed, with its collection; what exists elsewhere, too, is
+    /// Output of a live writer that died, to be committed, with its collection; output that exists elsewhere too is
     /// removed.
     pub(crate) fn live_output(
         &self,

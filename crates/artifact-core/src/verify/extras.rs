@@ -80,7 +80,7 @@ impl Unexplained {
 pub(super) struct InFlightFiles {
     /// By number, whether the writer died.
     dead: HashMap<u64, bool>,
-    /// What the dead left that has no name in a collection.
+    /// Files of dead writers that have no name in a collection.
     pub(super) unfinished: Vec<Arc<str>>,
 }
 
@@ -100,7 +100,7 @@ impl InFlightFiles {
         }
     }
 
-    /// Whether the file of an entry is one of them, and its writer died.
+    /// True if the file of an entry is one of them, and its writer died.
     pub(super) fn of(&self, entry: &Entry) -> Option<bool> {
         let dead = self.dead.get(&entry.inode).copied();
         dead.filter(|_| entry.key.is_some() && entry.kind.is_none())

@@ -25,7 +25,7 @@ async fn verifying_beside_an_add_reports_nothing() {
         fixture.dir.path().join("data/artifacts/s/c/slow.log"),
         fixture.dir.path().join("data/artifacts/s/c/output.log"),
     );
-    // Who holds the journal keeps the others from recording what has its name already.
+    // While this test holds the journal's lock, no add records a file that has its name already.
     let journal = fs::File::open(&journal).unwrap();
     journal.lock().unwrap();
     let (session, collection) = (fixture.session.clone(), fixture.collection.clone());

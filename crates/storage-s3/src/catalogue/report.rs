@@ -40,7 +40,7 @@ impl RefreshScope {
         }
     }
 
-    /// Whether the segments of this life of a journal are left out.
+    /// True if the segments of this life of a journal are left out.
     pub(super) fn leaves_out(&self, epoch: Uuid) -> bool {
         matches!(self, Self::Others { own, .. } if *own == epoch)
     }

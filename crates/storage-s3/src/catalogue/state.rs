@@ -126,7 +126,7 @@ impl State {
     /// Replaces the file.
     pub(crate) fn save(&self, dir: &DataDir, stream: &StreamId) -> io::Result<()> {
         let json = serde_json::to_vec(self)?;
-        // Whoever saves holds the stream, so one name will do, and what a crash leaves is replaced by the next.
+        // The saver holds the stream, so one fixed name suffices; the next save replaces a leftover of a crash.
         let path = path(dir, stream);
         let part = path.with_extension("json.part");
         let mut file = storage::create_anew(&part)?;

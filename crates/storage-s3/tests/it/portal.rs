@@ -46,7 +46,7 @@ async fn fault_21_a_page_is_no_success() {
             objects.all("s/").await.unwrap_err(),
             store.check().await.unwrap_err(),
         ];
-        // What a HEAD or GET shows is compared with what was put before anything rests on it.
+        // Callers compare the result of a HEAD or GET with what they put.
         if !has_etag {
             errors.push(objects.head(&place).await.unwrap_err());
             errors.push(objects.read(&place).await.unwrap_err());

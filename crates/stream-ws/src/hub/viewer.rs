@@ -29,7 +29,7 @@ pub struct Viewer {
     queue: Arc<ViewerQueue>,
     interest: Interest,
     types: TypeFilter,
-    /// What the above and below count for.
+    /// Share of the hub's limit that this viewer's names take.
     share: NameShare,
     /// The viewer knows that it is not sent all that it wants.
     told_of_limit: bool,
@@ -155,7 +155,7 @@ impl Viewer {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// What counts against the limits.
+    /// Names that count against the limits.
     fn names(&self) -> usize {
         let interest = &self.interest;
         interest.clusters.len() + interest.upgrades.len() + self.types.types().len() + self.watched.len()

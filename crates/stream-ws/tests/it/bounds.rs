@@ -1,4 +1,4 @@
-//! What viewers can make the server keep.
+//! Limits on the memory that viewers can make the server use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -112,7 +112,7 @@ async fn fault_25_viewers_that_name_ever_more_clusters_do_not_grow_the_server() 
     // Each was refused what is more than a viewer's share, and told so; all together had no more than there is for all.
     assert!(refused["TooMany"] >= 30, "{refused:?}");
     assert!(refused["Busy"] >= 200, "{refused:?}");
-    // What they gave up is there for others.
+    // Names that viewers gave up are available to others.
     drop(clients);
     while served.hub.stats().names > 0 {
         tokio::task::yield_now().await;

@@ -22,7 +22,7 @@ pub(crate) struct LogsArgs {
     /// Which attempt, from 1; `task show` names them [default: the last that has output]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) attempt: Option<u32>,
-    /// What the command wrote to stderr
+    /// Print stderr of the command instead of stdout
     #[arg(long)]
     pub(crate) stderr: bool,
 }

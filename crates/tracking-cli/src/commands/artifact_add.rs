@@ -154,7 +154,7 @@ fn sources(args: &ArtifactAdd, own: &OwnData) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
-/// Whether a path is one of those by which a shell and the system name what this process has open, as `<(command)` does.
+/// True if a path is one of those by which a shell and the system name what this process has open, as `<(command)` does.
 fn is_stream(given: &Path) -> bool {
     let Some(text) = given.to_str() else { return false };
     let number = text

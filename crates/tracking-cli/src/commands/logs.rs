@@ -22,12 +22,12 @@ use crate::settings::Settings;
 const STDOUT: &str = "stdout.log";
 const STDERR: &str = "stderr.log";
 const INTERRUPTED: &str = "interrupted-output.log";
-/// What is recovered of one run is recorded within this time.
+/// Logs recovered from one run are recorded within this time.
 const TOGETHER_SECONDS: i64 = 1;
 /// Begins a line of the times of output, which are recovered under the same name as the output.
 const TIMES: &[u8] = b"{\"at\":";
 
-/// What was written.
+/// Stream of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stream {
@@ -70,7 +70,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Whether `log` was recorded by the same run as those that are here.
+    /// True if `log` was recorded by the same run as those that are here.
     fn has_room_for(&self, log: &Log) -> bool {
         let Some(last) = self.logs.last() else { return true };
         match log.stream {
@@ -162,14 +162,14 @@ fn live(
     read?.map_err(cannot(attempted))
 }
 
-/// What is printed with `--json` beside the bytes.
+/// Document of `--json`: the bytes and their attempt.
 #[derive(Debug, Serialize)]
 struct LogsDocument<'a> {
     upgrade_id: &'a UpgradeId,
     task_id: &'a TaskId,
     attempt: usize,
     stream: Stream,
-    /// Whether the command may still write.
+    /// True if the command may still write.
     running: bool,
     artifact_ids: Vec<&'a ArtifactId>,
 }

@@ -65,7 +65,7 @@ pub(crate) fn run(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> {
     }
 }
 
-/// What became of a command under supervision.
+/// Outcome of supervising a command.
 #[derive(Debug)]
 enum Supervised {
     Ended(Exit),
@@ -213,7 +213,7 @@ fn spool_in<'a>(rules: Option<&Rules>, settings: &'a Settings) -> &'a Path {
     }
 }
 
-/// What keeps the output and passes it on, and what the command gets as its streams. If nothing is kept, these are our
+/// Prepares keeping and passing on, and the streams of the command. If nothing is kept, the streams are our
 /// own.
 fn prepare_output(
     keep: Option<Keep<Log>>,

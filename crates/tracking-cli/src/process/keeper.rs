@@ -35,7 +35,7 @@ pub(super) struct Source<K> {
     pub(super) pass_on: Passing,
 }
 
-/// What became of one stream.
+/// Outcome of keeping one stream.
 #[derive(Debug)]
 pub(crate) struct Pumped {
     /// The name of the stream.

@@ -43,7 +43,7 @@ pub(crate) struct Keep<K> {
     pub(crate) times: Option<K>,
 }
 
-/// What became of the output that was to be kept.
+/// Outcome of keeping a command's output.
 #[derive(Debug)]
 pub(crate) struct Collected<K> {
     pub(crate) logs: Keep<K>,

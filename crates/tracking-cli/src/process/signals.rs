@@ -70,22 +70,22 @@ impl Incoming {
         self.signal.as_raw()
     }
 
-    /// Whether it asks for the end.
+    /// True if it asks for the end.
     pub(crate) fn ends(self) -> bool {
         ENDING.contains(&self.signal)
     }
 
-    /// Whether it only tells of the terminal or of job control.
+    /// True if it only tells of the terminal or of job control.
     pub(crate) fn is_job_control(self) -> bool {
         [Signal::CONT, Signal::TSTP, Signal::WINCH, Signal::URG].contains(&self.signal)
     }
 
-    /// Whether the terminal sent it to our process group, the command included.
+    /// True if the terminal sent it to our process group, the command included.
     pub(super) fn is_of_terminal(self) -> bool {
         self.sender.is_none() && OF_TERMINAL.contains(&self.signal)
     }
 
-    /// Whether the system tells us of a limit that we have reached, not the command.
+    /// True if the system tells us of a limit that we have reached, not the command.
     pub(super) fn is_of_own_limit(self) -> bool {
         let own = rustix::process::getpid().as_raw_pid();
         [Signal::XCPU, Signal::XFSZ].contains(&self.signal) && self.sender.is_none_or(|sender| sender == own)
@@ -212,7 +212,7 @@ fn ignored_signals() -> u64 {
         .unwrap_or(0)
 }
 
-/// Whether this process has a controlling terminal.
+/// True if this process has a controlling terminal.
 pub(super) fn have_terminal() -> bool {
     // not by storage: a terminal is a device
     File::open("/dev/tty").is_ok()

@@ -121,7 +121,7 @@ impl Attached {
         resize(&self.ours)
     }
 
-    /// Whether keys of our terminal make the command's signals.
+    /// True if keys of our terminal make the command's signals.
     pub(super) const fn has_keys(&self) -> bool {
         self.raw.is_some()
     }

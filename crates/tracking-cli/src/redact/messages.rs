@@ -45,7 +45,7 @@ pub(crate) fn keep_out(secret: &str) {
     }
 }
 
-/// Whether messages are read on a terminal.
+/// True if messages are read on a terminal.
 pub(crate) fn is_terminal() -> bool {
     stderr().0.is_terminal()
 }
@@ -94,7 +94,7 @@ fn add(known: &mut Vec<String>, secret: String) {
     }
 }
 
-/// What the environment holds by its name, and credentials in the addresses of it.
+/// Secrets of the environment: variables with a secret's name, and credentials in addresses.
 fn of_environment() -> Vec<String> {
     let mut known = Vec::new();
     for (name, value) in std::env::vars_os() {

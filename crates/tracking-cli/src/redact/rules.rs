@@ -1,4 +1,4 @@
-//! What a secret looks like.
+//! Rules that recognise secrets.
 //!
 //! A rule is a regular expression over bytes that is applied within a line. It replaces its first group that takes part
 //! in a match, or the whole match where it has no group. The standard rules follow those of gitleaks, and leave out
@@ -11,9 +11,9 @@ use regex_syntax::hir::{Hir, HirKind};
 
 /// Most bytes of memory that the program of one pattern may take.
 const MOST_PROGRAM_BYTES: usize = 1 << 20;
-/// What may stand before a token: the start, no part of a word, or the end of a terminal's colour.
+/// Text before a token: the start, no part of a word, or the end of a terminal's colour.
 const BEFORE: &str = r"(?:\A|[^0-9A-Za-z_]|\x1b\[[0-9;:]*m)";
-/// What may stand between a name and its value: quotes, `=`, `:`, `|` or `=>`, and blanks.
+/// Text between a name and its value: quotes, `=`, `:`, `|` or `=>`, and blanks.
 const IS: &str = r#"["'\\]{0,3}[ \t]{0,40}(?:=>|:=|[:=|]|[ \t])[ \t]{0,40}["'\\]{0,3}"#;
 
 /// The standard rules: a name and a pattern. `{BEFORE}` and `{IS}` stand for the constants above.
@@ -118,7 +118,7 @@ const BLOCK: (&str, &str, &str) = (
     "-----END [0-9A-Z ]*PRIVATE KEY(?: BLOCK)?-----",
 );
 
-/// What a match of a rule means.
+/// Meaning of a rule's match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// The match is a secret.

@@ -41,7 +41,7 @@ struct Found {
     open: bool,
 }
 
-/// What of the line is being left out.
+/// Part of the line that is being left out.
 #[derive(Debug, Clone, Copy)]
 enum Hiding {
     Nothing,

@@ -76,7 +76,7 @@ fn script() -> &'static str {
     block.split("```").next().unwrap()
 }
 
-/// What a step says of itself, in a file beside the script.
+/// Writes the steps, each into a file beside the script.
 fn write_steps(home: &Path) {
     for step in ["control-plane", "nodes", "smoke"] {
         let path = home.join(format!("{step}.sh"));
@@ -161,7 +161,7 @@ fn the_script_of_the_documentation_can_be_killed_anywhere_and_run_again() {
     }
 }
 
-/// Whether a process has this file open.
+/// True if a process has this file open.
 fn has_open(pid: u32, path: &Path) -> bool {
     let open = fs::read_dir(format!("/proc/{pid}/fd"));
     open.into_iter()

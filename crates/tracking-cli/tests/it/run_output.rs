@@ -91,7 +91,7 @@ fn a_stdout_that_cannot_be_written_is_said_once_and_the_log_is_whole() {
     assert!(log == numbers(100_000));
 }
 
-/// What is left running goes on writing when we are gone, and does not die of SIGPIPE.
+/// A service that a command left running goes on writing after `run` has ended, and does not die of SIGPIPE.
 #[test]
 fn a_service_that_is_left_behind_lives_on() {
     let ekstrack = Ekstrack::started();

@@ -11,7 +11,7 @@ const SECRET_KEY: &str = "kQ7vT2mXz9LpR4sW8yB1nC6dF3gH5jK0aEuIoVtS";
 const TOKEN: &str = "opaque/session+token=of-no-known-form-0123456789";
 const VIEWER: &str = "5f1a7c3e9b2d4068a1c3e5f7092b4d6e8f0a1c3e5b7d9f1032547698badcfe01";
 
-/// What the environment holds, beside the address of a server that refuses everything.
+/// Environment of the command, beside the address of a server that refuses everything.
 const SETTINGS: &[(&str, &str)] = &[
     ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
     ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
@@ -22,7 +22,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("NO_PROXY", "127.0.0.1"),
 ];
 
-/// What the environment and the files of [`prepared`] hold, and what they look like in a header.
+/// Secrets in the environment and the files of [`prepared`], and their forms in a header.
 const SECRETS: &[&str] = &[
     ACCESS_KEY,
     SECRET_KEY,
@@ -148,7 +148,7 @@ fn no_message_shows_the_token_of_a_viewer() {
     shows_none(&ekstrack, 5, &[], &watch);
 }
 
-/// What `run` keeps of a log, and the record of it.
+/// Runs a script; returns the log that `run` keeps, and its record.
 fn kept(ekstrack: &Ekstrack, task: &str, args: &[&str], script: &str) -> (String, serde_json::Value) {
     // The record of a log names the command, so its text is in a file.
     let file = format!("{task}.sh");

@@ -12,7 +12,7 @@ use crate::ekstrack::Ekstrack;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is on the other side of the terminal.
+/// Far side of a pseudo terminal: keyboard and screen.
 pub(crate) struct Terminal {
     keyboard: File,
     screen: Arc<Mutex<String>>,
@@ -139,7 +139,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // What hangs up ends whatever still runs on it.
+        // Hanging up ends the programs that still run on the terminal.
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -18,7 +18,7 @@ use super::SharedBucket;
 use crate::TrackingError;
 use crate::error::reason;
 
-/// What others recorded of a session.
+/// Records of a session that others wrote.
 #[derive(Debug, Default)]
 pub(super) struct Others {
     /// The artifacts that they deleted.
@@ -46,7 +46,7 @@ pub struct DeletedElsewhere {
     pub session_id: SessionId,
     /// Its name.
     pub name: Arc<str>,
-    /// Who deleted it.
+    /// Actor who deleted it.
     pub by: Arc<str>,
     /// Why.
     pub reason: Option<Arc<str>>,
@@ -54,7 +54,7 @@ pub struct DeletedElsewhere {
     pub left: Option<String>,
 }
 
-/// What others did that was taken over.
+/// Deletions and completions of others that were taken over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TakenOver {
@@ -166,7 +166,7 @@ impl Tombstone {
     }
 }
 
-/// Whether the bucket does not let its catalogue be read.
+/// True if the bucket does not let its catalogue be read.
 pub(super) fn is_denied(error: &TrackingError) -> bool {
     matches!(
         error,

@@ -110,7 +110,7 @@ impl<'a> Search<'a> {
             .await
     }
 
-    /// Whether somebody else deleted it.
+    /// True if somebody else deleted it.
     pub(super) fn is_deleted(&self, artifact: &Artifact) -> bool {
         self.deleted.contains(&artifact.artifact_id)
     }

@@ -59,7 +59,7 @@ pub struct UploadReport {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct SyncReport {
-    /// What others had deleted and completed, which is so here too.
+    /// Deletions and completions of others that were taken over here.
     pub taken_over: TakenOver,
     /// What became of the artifacts that were not in the bucket.
     pub uploads: UploadReport,
@@ -181,7 +181,7 @@ impl SharedBucket {
         let sessions: HashSet<_> = wanted.iter().map(|artifact| &artifact.session_id).collect();
         for session in sessions {
             let others = match self.others(archive.data_dir(), session).await {
-                // Who may not list the bucket is not kept from writing to it.
+                // Credentials that may not list the bucket may still write to it.
                 Err(error) if is_denied(&error) => continue,
                 others => others?,
             };

@@ -83,7 +83,7 @@ impl UploadSink {
         }
     }
 
-    /// What others deleted of a session, where `batch` has artifacts that they may know: their records are in the
+    /// Deletions of a session by others, where `batch` has artifacts that others may know: their records are in the
     /// bucket. What is deleted there is deleted here too.
     async fn deleted_elsewhere(&self, stream: &StreamId, batch: &[Record]) -> Result<Others, TrackingError> {
         let StreamId::Session(session) = stream else {
@@ -110,7 +110,7 @@ impl UploadSink {
                     .await?;
                 Ok(others)
             }
-            // Who may not list the bucket is not kept from writing to it.
+            // Credentials that may not list the bucket may still write to it.
             Err(error) if is_denied(&error) => Ok(Others::default()),
             Err(error) => Err(error),
         }

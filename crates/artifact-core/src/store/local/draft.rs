@@ -307,7 +307,7 @@ impl Draft {
         let mark = match self.place {
             Place::Incoming(_) => None,
             Place::Unnamed | Place::Stored => {
-                // Whoever takes up what died locks the file for itself: so not while one who lives has it.
+                // Recovery needs the exclusive lock; the shared one keeps it away while the writer lives.
                 self.file.lock_shared()?;
                 Some(self.shelf.mark(|directory, name| self.link(directory, name))?)
             }

@@ -23,7 +23,7 @@ const COPY: &str = "copy~";
 pub(super) struct Incoming {
     pub(super) directory: Arc<OwnedFd>,
     pub(super) name: String,
-    /// Whether it stays, to be recovered.
+    /// True if it stays, to be recovered.
     pub(super) stays: bool,
 }
 
@@ -76,14 +76,14 @@ impl Mark {
     }
 }
 
-/// What is in `.incoming`.
+/// An entry of `.incoming`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InFlight {
     /// The number of its file.
     pub(crate) inode: u64,
-    /// Whether it has no other name.
+    /// True if it has no other name.
     pub(crate) alone: bool,
-    /// Whether whoever wrote it died.
+    /// True if whoever wrote it died.
     pub(crate) dead: bool,
 }
 

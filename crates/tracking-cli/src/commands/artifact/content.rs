@@ -164,7 +164,7 @@ fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// What an artifact's bytes are printed with.
+/// Document around an artifact's bytes.
 #[derive(Debug, Serialize)]
 struct Printed<'a> {
     artifact_id: &'a ArtifactId,

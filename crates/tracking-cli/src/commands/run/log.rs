@@ -16,7 +16,7 @@ use crate::redact::{Redactor, Rules};
 pub(super) struct Log {
     artifact: ArtifactWriter,
     redactor: Option<Redactor>,
-    /// What the redactor lets go, before it is written.
+    /// Redacted bytes that are not written yet.
     clean: Vec<u8>,
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Recorder {
     patience: Duration,
 }
 
-/// What comes of beginning.
+/// Outcome of beginning a task.
 #[derive(Debug)]
 pub(super) enum Begun {
     Run(Recorder),

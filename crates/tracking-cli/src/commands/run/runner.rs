@@ -30,7 +30,7 @@ pub(super) struct Runner {
     hint: Hint,
 }
 
-/// What the file says of its holder.
+/// Content of the lock file: a hint about its holder.
 #[derive(Debug, Serialize, Deserialize)]
 struct Hint {
     pid: u32,

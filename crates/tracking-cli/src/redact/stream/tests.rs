@@ -246,7 +246,7 @@ fn patterns_that_match_everywhere_nowhere_or_take_too_much_are_refused() {
     }
 }
 
-/// What a redactor does, said plainly: each line for itself, with nothing but the library.
+/// Reference implementation of the redactor: each line for itself, with the library alone.
 fn plainly(pattern: &regex::bytes::Regex, text: &[u8]) -> Vec<u8> {
     let line = |line: &[u8]| {
         pattern
