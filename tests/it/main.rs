@@ -9,6 +9,7 @@ mod bucket_deletions;
 mod bucket_faults;
 mod bucket_gaps;
 mod bucket_outage;
+mod continued;
 mod credentials;
 mod disk_full;
 mod indexing;

@@ -80,6 +80,12 @@ impl FsServer {
         self.dir.path().join(BUCKET).join(key)
     }
 
+    /// The directory that holds its bucket and what it notes of each object.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Parts of uploads that were neither completed nor aborted.
     ///
     /// # Panics
