@@ -26,7 +26,7 @@ pub(crate) enum Step {
     Licences,
     /// Clippy on all targets with all features
     Clippy,
-    /// Clippy on each feature alone
+    /// Clippy without features, and with each of the facade's alone
     Features,
     /// Unit tests, integration tests and scenarios
     Tests,
@@ -116,26 +116,27 @@ fn licences() -> Result<(), TaskError> {
     Invocation::cargo("deny check --hide-inclusion-graph --allow unused-wrapper licenses bans sources").run()
 }
 
-/// Clippy on each crate that has features: with none, then with each alone.
+/// The crate whose features users choose among; those of the other crates serve tests.
+const CRATE_WITH_FEATURES: &str = "tracking-facade";
+
+/// Clippy on every crate without features at once, then on the facade with each of its features alone.
 fn features(workspace: &Workspace) -> Result<(), TaskError> {
-    for package in workspace.members() {
-        let names: Vec<_> = package
-            .features
-            .keys()
-            .filter(|name| *name != "default")
-            .collect();
-        if names.is_empty() {
-            continue;
-        }
-        let base = Invocation::cargo("clippy --no-default-features --package").args([package.name.as_str()]);
-        let deny = ["--", "-D", "warnings"];
-        base.clone().args(deny).run()?;
-        for name in names {
-            base.clone()
-                .args(["--features", name.as_str()])
-                .args(deny)
-                .run()?;
-        }
+    let clippy = Invocation::cargo("clippy --no-default-features");
+    let deny = ["--", "-D", "warnings"];
+    let libraries = workspace
+        .product_crates()
+        .filter(|package| !package.features.is_empty());
+    let packages: Vec<_> = libraries
+        .flat_map(|package| ["--package", package.name.as_str()])
+        .collect();
+    clippy.clone().args(packages).args(deny).run()?;
+    let facade = workspace
+        .members()
+        .find(|package| package.name.as_str() == CRATE_WITH_FEATURES);
+    let features = facade.into_iter().flat_map(|package| package.features.keys());
+    for feature in features.filter(|name| *name != "default") {
+        let alone = ["--package", CRATE_WITH_FEATURES, "--features", feature.as_str()];
+        clippy.clone().args(alone).args(deny).run()?;
     }
     Ok(())
 }
