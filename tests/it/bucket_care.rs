@@ -233,3 +233,40 @@ fn what_a_task_wrote_is_read_from_the_bucket_as_from_the_data_directory() {
     );
     team.refused(3, &["--remote", "logs", "up", "nope"]);
 }
+
+/// Finds the lock of the search index below the cache of a machine.
+fn index_lock(machine: &Machine) -> std::path::PathBuf {
+    let mut left = vec![machine.home.path().join(".cache")];
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.ends_with("index.lock") {
+                return path;
+            }
+            if path.is_dir() {
+                left.push(path);
+            }
+        }
+    }
+    panic!("no index.lock in {}", machine.home.path().display());
+}
+
+/// A stopped program keeps the lock of the cache: the search is refused after a while and names the file.
+#[test]
+fn a_cache_that_another_program_keeps_locked_is_an_error() {
+    let server = FsServer::start();
+    let (_machine, _) = working(&server.endpoint());
+    let team = Machine::new(&server.endpoint());
+    team.remote(&["search", "precious"]);
+    let path = index_lock(&team);
+    let lock = std::fs::File::open(&path).unwrap();
+    lock.lock().unwrap();
+    let error = team.refused(5, &["--remote", "search", "precious"]);
+    let told = error.to_string();
+    assert!(
+        told.contains("index.lock") && told.contains("kept the lock"),
+        "{told}"
+    );
+    drop(lock);
+    team.remote(&["search", "precious"]);
+}

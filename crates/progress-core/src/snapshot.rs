@@ -90,7 +90,7 @@ impl Temporary {
             file,
             renamed: false,
         };
-        temporary.file.lock()?;
+        storage::lock(&temporary.file)?;
         Ok(temporary)
     }
 

@@ -113,6 +113,8 @@ impl StoreError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 StoreErrorKind::Full
             }
+            // Another process keeps a lock.
+            io::ErrorKind::TimedOut => StoreErrorKind::Unavailable,
             // A component that is no directory, or a symbolic link where none may be.
             io::ErrorKind::NotADirectory => StoreErrorKind::UnsafePath,
             _ if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {

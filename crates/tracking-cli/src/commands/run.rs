@@ -44,7 +44,11 @@ pub(crate) const REFUSED: u8 = 125;
 const KEEP_THREADS: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(crate) fn run(args: RunArgs, settings: &Settings) -> Result<Exit, Failure> {
-    let untracked = |why: &str| Ok(become_command(&args, pass_stdout_to(settings), why));
+    let untracked = |why: &str| {
+        // Nobody is left to print once the command has taken our place.
+        print_document(&args, settings, None, &Ending::default(), Vec::new());
+        Ok(become_command(&args, pass_stdout_to(settings), why))
+    };
     if let Some(why) = room::lack() {
         return untracked(&why);
     }
@@ -368,7 +372,8 @@ fn tell_what_was_lost(collected: &mut Collected<Log>) -> bool {
 struct RunDocument<'a> {
     upgrade_id: &'a UpgradeId,
     task_id: &'a TaskId,
-    exit_code: u8,
+    /// Null if the command takes our place: the process then ends as the command does.
+    exit_code: Option<u8>,
     /// The task's status now; null if it could not be recorded.
     status: Option<Status>,
     session_id: SessionId,
@@ -386,21 +391,32 @@ fn report(
     for remark in &ending.remarks {
         note("note", remark);
     }
-    if settings.output.is_json() {
-        let place = Place::of(args);
-        let document = RunDocument {
-            upgrade_id: &args.upgrade,
-            task_id: &args.task,
-            exit_code: exit.code(),
-            status: ending.status,
-            session_id: place.session,
-            collection_id: place.collection,
-            artifacts,
-        };
-        // The command's exit code counts, not whether somebody still reads what we say of it.
-        if let Err(failure) = settings.output.document(&document) {
-            failure.print(true, exit.code());
-        }
-    }
+    print_document(args, settings, Some(exit.code()), ending, artifacts);
     Ok(Supervised::Ended(exit))
+}
+
+/// Prints the document of `--json`. The command's exit code counts, not whether somebody still reads the document.
+fn print_document(
+    args: &RunArgs,
+    settings: &Settings,
+    exit_code: Option<u8>,
+    ending: &Ending,
+    artifacts: Vec<Kept>,
+) {
+    if !settings.output.is_json() {
+        return;
+    }
+    let place = Place::of(args);
+    let document = RunDocument {
+        upgrade_id: &args.upgrade,
+        task_id: &args.task,
+        exit_code,
+        status: ending.status,
+        session_id: place.session,
+        collection_id: place.collection,
+        artifacts,
+    };
+    if let Err(failure) = settings.output.document(&document) {
+        failure.print(true, exit_code.unwrap_or_default());
+    }
 }

@@ -1,12 +1,22 @@
 //! The lines at the bottom of the terminal that are drawn again and again.
 
-use std::io;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use console::{Term, measure_text_width};
+
+use crate::output::stdout;
+
+// Control sequences of ECMA-48 and DEC terminals.
+const HIDE_CURSOR: &str = "\x1b[?25l";
+const SHOW_CURSOR: &str = "\x1b[?25h";
+const CLEAR_LINE: &str = "\r\x1b[2K";
+const CLEAR_TO_END_OF_SCREEN: &str = "\r\x1b[0J";
 
 /// A block of lines on the terminal. The cursor is hidden while it exists.
 #[derive(Debug)]
 pub(super) struct Screen {
+    /// Tells the size of the terminal.
     term: Term,
     /// Widths of the lines that are there now.
     drawn: Vec<usize>,
@@ -14,11 +24,9 @@ pub(super) struct Screen {
 
 impl Screen {
     pub(super) fn begin() -> io::Result<Self> {
-        let term = Term::buffered_stdout();
-        term.hide_cursor()?;
-        term.flush()?;
+        write(HIDE_CURSOR)?;
         Ok(Self {
-            term,
+            term: Term::stdout(),
             drawn: Vec::new(),
         })
     }
@@ -35,13 +43,16 @@ impl Screen {
     /// Replaces what is there.
     pub(super) fn draw(&mut self, lines: &[String]) -> io::Result<()> {
         let (_, columns) = self.term.size();
-        self.term.move_cursor_up(self.rows(usize::from(columns)))?;
-        for line in lines {
-            self.term.clear_line()?;
-            self.term.write_line(line)?;
+        let mut frame = String::new();
+        match self.rows(usize::from(columns)) {
+            0 => {}
+            rows => write!(frame, "\x1b[{rows}A").expect("a string takes all text"),
         }
-        self.term.clear_to_end_of_screen()?;
-        self.term.flush()?;
+        for line in lines {
+            frame.extend([CLEAR_LINE, line, "\n"]);
+        }
+        frame.push_str(CLEAR_TO_END_OF_SCREEN);
+        write(&frame)?;
         self.drawn = lines.iter().map(|line| measure_text_width(line)).collect();
         Ok(())
     }
@@ -57,6 +68,13 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         // Where the terminal is gone there is no cursor to bring back.
-        if self.term.show_cursor().and_then(|()| self.term.flush()).is_err() {}
+        if write(SHOW_CURSOR).is_err() {}
     }
+}
+
+/// Writes a whole frame at once, and waits for room where another program made the terminal non-blocking.
+fn write(text: &str) -> io::Result<()> {
+    let mut stdout = stdout();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }

@@ -54,6 +54,23 @@ fn with_little_memory_the_status_is_the_commands() {
 }
 
 #[test]
+fn a_command_that_takes_our_place_has_its_document_too() {
+    let ekstrack = Ekstrack::started();
+    let args = [&["--json", "run", "prod", "t"], &RUN[..]].concat();
+    let output = with_limit(&ekstrack, &[], "-n 20", &args);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["task_id"], "t", "{document}");
+    assert_eq!(document["exit_code"], serde_json::Value::Null, "{document}");
+    assert_eq!(document["status"], serde_json::Value::Null, "{document}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("without being tracked") && told.contains("ran\n"),
+        "{told}"
+    );
+}
+
+#[test]
 fn without_threads_the_status_is_the_commands() {
     let ekstrack = Ekstrack::started();
     // The limit does not hold for root; a user of our own has no other processes.

@@ -1,9 +1,12 @@
 //! Watching an upgrade that other processes write.
 
-use std::io::{BufRead as _, BufReader, Lines};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::process::{Child, ChildStdout, Stdio};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use serde_json::Value;
 
 use crate::ekstrack::{Ekstrack, shell_code};
@@ -137,4 +140,44 @@ fn a_journal_that_disappears_is_not_shown_as_live() {
     let (_, code, stderr) = watcher.end();
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("watch upgrade prod any longer"), "{stderr}");
+}
+
+/// A thread of the process waits in `poll` or `ppoll` (their numbers on x86-64 and arm64); the runtime itself uses epoll.
+fn is_polling(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.flatten().any(|thread| {
+        let call = fs::read_to_string(thread.path().join("syscall")).unwrap_or_default();
+        ["7 ", "271 ", "73 "]
+            .iter()
+            .any(|number| call.starts_with(number))
+    })
+}
+
+/// The terminal is full and was made non-blocking by another program: drawing waits for room.
+#[test]
+fn the_live_tree_waits_for_a_terminal_without_room() {
+    let ekstrack = Ekstrack::started();
+    let pty = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    unlockpt(&pty).unwrap();
+    let far = ioctl_tiocgptpeer(&pty, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    let (mut screen, mut filler) = (fs::File::from(pty), fs::File::from(far));
+    let flags = fcntl_getfl(&filler).unwrap();
+    fcntl_setfl(&filler, flags | OFlags::NONBLOCK).unwrap();
+    while filler.write(&[b'.'; 512]).is_ok() {}
+    let mut watcher = ekstrack.command(&["watch", "prod"]);
+    let mut watcher = watcher.stdout(filler).spawn().unwrap();
+    while !is_polling(watcher.id()) {
+        assert_eq!(watcher.try_wait().unwrap(), None, "it gave up");
+        std::thread::yield_now();
+    }
+    let mut seen = String::new();
+    let mut bytes = [0; 4096];
+    while !seen.contains("prod") {
+        let read = screen.read(&mut bytes).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    kill_process(Pid::from_child(&watcher), Signal::INT).unwrap();
+    // Nobody waits for room while it draws its last frame.
+    std::thread::spawn(move || while screen.read(&mut bytes).is_ok_and(|read| read > 0) {});
+    assert_eq!(shell_code(watcher.wait().unwrap()), Some(130));
 }

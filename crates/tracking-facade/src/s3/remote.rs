@@ -81,17 +81,17 @@ impl RemoteArchive {
         Ok(refreshed.map_err(ArtifactError::from)?)
     }
 
-    /// Waits until no other program uses the cache's search index, and keeps it to itself until what is returned is
-    /// dropped: an index that is being fed anew answers as if there were nothing.
+    /// Locks the cache's search index against other programs until the returned guard is dropped: an index that is being
+    /// built anew answers as if it were empty. Waits at most [`storage::LOCK_TIMEOUT`] for a program that has the lock.
     ///
     /// # Errors
-    /// If the cache cannot be written.
+    /// If the cache cannot be written, or another program keeps the lock.
     pub async fn lock_index(&self) -> Result<IndexLock, TrackingError> {
         let path = self.archive.data_dir().path().join("index.lock");
         let locking = tokio::task::spawn_blocking(move || {
             let opened = storage::open_with(&path, File::options().create(true).append(true));
             opened
-                .and_then(|file| file.lock().map(|()| IndexLock { _file: file }))
+                .and_then(|file| storage::lock(&file).map(|()| IndexLock { _file: file }))
                 .map_err(|error| StoreError::io("lock the index of", path.display(), error))
         });
         let locked = locking.await;
