@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use artifact_core::{ArtifactQuery, ManagerOptions, Problem, TestArtifactsManager, VerifyScope};
 use tracking_journal::DataDir;
 
+use crate::machine::ekstrack;
 use crate::{adder_program, in_mounts_of_its_own};
 
 /// What is in a data directory after an end of any kind.
@@ -152,6 +153,105 @@ fn fault_13_an_add_that_is_killed_at_any_step_leaves_nothing_half() {
     assert_eq!(lost, 0);
     assert!(points >= 20, "adding syncs and links: {points}");
     assert!(unfinished >= 5, "some die between name and record: {unfinished}");
+}
+
+/// A session of the Python implementation with two files, as it lies in its directory.
+fn write_reference(base: &Path) {
+    fs::create_dir_all(base.join("old/c1")).unwrap();
+    let artifact = |name: &str| {
+        let path = base.join("old/c1").join(name);
+        fs::write(&path, name.repeat(50)).unwrap();
+        serde_json::json!({
+            "artifact_id": name, "name": name, "artifact_type": "log_file", "local_path": path,
+            "created_at": "2025-01-31 05:25:01.056236+00:00", "status": "created", "metadata": {}, "tags": []
+        })
+    };
+    let file = serde_json::json!({
+        "session_id": "old", "name": "old", "upgrade_id": "up", "cluster_name": "prod",
+        "collections": {"c1": {"collection_id": "c1", "name": "Logs", "artifacts": [artifact("x.log"), artifact("y.log")],
+            "created_at": "2025-01-31 05:25:01"}},
+        "started_at": "2025-01-31 05:25:00+00:00", "completed_at": "2025-01-31 06:00:00+00:00",
+        "base_directory": base.join("old"), "retention_days": 30
+    });
+    fs::write(base.join("session_old.json"), file.to_string()).unwrap();
+}
+
+/// An import that is killed leaves nothing that looks as if somebody had put it there, and the next import takes it up.
+#[test]
+fn fault_13_an_import_that_is_killed_at_any_step_is_repeated() {
+    let base = tempfile::tempdir().unwrap();
+    write_reference(base.path());
+    let (mut points, mut unfinished) = (0, 0);
+    for call in [
+        "linkat",
+        "fsync",
+        "fdatasync",
+        "mkdirat",
+        "pwrite64",
+        "rename",
+        "unlinkat",
+    ] {
+        for nth in 1.. {
+            let home = tempfile::tempdir().unwrap();
+            let data = home.path().join("data");
+            let run = |words: &[&str]| {
+                let (program, words) = words.split_first().unwrap();
+                let mut command = Command::new(program);
+                command
+                    .args(words)
+                    .env_clear()
+                    .env("PATH", "/usr/local/bin:/usr/bin:/bin");
+                command
+                    .env("EKSTRACK_DATA_DIR", &data)
+                    .current_dir(home.path())
+                    .output()
+                    .unwrap()
+            };
+            let ekstrack = ekstrack();
+            let import = [
+                ekstrack.to_str().unwrap(),
+                "import",
+                base.path().to_str().unwrap(),
+            ];
+            let (trace, inject) = (
+                format!("trace={call}"),
+                format!("inject={call}:signal=KILL:when={nth}"),
+            );
+            let strace = [
+                "strace",
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &trace,
+                "-e",
+                &inject,
+            ];
+            if run(&[&strace[..], &import].concat()).status.success() {
+                break;
+            }
+            points += 1;
+            let found = look(&data);
+            assert_eq!((found.wrong, found.extra), (0, 0), "{call} {nth}");
+            unfinished += usize::from(found.unfinished > 0);
+            let again = run(&import);
+            assert!(again.status.success(), "{call} {nth}: {again:?}");
+            let whole = look(&data);
+            assert_eq!(
+                (whole.ids.len(), whole.extra, whole.wrong, whole.unfinished),
+                (2, 0, 0, 0),
+                "{call} {nth}"
+            );
+            let files = fs::read_dir(data.join("artifacts/old/c1")).unwrap();
+            assert_eq!(files.count(), 2, "{call} {nth}: nothing is stored twice");
+        }
+    }
+    println!("FAULT row=13 name=import_killed_at_each_step points={points} extra=0 unfinished={unfinished}");
+    assert!(
+        points >= 15 && unfinished >= 3,
+        "{points} points, {unfinished} with unfinished files"
+    );
 }
 
 #[test]

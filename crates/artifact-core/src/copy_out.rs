@@ -1,13 +1,16 @@
 //! Getting artifacts out again: a file appears under its name only when it is whole and hashes to what was added.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use tracking_journal::storage;
 use tracking_model::{Artifact, ArtifactId, FileHash, SessionCommand, stored_file_name};
@@ -141,7 +144,7 @@ impl Inner {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let part = Part::create(directory)?;
+        let part = Part::create(directory, &artifact.artifact_id)?;
         let found = part.fill(&mut reader)?;
         if let Some(expected) = artifact.file_hash
             && found != expected
@@ -159,19 +162,38 @@ impl Inner {
     }
 }
 
-/// A file that has no name of its own yet; dropped, it is removed.
+/// A file that is being written. It has no name where the file system can do that, so nothing is left of a process that
+/// dies; elsewhere the next download of the artifact to the same directory replaces what is left.
 struct Part {
-    path: PathBuf,
     file: File,
+    /// Its temporary name, where it must have one.
+    named: Option<PathBuf>,
+    /// For messages.
+    path: PathBuf,
 }
 
 impl Part {
-    fn create(directory: &Path) -> Result<Self, ArtifactError> {
-        let path = directory.join(format!(".{}.part", tracking_model::new_uuid()));
-        // not by storage: it is new, in a directory that the caller named
-        let file = OpenOptions::new().write(true).create_new(true).open(&path);
-        let file = file.map_err(|error| ArtifactError::io("create", &path, error))?;
-        Ok(Self { path, file })
+    fn create(directory: &Path, id: &ArtifactId) -> Result<Self, ArtifactError> {
+        let unnamed = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        let named = directory.join(format!(".{}.part", stored_file_name(id.as_str().as_bytes())));
+        let opened = match rustix::fs::open(directory, unnamed, mode) {
+            Ok(file) if links_by_descriptor() => {
+                return Ok(Self {
+                    file: file.into(),
+                    named: None,
+                    path: directory.to_owned(),
+                });
+            }
+            Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => open_anew(&named),
+            Err(error) => Err(error.into()),
+        };
+        let file = opened.map_err(|error| ArtifactError::io("create", &named, error))?;
+        Ok(Self {
+            file,
+            named: Some(named.clone()),
+            path: named,
+        })
     }
 
     fn fill(&self, reader: &mut dyn Read) -> Result<FileHash, ArtifactError> {
@@ -198,14 +220,65 @@ impl Part {
 
     /// Gives it a name that is free. A hard link does that everywhere but on file systems that have none.
     fn publish(self, target: &Path) -> Result<(), ArtifactError> {
-        let linked = match fs::hard_link(&self.path, target) {
-            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-                rename_to_free(&self.path, target)
+        let linked = match &self.named {
+            None => {
+                let file = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                rustix::fs::linkat(CWD, file, CWD, target, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
             }
-            linked => linked,
+            Some(named) => match fs::hard_link(named, target) {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) =>
+                {
+                    rename_to_free(named, target)
+                }
+                linked => linked,
+            },
         };
         linked.map_err(|error| ArtifactError::io("create", target, error))
     }
+}
+
+fn links_by_descriptor() -> bool {
+    Path::new("/proc/self/fd").is_dir()
+}
+
+/// How often the temporary name is opened while other downloads of the artifact end and remove it.
+const ATTEMPTS: usize = 16;
+
+/// Creates the file, or empties what a download left that died.
+fn open_anew(path: &Path) -> io::Result<File> {
+    for _ in 0..ATTEMPTS {
+        // not by storage: it is in a directory that the caller named
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+            .open(path)?;
+        if !file.metadata()?.is_file() {
+            let why = "something else has the name of the temporary file";
+            return Err(io::Error::new(ErrorKind::AlreadyExists, why));
+        }
+        // The lock ends with the handle, also when the process dies.
+        file.try_lock().map_err(|error| match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => io::Error::new(
+                ErrorKind::ResourceBusy,
+                "another download of the artifact writes it",
+            ),
+        })?;
+        match file.metadata()?.nlink() {
+            1 => {
+                file.set_len(0)?;
+                return Ok(file);
+            }
+            // The other download removed it since it was opened.
+            0 => {}
+            // The other download died after it had given the file its final name.
+            _ => fs::remove_file(path)?,
+        }
+    }
+    Err(ErrorKind::ResourceBusy.into())
 }
 
 fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
@@ -224,13 +297,41 @@ fn sync_directory(directory: &Path) -> Result<(), ArtifactError> {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        match fs::remove_file(&self.path) {
+        let Some(named) = &self.named else { return };
+        match fs::remove_file(named) {
             Ok(()) => {}
             // It was renamed.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, "cannot remove a temporary file");
+                tracing::warn!(path = %named.display(), %error, "cannot remove a temporary file");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dead_download_left_is_taken_up_and_a_live_one_is_not_disturbed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (part, whole) = (dir.path().join(".a.part"), dir.path().join("whole.log"));
+        fs::write(&part, "half of it").unwrap();
+        let file = open_anew(&part).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 0);
+        let busy = open_anew(&part).unwrap_err();
+        assert_eq!(busy.kind(), ErrorKind::ResourceBusy);
+        drop(file);
+
+        fs::write(&part, "all of it").unwrap();
+        fs::hard_link(&part, &whole).unwrap();
+        open_anew(&part).unwrap();
+        assert_eq!(fs::read(&whole).unwrap(), b"all of it");
+
+        fs::remove_file(&part).unwrap();
+        std::os::unix::fs::symlink(&whole, &part).unwrap();
+        open_anew(&part).unwrap_err();
+        assert_eq!(fs::read(&whole).unwrap(), b"all of it");
     }
 }

@@ -5,12 +5,13 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use tracking_journal::{keep_original, storage};
+use tracking_journal::{DataDir, keep_original, storage};
 use tracking_model::{
     Artifact, ArtifactStatus, FileHash, ImportSession, ReferenceArtifact, ReferenceError, ReferenceSession,
     SessionCommand, SessionCommandError, SessionId, StreamId, stored_file_name,
@@ -18,7 +19,7 @@ use tracking_model::{
 
 use crate::manager::Inner;
 use crate::source::{SourceFile, Symlinks};
-use crate::store::{CHUNK_BYTES, PutMode, UploadKind};
+use crate::store::{CHUNK_BYTES, PutMode, Stored, UploadKind};
 use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager};
 
 /// The largest file of a session that is read: about a million artifacts.
@@ -176,17 +177,45 @@ impl Inner {
             return Err(ArtifactError::Refused(exists).into());
         }
         let mut bytes = Bytes::new(self, file, &read, options);
+        let imported = self.import_read(file, &content, read, &mut bytes);
+        let stored = bytes.stored;
+        let Ok(ImportedSession { session_id, .. }) = &imported else {
+            // The next import of the session takes them up.
+            stored.into_iter().for_each(Stored::leave);
+            return imported;
+        };
+        // Equal bytes share a file, which must not be locked any more.
+        drop(stored);
+        if let Err(error) = self.remove_unrecorded(session_id) {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(session = %session_id, error, "cannot remove what an interrupted import left");
+        }
+        imported
+    }
+
+    /// Stores the bytes of a session that was read, then records the whole.
+    fn import_read(
+        &self,
+        file: &Path,
+        content: &[u8],
+        read: ReferenceSession,
+        bytes: &mut Bytes<'_>,
+    ) -> Result<ImportedSession, ImportError> {
+        let session_id = read.session.created.session_id.clone();
+        if let Some(home) = self.catalogue.home() {
+            announce(home, &session_id)
+                .map_err(|error| ArtifactError::io("begin the import of", file, error))?;
+        }
         let mut session = read.session;
         let mut artifacts = Vec::with_capacity(read.artifacts.len());
         for artifact in read.artifacts {
             artifacts.push(Arc::new(bytes.place(artifact, &mut session.warnings)?));
         }
-        let missing = bytes.missing;
         let imported = ImportedSession {
             session_id: session_id.clone(),
             file: file.to_owned(),
             artifacts: artifacts.len(),
-            missing,
+            missing: bytes.missing,
             warnings: session.warnings.clone(),
         };
         let import = ImportSession {
@@ -196,7 +225,7 @@ impl Inner {
         };
         if let Some(home) = self.catalogue.home() {
             let snapshot = home.snapshot_path(&StreamId::Session(session_id.clone()));
-            keep_original(file, &snapshot, &content)
+            keep_original(file, &snapshot, content)
                 .map_err(|error| ArtifactError::io("keep a copy of", file, error))?;
         }
         let entry = self.catalogue.entry(&session_id);
@@ -204,6 +233,13 @@ impl Inner {
             .submit(&entry, SessionCommand::Import(Box::new(import)))?;
         Ok(imported)
     }
+}
+
+/// Names the lock of a session's journal, so that directories without a journal can be told from those that somebody made.
+fn announce(home: &DataDir, id: &SessionId) -> io::Result<()> {
+    storage::create_directory(&home.artifacts_dir())?;
+    let lock = home.sidecar_path(&StreamId::Session(id.clone()));
+    storage::open_with(&lock, File::options().create(true).append(true)).map(drop)
 }
 
 /// The session files in a directory, in the order of names; a file stands for itself.
@@ -234,6 +270,8 @@ struct Bytes<'a> {
     /// Where the imported directory is the data directory's own, bytes are used where they are.
     in_place: bool,
     used: HashSet<ArtifactKey>,
+    /// Files that got their name and have no record yet.
+    stored: Vec<Stored>,
     missing: usize,
 }
 
@@ -270,6 +308,7 @@ impl<'a> Bytes<'a> {
             roots,
             in_place,
             used: HashSet::new(),
+            stored: Vec::new(),
             missing: 0,
         }
     }
@@ -342,7 +381,7 @@ impl<'a> Bytes<'a> {
     }
 
     fn store(
-        &self,
+        &mut self,
         artifact: &Artifact,
         source: SourceFile,
         relative: &[OsString],
@@ -381,7 +420,9 @@ impl<'a> Bytes<'a> {
             UploadKind::Copy,
         )?;
         source.copy_to(&mut upload, &|_| {})?;
-        let put = upload.commit(&name, PutMode::Numbered)?.put;
+        let stored = upload.commit(&name, PutMode::Numbered)?;
+        let put = stored.put.clone();
+        self.stored.push(stored);
         Ok((put.key, put.size, put.hash))
     }
 

@@ -140,6 +140,13 @@ impl Inner {
         Ok(all)
     }
 
+    /// Removes what an interrupted import left of a session that has been imported since.
+    pub(crate) fn remove_unrecorded(&self, session_id: &SessionId) -> Result<(), ArtifactError> {
+        let interrupted = self.catalogue.vault().interrupted(session_id)?;
+        self.without_unrecorded_names(session_id, interrupted)?;
+        Ok(())
+    }
+
     /// Removes the names of files that got no record, and all of it that exists elsewhere; what is left was written live
     /// and is recorded nowhere.
     fn without_unrecorded_names(

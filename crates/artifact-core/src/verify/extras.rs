@@ -7,6 +7,7 @@ use tracking_journal::storage;
 use tracking_model::{Artifact, ArtifactStatus, SessionId, StreamId};
 
 use super::{Finding, Problem, Verification, VerifyReport, has_bytes, unreadable};
+use crate::manager::Inner;
 use crate::on_disk::Paths;
 use crate::store::{Entry, InFlight, is_content};
 use crate::{ArtifactError, FileKind, StoreError};
@@ -150,6 +151,7 @@ impl Verification<'_> {
     /// Looks for what is beside the directories of sessions.
     pub(super) fn beside(&mut self) {
         let (inner, report) = (self.inner, &mut self.report);
+        let mut imports = Ok(());
         let listed = inner.catalogue.vault().each_beside(&mut |entry| {
             let belongs = match (entry.depth(), entry.kind) {
                 (0, None) => entry.name().is_some_and(is_beside_a_session),
@@ -157,10 +159,17 @@ impl Verification<'_> {
                 (1, None) => entry.name().is_some_and(is_content),
                 _ => false,
             };
-            if !belongs {
-                report.extra(&entry);
+            if belongs {
+                return;
+            }
+            match being_imported(inner, &entry) {
+                Ok(None) => report.extra(&entry),
+                Ok(Some(Import::Runs)) => {}
+                Ok(Some(Import::Died)) => report.unfinished.push(entry.local_path().into()),
+                Err(error) => imports = Err(error),
             }
         });
+        let listed = listed.and(imports);
         report.note_unlisted("artifacts", listed);
     }
 
@@ -185,13 +194,38 @@ pub(super) fn note_deleted(deleted: &mut Paths, artifact: &Artifact) {
 }
 
 /// Whether a session has that directory: one of which there is a journal, or what the reference wrote.
-fn has_session(inner: &crate::manager::Inner, name: &str) -> bool {
+fn has_session(inner: &Inner, name: &str) -> bool {
     let (Some(home), Ok(id)) = (inner.catalogue.home(), SessionId::from_encoded(name)) else {
         return false;
     };
     let stream = StreamId::Session(id);
     // What cannot be looked at is not said to be missing.
     storage::exists(&home.journal_path(&stream)) || storage::exists(&home.snapshot_path(&stream))
+}
+
+/// An import that has stored files and not written its record.
+enum Import {
+    Runs,
+    Died,
+}
+
+/// The import that stores files in the directory of a session that has no journal yet.
+fn being_imported(inner: &Inner, entry: &Entry) -> Result<Option<Import>, StoreError> {
+    let id = match (entry.depth(), entry.kind, entry.name()) {
+        (0, Some(FileKind::Directory), Some(name)) => SessionId::from_encoded(name),
+        _ => return Ok(None),
+    };
+    let (Some(home), Ok(id)) = (inner.catalogue.home(), id) else {
+        return Ok(None);
+    };
+    // The import creates the lock of the journal before everything else.
+    let lock = home.sidecar_path(&StreamId::Session(id.clone()));
+    let mut import = storage::exists(&lock).then_some(Import::Died);
+    inner.catalogue.vault().each_in_flight(&id, &mut |_, found| {
+        let runs = !found.dead || matches!(import, Some(Import::Runs));
+        import = Some(if runs { Import::Runs } else { Import::Died });
+    })?;
+    Ok(import)
 }
 
 fn is_beside_a_session(name: &str) -> bool {

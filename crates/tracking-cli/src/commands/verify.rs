@@ -263,7 +263,7 @@ impl VerifyDocument {
         }
         if !files.unfinished.is_empty() {
             lines.push(
-                "unfinished is what a command left that was killed before it recorded it; the next add to its session, or its completion, keeps live output and removes the rest"
+                "a killed command left unfinished files; the next add to the session, or its completion, keeps live output and removes the rest, and a repeated import takes up those of an import"
                     .to_owned(),
             );
         }
