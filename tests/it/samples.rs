@@ -3,7 +3,7 @@
 //! A page is one shell in one directory of its own, in which its samples run in their order. Two kinds of comments,
 //! which readers do not see, say what a sample needs: `<!-- set-up` with lines of shell that run before what follows,
 //! and `<!-- not run: REASON -->` before a sample that cannot be run. `…` stands for anything within a line, and alone
-//! on a line for any lines. Ids, times, spans and hashes are compared by their form, and an id of the document stands
+//! on a line for any lines. A sample that shows an error must fail, and any other must not. Ids, times, spans and hashes are compared by their form, and an id of the document stands
 //! for the one that was printed in its place; a line of a set-up that prints two ids says so too.
 //!
 //! `SAMPLES=overwrite cargo nextest run -p scenarios samples` writes what is printed now into the documents.
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde_json::Value;
 use snapbox::{Assert, Data};
 use storage_s3::test_servers::FsServer;
 
@@ -129,7 +130,7 @@ fn check_sample(
 ) -> impl Iterator<Item = (usize, String)> {
     let mut wrong = Vec::new();
     for step in &mut sample.steps {
-        let (printed, _) = shell.run(&with_real_ids(&step.command, ids));
+        let (printed, status) = shell.run(&with_real_ids(&step.command, ids));
         let (shown, found) = (ids_of(&step.output), ids_of(&printed));
         if shown.len() == found.len() {
             ids.extend(
@@ -140,6 +141,9 @@ fn check_sample(
                     .collect::<Vec<_>>(),
             );
         }
+        if let Err(how) = fits(status, &step.command, &step.output) {
+            wrong.push((step.line, format!("$ {}\n{how}", step.command)));
+        }
         if let Err(how) = compare(&printed, &step.output) {
             wrong.push((step.line, format!("$ {}\n{how}", step.command)));
             // An id that is known keeps the form in which the document has it.
@@ -149,6 +153,31 @@ fn check_sample(
         }
     }
     wrong.into_iter()
+}
+
+/// Compares an exit status with what a document shows: a command that prints no error ends with 0, one that prints an
+/// error with another, and one whose error is a JSON document with the `exit_code` in it. `sh -c '…; exit 3'` ends with 3.
+fn fits(status: i32, command: &str, shown: &str) -> Result<(), String> {
+    let errors: Vec<&str> = shown
+        .lines()
+        .filter(|line| line.starts_with("error: ") || line.starts_with("{\"error\":"))
+        .collect();
+    let codes = errors
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut codes: Vec<i64> = codes
+        .filter_map(|document| document["error"]["exit_code"].as_i64())
+        .collect();
+    let said = command.rsplit_once("; exit ");
+    codes.extend(said.and_then(|(_, code)| code.strip_suffix('\'')?.parse::<i64>().ok()));
+    let fitting = match codes.as_slice() {
+        [] => (status != 0) != errors.is_empty(),
+        codes => codes.contains(&status.into()),
+    };
+    let shows = if errors.is_empty() { "no error" } else { "an error" };
+    fitting
+        .then_some(())
+        .ok_or_else(|| format!("it exits with {status}, and the document shows {shows} {codes:?}"))
 }
 
 fn ids_of(text: &str) -> Vec<String> {

@@ -18,6 +18,13 @@
 //! - A call that returned `Ok` is durable; no sink, slow or dead, delays or fails it.
 //! - Every task that this crate starts ends with [`Tracking::shutdown`], which says what it could not finish.
 //! - This crate decides nothing about upgrades and artifacts; it joins the crates that do.
+//!
+//! # Threads
+//! Where the system refuses a thread of this crate (`ulimit -u`, a limit of a control group), the call returns an error
+//! or does its work on the caller's thread. [`runtime`] builds runtimes that keep their threads, and [`blocking`] uses
+//! one. In a runtime of your own, `tokio::task::spawn_blocking` panics if tokio has no thread for blocking work yet and
+//! the system refuses the first; async calls of this crate use it. Start the runtime's first blocking task early and set
+//! `thread_keep_alive` to a long time, as [`runtime`] does, and later calls wait for that thread instead.
 
 /// The examples of the project's front page compile.
 #[cfg(doctest)]
