@@ -21,10 +21,10 @@ use index::measure;
 
 fn main() {
     let arguments = scenarios::measure::arguments();
-    if let [child, dir, load_from] = arguments.as_slice()
+    if let [child, dir] = arguments.as_slice()
         && child == "--child"
     {
-        measure::child(std::path::Path::new(dir), load_from.parse().unwrap());
+        measure::child(std::path::Path::new(dir));
         return;
     }
     let all: [(&str, fn()); 2] = [("small", measure::small), ("large", measure::large)];

@@ -12,15 +12,13 @@ use tracking_journal::{Committed, DataDir, JournalReader, Position, storage};
 use tracking_model::{SessionEvent, SessionId, StreamId, Timestamp};
 
 use crate::catalogue::{Catalogue, Fed, SessionEntry, decode, is_another};
-use crate::{ArtifactError, ArtifactIndex, ArtifactTexts, IndexBatch, Prepared, Unreadable};
+use crate::{ArtifactError, ArtifactIndex, IndexBatch, Unreadable};
 
 /// Most records that go to the index at a time. They become one piece of the index, so fewer and larger ones are faster;
 /// they are held in memory, the next beside those at work.
 const BATCH: usize = 8192;
 /// Of the first ones fewer, and twice as many each time: nothing can be indexed while these are read.
 const FIRST_BATCH: usize = 2048;
-/// Most bytes that the index makes ready of them ahead, about: 8192 records with 1 KiB of text each take so many.
-const PREPARED_BYTES: usize = 24 << 20;
 /// Records that are read of a session before another one is looked at.
 const PART: usize = 64;
 /// Most sessions that are read side by side: each has its file open.
@@ -188,7 +186,7 @@ impl Catalogue {
         applied
     }
 
-    /// Reads the next records and makes them ready while others are indexed. `None`, with nothing done, if there is no
+    /// Reads the next records while others are indexed. `None`, with nothing done, if there is no
     /// thread to be had.
     fn feed_overlapped(
         &self,
@@ -201,11 +199,11 @@ impl Catalogue {
             let (sender, batches) = sync_channel(0);
             let builder = thread::Builder::new().name("artifact-feed".to_owned());
             let reading = builder
-                .spawn_scoped(scope, move || read_ahead(sources, index, texts, &sender))
+                .spawn_scoped(scope, move || read_ahead(sources, &sender))
                 .inspect_err(|error| tracing::debug!(%error, "feeding the index without a thread"))
                 .ok()?;
-            let applied = batches.iter().try_for_each(|(read, prepared)| {
-                index.apply_prepared(&read.batches, prepared, texts)?;
+            let applied = batches.iter().try_for_each(|read: Read| {
+                index.apply(&read.batches, texts)?;
                 told(read.bytes);
                 Ok(())
             });
@@ -225,17 +223,11 @@ struct Read {
     bytes: u64,
 }
 
-fn read_ahead(
-    sources: &mut [Source<'_>],
-    index: &dyn ArtifactIndex,
-    texts: &dyn ArtifactTexts,
-    sender: &SyncSender<(Read, Prepared)>,
-) {
+fn read_ahead(sources: &mut [Source<'_>], sender: &SyncSender<Read>) {
     let mut most = FIRST_BATCH;
     while let Some(read) = read(sources, most) {
         most = BATCH.min(2 * most);
-        let prepared = index.prepare(&read.batches, texts, PREPARED_BYTES);
-        if sender.send((read, prepared)).is_err() {
+        if sender.send(read).is_err() {
             // The index failed and says why.
             break;
         }

@@ -52,7 +52,6 @@ pub use import::{ImportError, ImportFailure, ImportOptions, ImportReport, Import
 pub use index::MockArtifactIndex;
 pub use index::{
     ArtifactIndex, ArtifactTexts, IndexBatch, IndexError, IndexErrorKind, Matches, MemoryIndex, NoTexts,
-    Prepared,
 };
 pub use ingest::{AddProgress, NewFile};
 pub use manager::{TestArtifactsManager, Unreadable};

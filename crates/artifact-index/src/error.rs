@@ -25,13 +25,8 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    /// Full-text search's own tables have not what they were written with.
-    pub(crate) const fn damaged() -> Self {
-        Self::Foreign("full-text search in it is damaged")
-    }
-
     /// Whether the file is of no use: building it anew is all that helps.
-    pub(crate) fn is_ruined(&self) -> bool {
+    pub(crate) fn is_corrupt(&self) -> bool {
         match self {
             Self::Sqlite(error) => match error {
                 rusqlite::Error::SqliteFailure(failure, _) => {
@@ -70,20 +65,6 @@ impl Cause {
             ),
             Self::Record(_) | Self::Foreign(_) => false,
         }
-    }
-
-    /// Whether it may be that a temporary file could not be made or written; SQLite does not say which file it was.
-    /// `Unknown` is also what it says where the path of that is too long.
-    pub(crate) fn may_be_of_temporary_files(&self) -> bool {
-        matches!(self, Self::Sqlite(error) if matches!(
-            error.sqlite_error_code(),
-            Some(
-                ErrorCode::DiskFull
-                    | ErrorCode::SystemIoFailure
-                    | ErrorCode::CannotOpen
-                    | ErrorCode::Unknown
-            )
-        ))
     }
 
     fn kind(&self) -> IndexErrorKind {

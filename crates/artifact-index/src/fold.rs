@@ -7,10 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tracking_journal::Committed;
 use tracking_model::{Artifact, ArtifactChange, ArtifactStatus, RecordMeta, SessionEvent};
 
-use crate::apply::Session;
 use crate::error::Cause;
-use crate::record::decode;
-use crate::write::Counts;
+use crate::row;
+use crate::write::{Counts, Session};
 
 /// An artifact that has no row yet.
 pub(crate) struct New<'a> {
@@ -39,13 +38,13 @@ pub(crate) struct Outcome<'a, 'c> {
     pub(crate) gone: Vec<i64>,
     pub(crate) counts: Counts,
     /// Whether there are artifacts that were deleted before they were added.
-    has_buried: bool,
+    has_tombstones: bool,
 }
 
 impl<'a, 'c> Outcome<'a, 'c> {
     pub(crate) fn new(at: &'c Connection) -> Result<Self, Cause> {
         Ok(Self {
-            has_buried: at.prepare_cached("SELECT 1 FROM buried LIMIT 1")?.exists([])?,
+            has_tombstones: at.prepare_cached("SELECT 1 FROM tombstone LIMIT 1")?.exists([])?,
             at,
             new: Vec::new(),
             new_by_id: HashMap::new(),
@@ -97,7 +96,7 @@ impl<'a, 'c> Outcome<'a, 'c> {
             self.gone.push(row);
         }
         let mut added = Cow::Borrowed(artifact);
-        if self.is_buried(id)? {
+        if self.has_tombstone(id)? {
             added.to_mut().status = ArtifactStatus::Deleted;
         }
         self.new_by_id.insert(id, self.new.len());
@@ -122,7 +121,7 @@ impl<'a, 'c> Outcome<'a, 'c> {
         }
         let Some((row, stored)) = self.find(session, change.artifact_id.as_str())? else {
             return if change.status == ArtifactStatus::Deleted {
-                self.bury(id)
+                self.add_tombstone(id)
             } else {
                 Ok(())
             };
@@ -141,22 +140,22 @@ impl<'a, 'c> Outcome<'a, 'c> {
         Ok(())
     }
 
-    fn bury(&mut self, (session, artifact_id): (i64, &str)) -> Result<(), Cause> {
-        self.has_buried = true;
+    fn add_tombstone(&mut self, (session, artifact_id): (i64, &str)) -> Result<(), Cause> {
+        self.has_tombstones = true;
         self.at
-            .prepare_cached("INSERT OR IGNORE INTO buried (session, artifact_id) VALUES (?1, ?2)")?
+            .prepare_cached("INSERT OR IGNORE INTO tombstone (session, artifact_id) VALUES (?1, ?2)")?
             .execute(params![session, artifact_id])?;
         Ok(())
     }
 
-    fn is_buried(&self, (session, artifact_id): (i64, &str)) -> Result<bool, Cause> {
-        if !self.has_buried {
+    fn has_tombstone(&self, (session, artifact_id): (i64, &str)) -> Result<bool, Cause> {
+        if !self.has_tombstones {
             return Ok(false);
         }
-        let mut buried = self
+        let mut tombstone = self
             .at
-            .prepare_cached("SELECT 1 FROM buried WHERE session = ?1 AND artifact_id = ?2")?;
-        Ok(buried.exists(params![session, artifact_id])?)
+            .prepare_cached("SELECT 1 FROM tombstone WHERE session = ?1 AND artifact_id = ?2")?;
+        Ok(tombstone.exists(params![session, artifact_id])?)
     }
 
     /// The row of an artifact, and the artifact as it stands there.
@@ -164,18 +163,13 @@ impl<'a, 'c> Outcome<'a, 'c> {
         if session.is_new {
             return Ok(None);
         }
-        let found: Option<(i64, String)> = self
+        let row: Option<i64> = self
             .at
-            .prepare_cached("SELECT id, record FROM artifact WHERE artifact_id = ?1 AND session = ?2")?
-            .query_row(params![artifact_id, session.id], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
+            .prepare_cached("SELECT id FROM artifact WHERE artifact_id = ?1 AND session = ?2")?
+            .query_row(params![artifact_id, session.id], |row| row.get(0))
             .optional()?;
-        let Some((row, record)) = found else {
-            return Ok(None);
-        };
         // A row that is to go has been replaced by one that is not written yet.
-        Ok(Some((row, Artifact::clone(&*decode(&record)?))))
+        row.map(|row| Ok((row, row::record(self.at, row)?))).transpose()
     }
 
     /// Gives each new artifact a slot of its own, and puts the newest first, as rows are in order.

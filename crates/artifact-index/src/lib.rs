@@ -1,23 +1,14 @@
 #![doc = include_str!("../README.md")]
 
-mod ahead;
-mod apply;
-mod by_key;
-mod compare;
-mod database;
 mod error;
-mod expression;
 mod facets;
-mod find;
+mod file;
 mod fold;
-mod load;
-mod page;
-mod rank;
-mod record;
+mod index;
+mod row;
 mod schema;
-mod sqlite;
+mod search;
 mod statistics;
-mod stream;
 mod write;
 
-pub use sqlite::SqliteIndex;
+pub use index::SqliteIndex;

@@ -5,8 +5,7 @@ use rusqlite::Connection;
 use tracking_model::{ArtifactStatus, ArtifactType, SessionId, UpgradeId};
 
 use crate::error::Cause;
-use crate::find::{Search, find};
-use crate::stream::Direction;
+use crate::search::{Search, find};
 
 pub(crate) fn statistics(at: &Connection, query: &ArtifactQuery) -> Result<Statistics, Cause> {
     let mut all = query.clone();
@@ -15,10 +14,8 @@ pub(crate) fn statistics(at: &Connection, query: &ArtifactQuery) -> Result<Stati
     if is_counted(&all) {
         add_counts(at, &all, &mut statistics)?;
     } else {
-        Search::new(at, &all)?.visit(Direction::Newest, |stored| {
-            statistics.add(&stored.artifact);
-            Ok(true)
-        })?;
+        all.sort = Sort::Newest;
+        Search::new(at, &all)?.all(|artifact| statistics.add(artifact))?;
     }
     let largest = all.with_sort(Sort::Size).with_limit(LARGEST);
     statistics.largest = find(at, &largest)?.artifacts;

@@ -1,202 +1,189 @@
-//! Writing rows: what is found of an artifact, and how many there are.
+//! Writing: records, rows and how far a session was taken up, in one transaction.
 
 use std::collections::HashMap;
 
-use artifact_core::{ArtifactTexts, Day};
-use rusqlite::{CachedStatement, Connection, params};
-use tracking_model::{Artifact, UpgradeId};
+use artifact_core::{ArtifactTexts, Day, IndexBatch};
+use rusqlite::{Connection, OptionalExtension, params};
+use tracking_model::{Artifact, SessionId, UpgradeId};
 
-use crate::ahead::Parts;
 use crate::error::Cause;
-use crate::facets::{add_cluster, status, upgrade_number};
-use crate::fold::{Changed, New};
-use crate::load::{Loader, Sorter};
-use crate::record::stored_size;
+use crate::facets::word_list;
+use crate::fold::Outcome;
+use crate::row::{checksum, size_column, stored_size};
 
-/// New artifacts that are ready to be written.
-#[derive(Default)]
-pub(crate) struct Handful<'a> {
-    rows: Vec<Row<'a>>,
-    /// Words that are to be sorted now, of these and of artifacts before.
-    words: Vec<Sorter>,
-}
-
-/// A new artifact as it is written.
-struct Row<'a> {
-    new: &'a New<'a>,
-    name_key: String,
-    words: RowWords,
-    record: String,
-}
-
-enum RowWords {
-    Unsorted(String),
-    /// How many were given to be sorted.
-    Sorted(u64),
-}
-
-impl<'a> Handful<'a> {
-    /// No artifacts, only what is left of their words.
-    pub(crate) fn of_words(words: Sorter) -> Self {
-        Self {
-            rows: Vec::new(),
-            words: vec![words],
+/// Takes up the records of the batches that are not there yet.
+pub(crate) fn apply(at: &Connection, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), Cause> {
+    let mut outcome = Outcome::new(at)?;
+    let mut clusters = HashMap::new();
+    for batch in batches {
+        let mut session = Session::of(at, &batch.session_id)?;
+        // Another process may have taken up the same records meanwhile.
+        let first = batch
+            .records
+            .partition_point(|record| record.meta.seq <= session.seq);
+        let new = batch.records.get(first..).unwrap_or_default();
+        for record in new {
+            outcome.take(&mut session, record)?;
         }
+        let seq = new.last().map_or(session.seq, |record| record.meta.seq);
+        session.write(at, seq, batch)?;
+        clusters.insert(session.id, session.cluster_name);
     }
-
-    /// Adds an artifact, whose words are sorted if there is a sorter.
-    pub(crate) fn add(
-        &mut self,
-        new: &'a New<'a>,
-        parts: Parts,
-        cluster_name: &str,
-        sorter: Option<&mut Sorter>,
-    ) {
-        let Parts {
-            name_key,
-            mut words,
-            record,
-        } = parts;
-        add_cluster(&mut words, cluster_name);
-        let words = match sorter {
-            None => RowWords::Unsorted(words),
-            Some(sorter) => {
-                let count = sorter.add(-new.slot, &words);
-                self.words.extend(sorter.take_full());
-                RowWords::Sorted(count)
-            }
-        };
-        self.rows.push(Row {
-            new,
-            name_key,
-            words,
-            record,
-        });
+    outcome.place()?;
+    let writer = Writer { at, texts, clusters };
+    for id in outcome.gone {
+        remove(at, id)?;
     }
+    let mut counts = outcome.counts;
+    for (id, changed) in &outcome.changed {
+        writer.change(*id, changed.session, &changed.artifact, changed.words)?;
+        counts.add(changed.session, &changed.artifact, 1);
+    }
+    let mut latest = 0;
+    for new in &outcome.new {
+        writer.add(-new.slot, new.session, &new.artifact)?;
+        counts.add(new.session, &new.artifact, 1);
+        latest = latest.max(new.slot - new.artifact.created_at.as_micros());
+    }
+    at.prepare_cached("UPDATE latest SET late = ?1 WHERE late < ?1")?
+        .execute([latest])?;
+    counts.write(at)
 }
 
-pub(crate) fn remove(at: &Connection, id: i64) -> Result<(), Cause> {
+/// Removes everything that is known of a session.
+pub(crate) fn forget(at: &Connection, session_id: &SessionId) -> Result<(), Cause> {
+    let Some(session) = Session::find(at, session_id)? else {
+        return Ok(());
+    };
+    let found: Vec<i64> = at
+        .prepare_cached("SELECT id FROM artifact WHERE session = ?1 ORDER BY id")?
+        .query_map([session.id], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in found {
+        remove(at, id)?;
+    }
+    at.execute("DELETE FROM tally WHERE session = ?1", [session.id])?;
+    at.execute("DELETE FROM tombstone WHERE session = ?1", [session.id])?;
+    at.execute("DELETE FROM session WHERE id = ?1", [session.id])?;
+    Ok(())
+}
+
+fn remove(at: &Connection, id: i64) -> Result<(), Cause> {
     for statement in [
         "DELETE FROM words WHERE rowid = ?1",
-        "DELETE FROM statuses WHERE rowid = ?1",
         "DELETE FROM artifact WHERE id = ?1",
+        "DELETE FROM record WHERE id = ?1",
     ] {
         at.prepare_cached(statement)?.execute([id])?;
     }
     Ok(())
 }
 
-/// Writes rows, in their order: full-text search begins a new piece for each row that comes before the last one.
-pub(crate) struct Writer<'c> {
-    at: &'c Connection,
-    artifact: CachedStatement<'c>,
-    statuses: CachedStatement<'c>,
-    words: CachedStatement<'c>,
-    /// Takes the words of new artifacts where there are very many.
-    loader: Option<Loader<'c>>,
-    latest: i64,
+/// Writes rows. Full-text search is fastest where they come in the order of their numbers.
+struct Writer<'a> {
+    at: &'a Connection,
+    texts: &'a dyn ArtifactTexts,
+    /// The names of clusters, by session.
+    clusters: HashMap<i64, String>,
 }
 
-impl<'c> Writer<'c> {
-    pub(crate) fn new(at: &'c Connection) -> Result<Self, Cause> {
-        Ok(Self {
-            at,
-            artifact: at.prepare_cached(
-                "INSERT INTO artifact (id, session, upgrade, status, size, name_key, artifact_id, record) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?,
-            statuses: at.prepare_cached("INSERT INTO statuses (rowid, list) VALUES (?1, ?2)")?,
-            words: at.prepare_cached("INSERT INTO words (rowid, list) VALUES (?1, ?2)")?,
-            loader: None,
-            latest: 0,
-        })
-    }
-
-    /// Writes artifacts, in their order.
-    pub(crate) fn add(&mut self, handful: Handful<'_>, counts: &mut Counts) -> Result<(), Cause> {
-        for row in &handful.rows {
-            self.add_row(row, counts)?;
-        }
-        for words in handful.words {
-            self.loader()?.add(words)?;
-        }
-        Ok(())
-    }
-
-    fn add_row(&mut self, row: &Row<'_>, counts: &mut Counts) -> Result<(), Cause> {
-        let New {
-            session,
-            slot,
-            artifact,
-        } = row.new;
-        let id = -slot;
-        self.artifact.execute(params![
-            id,
-            session,
-            upgrade_number(artifact.upgrade_id.as_str()),
-            artifact.status as i64,
-            artifact.file_size.map(stored_size),
-            row.name_key,
-            artifact.artifact_id.as_str(),
-            row.record,
-        ])?;
-        self.statuses.execute(params![id, status(artifact.status)])?;
-        match &row.words {
-            RowWords::Unsorted(words) => {
-                self.words.execute(params![id, words])?;
-            }
-            RowWords::Sorted(count) => self.loader()?.count(id, *count)?,
-        }
-        self.latest = self.latest.max(slot - artifact.created_at.as_micros());
-        counts.add(*session, artifact, 1);
-        Ok(())
-    }
-
-    /// Made by the first words that are sorted: nothing may be asked of full-text search after that.
-    fn loader(&mut self) -> Result<&mut Loader<'c>, Cause> {
-        match &mut self.loader {
-            Some(loader) => Ok(loader),
-            none => Ok(none.insert(Loader::new(self.at)?)),
-        }
-    }
-
-    pub(crate) fn change(
-        &mut self,
-        id: i64,
-        changed: &Changed,
-        cluster_name: &str,
-        texts: &dyn ArtifactTexts,
-        counts: &mut Counts,
-    ) -> Result<(), Cause> {
-        let artifact = &changed.artifact;
+impl Writer<'_> {
+    fn add(&self, id: i64, session: i64, artifact: &Artifact) -> Result<(), Cause> {
         self.at
-            .prepare_cached("UPDATE artifact SET status = ?2, record = ?3 WHERE id = ?1")?
+            .prepare_cached(
+                "INSERT INTO artifact (id, session, status, size, name_key, artifact_id) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
             .execute(params![
                 id,
+                session,
                 artifact.status as i64,
-                serde_json::to_string(artifact)?
+                size_column(artifact.file_size),
+                artifact.name.to_lowercase(),
+                artifact.artifact_id.as_str(),
             ])?;
+        let json = serde_json::to_string(artifact)?;
         self.at
-            .prepare_cached("DELETE FROM statuses WHERE rowid = ?1")?
-            .execute([id])?;
-        self.statuses.execute(params![id, status(artifact.status)])?;
-        if changed.words {
+            .prepare_cached("INSERT INTO record (id, json, checksum) VALUES (?1, ?2, ?3)")?
+            .execute(params![id, json, checksum(id, &json)])?;
+        self.add_words(id, session, artifact)
+    }
+
+    /// A change keeps the name, the size and the time of an artifact.
+    fn change(&self, id: i64, session: i64, artifact: &Artifact, words: bool) -> Result<(), Cause> {
+        self.at
+            .prepare_cached("UPDATE artifact SET status = ?2 WHERE id = ?1")?
+            .execute(params![id, artifact.status as i64])?;
+        let json = serde_json::to_string(artifact)?;
+        self.at
+            .prepare_cached("UPDATE record SET json = ?2, checksum = ?3 WHERE id = ?1")?
+            .execute(params![id, json, checksum(id, &json)])?;
+        if words {
             self.at
                 .prepare_cached("DELETE FROM words WHERE rowid = ?1")?
                 .execute([id])?;
-            let mut words = Parts::of(artifact, texts)?.words;
-            add_cluster(&mut words, cluster_name);
-            self.words.execute(params![id, words])?;
+            self.add_words(id, session, artifact)?;
         }
-        counts.add(changed.session, artifact, 1);
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Result<(), Cause> {
-        self.loader.map_or(Ok(()), Loader::finish)?;
+    fn add_words(&self, id: i64, session: i64, artifact: &Artifact) -> Result<(), Cause> {
+        let cluster_name = self.clusters.get(&session).map_or("", String::as_str);
+        let list = word_list(artifact, cluster_name, &self.texts.words(artifact));
         self.at
-            .prepare_cached("UPDATE latest SET late = ?1 WHERE late < ?1")?
-            .execute([self.latest])?;
+            .prepare_cached("INSERT INTO words (rowid, list) VALUES (?1, ?2)")?
+            .execute(params![id, list])?;
+        Ok(())
+    }
+}
+
+/// A session, as far as it was taken up.
+pub(crate) struct Session {
+    pub(crate) id: i64,
+    pub(crate) cluster_name: String,
+    seq: u64,
+    /// Whether no record of it was taken up yet.
+    pub(crate) is_new: bool,
+}
+
+impl Session {
+    fn find(at: &Connection, session_id: &SessionId) -> Result<Option<Self>, Cause> {
+        let found = at
+            .prepare_cached("SELECT id, cluster_name, seq FROM session WHERE session_id = ?1")?
+            .query_row([session_id.as_str()], |row| {
+                Ok(Self {
+                    id: row.get(0)?,
+                    cluster_name: row.get(1)?,
+                    seq: row.get(2)?,
+                    is_new: false,
+                })
+            })
+            .optional()?;
+        Ok(found)
+    }
+
+    fn of(at: &Connection, session_id: &SessionId) -> Result<Self, Cause> {
+        if let Some(session) = Self::find(at, session_id)? {
+            return Ok(session);
+        }
+        at.prepare_cached("INSERT INTO session (session_id, cluster_name, seq) VALUES (?1, '', 0)")?
+            .execute([session_id.as_str()])?;
+        Ok(Self {
+            id: at.last_insert_rowid(),
+            cluster_name: String::new(),
+            seq: 0,
+            is_new: true,
+        })
+    }
+
+    /// Writes how far it is taken up with a batch.
+    fn write(&self, at: &Connection, seq: u64, batch: &IndexBatch) -> Result<(), Cause> {
+        at.prepare_cached("UPDATE session SET cluster_name = ?2, seq = ?3 WHERE id = ?1")?
+            .execute(params![self.id, self.cluster_name, stored_size(seq)])?;
+        if let Some(position) = batch.position.filter(|position| position.head.seq >= seq) {
+            at.prepare_cached("UPDATE session SET position = ?2 WHERE id = ?1")?
+                .execute(params![self.id, serde_json::to_string(&position)?])?;
+        }
         Ok(())
     }
 }

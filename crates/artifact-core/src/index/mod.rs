@@ -2,7 +2,6 @@
 
 mod memory;
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -23,24 +22,6 @@ pub struct IndexBatch {
     pub records: Vec<Committed<SessionEvent>>,
     /// Where the session's journal stands after them, where it is a file.
     pub position: Option<Position>,
-}
-
-/// What an index made ready of batches before it takes them up. What it is only the index knows.
-#[derive(Debug, Default)]
-pub struct Prepared(Option<Box<dyn Any + Send>>);
-
-impl Prepared {
-    /// Something to be given back by [`Self::into_inner`].
-    #[must_use]
-    pub fn new(inner: impl Any + Send) -> Self {
-        Self(Some(Box::new(inner)))
-    }
-
-    /// What was given, if it was of this type.
-    #[must_use]
-    pub fn into_inner<T: Any>(self) -> Option<T> {
-        self.0?.downcast().ok().map(|inner| *inner)
-    }
 }
 
 /// What a query found.
@@ -136,23 +117,6 @@ pub trait ArtifactIndex: Debug + Send + Sync + 'static {
     /// fails. Records that it has taken already change nothing. It asks for the text of each artifact that it takes up or
     /// whose tags change, at least as it is after all these records; a deleted one is found by its record alone.
     fn apply(&self, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), IndexError>;
-
-    /// Makes ready what it needs of the artifacts that batches add, up to about so many bytes: nothing, unless an index
-    /// says otherwise. It may run beside [`Self::apply_prepared`] with the batches before.
-    fn prepare(&self, _batches: &[IndexBatch], _texts: &dyn ArtifactTexts, _most_bytes: usize) -> Prepared {
-        Prepared::default()
-    }
-
-    /// As [`Self::apply`], with what [`Self::prepare`] made ready of the same batches.
-    fn apply_prepared(
-        &self,
-        batches: &[IndexBatch],
-        prepared: Prepared,
-        texts: &dyn ArtifactTexts,
-    ) -> Result<(), IndexError> {
-        drop(prepared);
-        self.apply(batches, texts)
-    }
 
     /// Forgets a session: its journal is gone or was replaced.
     fn forget(&self, session_id: &SessionId) -> Result<(), IndexError>;

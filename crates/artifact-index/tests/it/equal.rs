@@ -240,9 +240,7 @@ impl Feeder<'_> {
             let batch = batch(&id, std::mem::take(waiting));
             for index in self.indexes {
                 let batch = std::slice::from_ref(&batch);
-                // Some of it is ready before, the rest is not.
-                let prepared = index.prepare(batch, &self.texts, 500);
-                index.apply_prepared(batch, prepared, &self.texts).unwrap();
+                index.apply(batch, &self.texts).unwrap();
                 // What was taken already changes nothing.
                 index.apply(batch, &self.texts).unwrap();
             }
@@ -325,10 +323,8 @@ proptest! {
         steps in proptest::collection::vec((step(), proptest::bool::ANY), 0..40),
         texts in proptest::collection::vec(text(12), IDS.len()),
         queries in proptest::collection::vec(query(), 12),
-        load_from in select(&[0, 2, usize::MAX][..]),
     ) {
         let (memory, (_dir, sqlite)) = (MemoryIndex::new(), index());
-        let sqlite = sqlite.with_load_from(load_from);
         let texts = IDS.iter().zip(texts).filter(|(id, _)| **id != "f");
         let texts = Texts(texts.map(|(id, text)| ((*id).to_owned(), text)).collect());
         let mut feeder = Feeder { indexes: [&memory, &sqlite], texts, sessions: BTreeMap::new() };

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 use tracking_journal::Position;
 use tracking_model::{Artifact, ArtifactId, SessionId};
 
 use crate::error::Cause;
+use crate::facets::hash;
+use crate::schema::UNKNOWN_SIZE;
 
 pub(crate) fn position(at: &Connection, session_id: &SessionId) -> Result<Option<Position>, Cause> {
     let text: Option<Option<String>> = at
@@ -29,40 +31,41 @@ pub(crate) fn sessions(at: &Connection) -> Result<Vec<SessionId>, Cause> {
 }
 
 pub(crate) fn artifact(at: &Connection, artifact_id: &ArtifactId) -> Result<Option<Arc<Artifact>>, Cause> {
-    let record: Option<String> = at
+    let id: Option<i64> = at
         .prepare_cached(
-            "SELECT record FROM artifact JOIN session ON session.id = artifact.session \
+            "SELECT artifact.id FROM artifact JOIN session ON session.id = artifact.session \
              WHERE artifact_id = ?1 ORDER BY session.session_id LIMIT 1",
         )?
         .query_row([artifact_id.as_str()], |row| row.get(0))
         .optional()?;
-    record.map(|record| decode(&record)).transpose()
+    id.map(|id| record(at, id).map(Arc::new)).transpose()
 }
 
-pub(crate) fn decode(record: &str) -> Result<Arc<Artifact>, Cause> {
-    Ok(Arc::new(serde_json::from_str(record)?))
-}
-
-/// A row of an artifact: `SELECT id, session, record`.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    pub(crate) slot: i64,
-    pub(crate) session: i64,
-    pub(crate) artifact: Arc<Artifact>,
-}
-
-impl Stored {
-    pub(crate) fn read(row: &Row<'_>) -> Result<Self, Cause> {
-        let record = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
-        Ok(Self {
-            slot: -row.get::<_, i64>(0)?,
-            session: row.get(1)?,
-            artifact: decode(record)?,
-        })
+/// Reads the record of a row, and checks that it is the one that was written.
+pub(crate) fn record(at: &Connection, id: i64) -> Result<Artifact, Cause> {
+    let mut statement = at.prepare_cached("SELECT json, checksum FROM record WHERE id = ?1")?;
+    let mut rows = statement.query([id])?;
+    let row = rows
+        .next()?
+        .ok_or(Cause::Foreign("it has a row without a record"))?;
+    let json = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+    if row.get::<_, i64>(1)? != checksum(id, json) {
+        return Err(Cause::Foreign("a record in it is not the one that was written"));
     }
+    Ok(serde_json::from_str(json)?)
+}
+
+/// Tells accidents, not forgery: `verify` and downloads compare with the journal.
+pub(crate) fn checksum(id: i64, json: &str) -> i64 {
+    hash(json).cast_signed() ^ id
 }
 
 /// A number of bytes as SQLite keeps it.
 pub(crate) fn stored_size(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// The size of an artifact as its column has it.
+pub(crate) fn size_column(size: Option<u64>) -> i64 {
+    size.map_or(UNKNOWN_SIZE, stored_size)
 }

@@ -4,25 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use artifact_core::{
-    ArtifactIndex, ArtifactQuery, ArtifactTexts, IndexBatch, IndexError, Matches, MemoryIndex, Prepared,
-    Sort, Statistics,
+    ArtifactIndex, ArtifactQuery, ArtifactTexts, IndexBatch, IndexError, Matches, MemoryIndex, Statistics,
 };
 use tracking_journal::Position;
 use tracking_model::{Artifact, ArtifactId, SessionId};
 
-use crate::ahead::Ahead;
-use crate::database::Database;
 use crate::error::{Cause, NAME};
-use crate::{apply, find, record, statistics};
+use crate::file::Database;
+use crate::{row, search, statistics, write};
 
-/// From so many records on, what they add is loaded at once unless somebody says otherwise.
-const MANY: usize = 2048;
-
-/// Finds artifacts in a SQLite file. Nothing is opened or created before it is asked something.
+/// Finds artifacts in a SQLite file. Nothing is opened or created before the first call.
 #[derive(Debug)]
 pub struct SqliteIndex {
     path: PathBuf,
-    load_from: usize,
     opened: Mutex<Option<Opened>>,
 }
 
@@ -34,22 +28,13 @@ enum Opened {
 }
 
 impl SqliteIndex {
-    /// The index in the file at `path`, whose directory must exist when it is first used.
+    /// The index in the file at `path`, whose directory must exist when the index is first used.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            load_from: MANY,
             opened: Mutex::new(None),
         }
-    }
-
-    /// Loads what batches add at once if they have so many records or more, 2048 unless this says otherwise: many are
-    /// faster so, few are slower.
-    #[must_use]
-    pub const fn with_load_from(mut self, records: usize) -> Self {
-        self.load_from = records;
-        self
     }
 
     /// The file.
@@ -80,7 +65,7 @@ impl SqliteIndex {
         Ok(new)
     }
 
-    /// Asks the file, or the index in memory that stands for it.
+    /// Asks the file, or the index in memory that stands for it. A corrupt file is removed.
     fn ask<T>(
         &self,
         operation: &'static str,
@@ -92,7 +77,7 @@ impl SqliteIndex {
             Opened::File(database) => database,
         };
         file(&database).map_err(|cause| {
-            if !cause.is_ruined() {
+            if !cause.is_corrupt() {
                 return cause.during(operation);
             }
             *self.lock() = None;
@@ -110,68 +95,37 @@ impl ArtifactIndex for SqliteIndex {
     }
 
     fn position(&self, session_id: &SessionId) -> Result<Option<Position>, IndexError> {
-        let file = |database: &Database| database.read(|at| record::position(at, session_id));
+        let file = |database: &Database| database.read(|at| row::position(at, session_id));
         self.ask("query", file, |index| index.position(session_id))
     }
 
     fn sessions(&self) -> Result<Vec<SessionId>, IndexError> {
-        let file = |database: &Database| database.read(record::sessions);
+        let file = |database: &Database| database.read(row::sessions);
         self.ask("query", file, ArtifactIndex::sessions)
     }
 
     fn apply(&self, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), IndexError> {
-        self.apply_prepared(batches, Prepared::default(), texts)
-    }
-
-    fn prepare(&self, batches: &[IndexBatch], texts: &dyn ArtifactTexts, most_bytes: usize) -> Prepared {
-        // What fails is tried again, and then told, when it is needed.
-        Ahead::of(batches, texts, most_bytes).map_or_else(|_| Prepared::default(), Prepared::new)
-    }
-
-    fn apply_prepared(
-        &self,
-        batches: &[IndexBatch],
-        prepared: Prepared,
-        texts: &dyn ArtifactTexts,
-    ) -> Result<(), IndexError> {
-        let records: usize = batches.iter().map(|batch| batch.records.len()).sum();
-        let file = |database: &Database| {
-            let ahead = prepared.into_inner().unwrap_or_default();
-            if records < self.load_from {
-                database.write(|at| apply::apply(at, batches, ahead, texts, false))
-            } else {
-                database.load(|at| apply::apply(at, batches, ahead, texts, true))
-            }
-        };
+        let file = |database: &Database| database.write(|at| write::apply(at, batches, texts));
         self.ask("update", file, |index| index.apply(batches, texts))
     }
 
     fn forget(&self, session_id: &SessionId) -> Result<(), IndexError> {
-        let file = |database: &Database| database.write(|at| apply::forget(at, session_id));
+        let file = |database: &Database| database.write(|at| write::forget(at, session_id));
         self.ask("update", file, |index| index.forget(session_id))
     }
 
     fn artifact(&self, artifact_id: &ArtifactId) -> Result<Option<Arc<Artifact>>, IndexError> {
-        let file = |database: &Database| database.read(|at| record::artifact(at, artifact_id));
+        let file = |database: &Database| database.read(|at| row::artifact(at, artifact_id));
         self.ask("query", file, |index| index.artifact(artifact_id))
     }
 
     fn query(&self, query: &ArtifactQuery) -> Result<Matches, IndexError> {
-        let file = |database: &Database| {
-            if matches!(query.sort, Sort::Size | Sort::Name) {
-                database.make_sorts()?;
-            }
-            database.read(|at| find::find(at, query))
-        };
+        let file = |database: &Database| database.read(|at| search::find(at, query));
         self.ask("query", file, |index| index.query(query))
     }
 
     fn statistics(&self, query: &ArtifactQuery) -> Result<Statistics, IndexError> {
-        let file = |database: &Database| {
-            // The largest are part of it.
-            database.make_sorts()?;
-            database.read(|at| statistics::statistics(at, query))
-        };
+        let file = |database: &Database| database.read(|at| statistics::statistics(at, query));
         self.ask("query", file, |index| index.statistics(query))
     }
 }

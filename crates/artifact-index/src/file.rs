@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -32,8 +31,6 @@ const PAGE_SIZE: i64 = 16 << 10;
 
 /// The log is copied into the file when it has so many pages.
 const LOG_PAGES: i64 = 4000;
-/// When it has so many, what loading left of it is copied before more is loaded; more are no faster.
-const LONG_LOG: i64 = 4 * LOG_PAGES;
 
 /// Suffixes of the index's files. SQLite would play back a rollback journal.
 const FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
@@ -47,8 +44,6 @@ pub(crate) struct Database {
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     written: AtomicBool,
-    /// [`LONG_LOG`]; less in tests.
-    long_log: i64,
 }
 
 impl Database {
@@ -56,7 +51,7 @@ impl Database {
     pub(crate) fn open(path: &Path) -> Result<Self, Cause> {
         let _lock = lock(path)?;
         match Self::try_open(path) {
-            Err(cause) if cause.is_ruined() => {
+            Err(cause) if cause.is_corrupt() => {
                 let error: &dyn std::error::Error = &cause;
                 tracing::warn!(path = %path.display(), error, "the search index is of no use and is built anew");
                 remove(path)?;
@@ -88,7 +83,6 @@ impl Database {
             writer: Mutex::new(writer),
             readers: Mutex::new(Vec::new()),
             written: AtomicBool::new(false),
-            long_log: LONG_LOG,
         })
     }
 
@@ -98,75 +92,15 @@ impl Database {
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write_with(&mut writer, work)
-    }
-
-    fn write_with<T>(
-        &self,
-        writer: &mut Connection,
-        work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
-    ) -> Result<T, Cause> {
         let transaction = writer.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        // Another file may not have the records that came before.
+        if !self.is_in_place() {
+            return Err(Cause::Foreign("another file took its place"));
+        }
         let done = work(&transaction)?;
         transaction.commit()?;
         self.written.store(true, Ordering::Relaxed);
         Ok(done)
-    }
-
-    /// As [`Self::write`], on a connection of its own: full-text search takes what is written beside it for another
-    /// process's work, and looks for it. Meanwhile a thread copies what was loaded before from the log into the file.
-    pub(crate) fn load<T>(
-        &self,
-        work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
-    ) -> Result<T, Cause> {
-        let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut loader = connect(&self.path, WRITER_CACHE)?;
-        write_ahead(&loader, 0)?;
-        thread::scope(|scope| {
-            let copying = thread::Builder::new().spawn_scoped(scope, || self.copy_log());
-            let done = self.write_apart(&mut loader, work);
-            let pages = match copying {
-                Ok(copying) => copying
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                Err(error) => {
-                    tracing::debug!(%error, "the log of the search index is copied without a thread");
-                    self.copy_log()
-                }
-            };
-            // It is written from its beginning again only where all of it is copied when a transaction begins.
-            if pages > self.long_log {
-                self.copy_log();
-            }
-            done
-        })
-    }
-
-    /// Copies the log into the file, as far as nobody reads older pages of that; tells how many pages it has. Where that fails
-    /// the log is as good, and longer.
-    fn copy_log(&self) -> i64 {
-        let copied = connect(&self.path, READER_CACHE)
-            .and_then(|at| Ok(at.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?));
-        copied.unwrap_or_else(|cause| {
-            let error: &dyn std::error::Error = &cause;
-            tracing::debug!(error, "the log of the search index is not copied");
-            0
-        })
-    }
-
-    /// Works in one transaction of a new connection, if that has the file that is known.
-    fn write_apart<T>(
-        &self,
-        connection: &mut Connection,
-        work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Cause>,
-    ) -> Result<T, Cause> {
-        self.write_with(connection, |at| {
-            // Checked when the log is open too: another file may not have what came before.
-            if !self.is_in_place() {
-                return Err(Cause::Foreign("another file took its place"));
-            }
-            work(at)
-        })
     }
 
     /// Whether the file still is where it was opened.
@@ -190,36 +124,6 @@ impl Database {
             readers.push(reader);
         }
         Ok(done)
-    }
-
-    /// Makes what sorting by size and name needs, where it was dropped.
-    pub(crate) fn make_sorts(&self) -> Result<(), Cause> {
-        let count = self.read(|at| {
-            Ok(at
-                .prepare_cached(schema::COUNT_SORTS)?
-                .query_row([], |row| row.get::<_, i64>(0))?)
-        })?;
-        if count < 2 {
-            self.make_sorts_in("FILE").or_else(|cause| {
-                if !cause.may_be_of_temporary_files() {
-                    return Err(cause);
-                }
-                let error: &dyn std::error::Error = &cause;
-                tracing::debug!(error, "sorting in memory");
-                self.make_sorts_in("MEMORY")
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Sorts in a temporary file or in memory. A file keeps memory small whatever the number of artifacts, but there may be
-    /// no place for it.
-    fn make_sorts_in(&self, store: &str) -> Result<(), Cause> {
-        let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sorter = connect(&self.path, WRITER_CACHE)?;
-        write_ahead(&sorter, LOG_PAGES)?;
-        sorter.pragma_update(None, "temp_store", store)?;
-        self.write_apart(&mut sorter, |at| Ok(at.execute_batch(schema::SORTS)?))
     }
 
     /// Removes the file, unless another one has taken its place already.
@@ -326,13 +230,6 @@ fn connect(path: &Path, cache_pages: i64) -> Result<Connection, Cause> {
     Ok(connection)
 }
 
-/// How a connection writes that does; it copies the log into the file when that has so many pages, never if 0.
-fn write_ahead(connection: &Connection, log_pages: i64) -> Result<(), Cause> {
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", log_pages)?;
-    Ok(())
-}
-
 /// Makes the tables in a new file, and makes sure that an old one has them.
 fn prepare(connection: &Connection, is_new: bool) -> Result<(), Cause> {
     // A process that died in between leaves a file without tables, which is as good as new.
@@ -353,40 +250,15 @@ fn prepare(connection: &Connection, is_new: bool) -> Result<(), Cause> {
         connection.pragma_update(None, "page_size", PAGE_SIZE)?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    write_ahead(connection, LOG_PAGES)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     if is_new {
         connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; PRAGMA application_id = {}; PRAGMA user_version = {}; {} {} COMMIT;",
+            "BEGIN IMMEDIATE; PRAGMA application_id = {}; PRAGMA user_version = {}; {} COMMIT;",
             schema::APPLICATION,
             schema::VERSION,
-            schema::TABLES,
-            schema::SETTINGS
+            schema::TABLES
         ))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_stays_short_while_much_is_loaded() {
-        let dir = tempfile::TempDir::new().expect("a temporary directory");
-        let path = dir.path().join("index.sqlite");
-        let mut database = Database::open(&path).expect("a new index");
-        database.long_log = 64;
-        let load = |statement: &str| {
-            let loaded = database.load(|at| Ok(at.execute_batch(statement)?));
-            loaded.expect("it can be loaded");
-        };
-        load("CREATE TABLE loaded (bytes BLOB);");
-        for _ in 0..100 {
-            load("INSERT INTO loaded VALUES (randomblob(320000));");
-        }
-        let log = fs::metadata(beside(&path, "-wal")).expect("there is a log").len();
-        let pages = log / PAGE_SIZE.unsigned_abs();
-        // What is long, and twice the 20 pages and some that a load writes: one that found it short, and the next.
-        assert!((40..64 + 2 * 30).contains(&pages), "{pages} pages");
-    }
 }
