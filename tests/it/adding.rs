@@ -155,8 +155,8 @@ fn fault_13_an_add_that_is_killed_at_any_step_leaves_nothing_half() {
     assert!(unfinished >= 5, "some die between name and record: {unfinished}");
 }
 
-/// A session of the Python implementation with two files, as it lies in its directory.
-fn write_reference(base: &Path) {
+/// A session of the Python implementation with some files, as it lies in its directory.
+fn write_reference(base: &Path, names: &[String]) {
     fs::create_dir_all(base.join("old/c1")).unwrap();
     let artifact = |name: &str| {
         let path = base.join("old/c1").join(name);
@@ -168,7 +168,7 @@ fn write_reference(base: &Path) {
     };
     let file = serde_json::json!({
         "session_id": "old", "name": "old", "upgrade_id": "up", "cluster_name": "prod",
-        "collections": {"c1": {"collection_id": "c1", "name": "Logs", "artifacts": [artifact("x.log"), artifact("y.log")],
+        "collections": {"c1": {"collection_id": "c1", "name": "Logs", "artifacts": names.iter().map(|name| artifact(name)).collect::<Vec<_>>(),
             "created_at": "2025-01-31 05:25:01"}},
         "started_at": "2025-01-31 05:25:00+00:00", "completed_at": "2025-01-31 06:00:00+00:00",
         "base_directory": base.join("old"), "retention_days": 30
@@ -180,7 +180,7 @@ fn write_reference(base: &Path) {
 #[test]
 fn fault_13_an_import_that_is_killed_at_any_step_is_repeated() {
     let base = tempfile::tempdir().unwrap();
-    write_reference(base.path());
+    write_reference(base.path(), &["x.log".to_owned(), "y.log".to_owned()]);
     let (mut points, mut unfinished) = (0, 0);
     for call in [
         "linkat",
@@ -251,6 +251,26 @@ fn fault_13_an_import_that_is_killed_at_any_step_is_repeated() {
     assert!(
         points >= 15 && unfinished >= 3,
         "{points} points, {unfinished} with unfinished files"
+    );
+}
+
+#[test]
+fn an_import_of_many_files_needs_few_descriptors() {
+    let home = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..300).map(|number| format!("{number}.log")).collect();
+    write_reference(&home.path().join("reference"), &names);
+    let script = "ulimit -n 100; exec \"$0\" --data-dir data import reference";
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", script])
+        .arg(ekstrack())
+        .current_dir(home.path());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let found = look(&home.path().join("data"));
+    assert_eq!(
+        (found.ids.len(), found.wrong, found.extra, found.unfinished),
+        (300, 0, 0, 0)
     );
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use tracking_model::{Artifact, ArtifactId, SessionId, Timestamp, percent_decode, percent_encode};
 
+use crate::words::folded;
 use crate::{ArtifactQuery, Sort};
 
 /// A text that is no page cursor, or one of another query.
@@ -47,7 +48,7 @@ impl PageCursor {
             Sort::Oldest => Key::Oldest,
             Sort::Rank => Key::Rank(query.text.as_ref().map_or(0, |text| text.score(artifact))),
             Sort::Size => Key::Size(artifact.file_size),
-            Sort::Name => Key::Name(artifact.name.to_lowercase()),
+            Sort::Name => Key::Name(folded(&artifact.name)),
         };
         Self {
             key,

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracking_model::{
-    Artifact, ArtifactAction, ArtifactId, ArtifactStatus, ChangeArtifact, CollectionId, Session,
-    SessionCommand, SessionCommandError, SessionEvent, SessionId, Span, Timestamp,
+    Artifact, ArtifactAction, ArtifactId, ArtifactStatus, ArtifactType, ChangeArtifact, CollectionId,
+    Session, SessionCommand, SessionCommandError, SessionEvent, SessionId, Span, Timestamp,
 };
 
 use crate::manager::Inner;
+use crate::texts::type_has_text;
 use crate::{
     ArtifactError, ArtifactQuery, IndexError, IndexErrorKind, IndexProgress, NamePattern, PageCursor,
-    PageCursorError, Snippet, Statistics, TestArtifactsManager, Unreadable,
+    PageCursorError, Snippet, Sort, Statistics, TestArtifactsManager, Unreadable,
 };
 
 /// Artifacts that are read at a time where all are visited.
@@ -32,6 +33,9 @@ pub struct SearchResults {
     pub snippets: Vec<Option<Snippet>>,
     /// Sessions that could not be read, so that nothing of them was found.
     pub unreadable: Vec<Unreadable>,
+    /// Whether nothing was found, and the text of an artifact that meets all other criteria is longer than what is
+    /// searched ([`ManagerOptions::with_text_bytes`](crate::ManagerOptions::with_text_bytes)).
+    pub texts_were_cut: bool,
 }
 
 /// What there is, counted.
@@ -319,12 +323,28 @@ impl Inner {
             _ => Vec::new(),
         };
         Ok(SearchResults {
+            texts_were_cut: found.artifacts.is_empty() && self.has_longer_texts(query)?,
             artifacts: found.artifacts,
             more: found.more,
             next: found.next,
             snippets,
             unreadable,
         })
+    }
+
+    /// Whether one of the artifacts in which a query looks for words has more text than is searched.
+    fn has_longer_texts(&self, query: &ArtifactQuery) -> Result<bool, ArtifactError> {
+        let mut longer = query.clone().with_sort(Sort::Newest).with_limit(1);
+        if longer.text.take().is_none() || query.after.is_some() {
+            return Ok(false);
+        }
+        let searched = self.options.text_bytes.saturating_add(1);
+        longer.min_size = Some(longer.min_size.map_or(searched, |min| min.max(searched)));
+        if longer.types.is_empty() {
+            longer.types = ArtifactType::ALL.to_vec();
+        }
+        longer.types.retain(|one| type_has_text(*one));
+        Ok(!longer.types.is_empty() && !self.catalogue.index().query(&longer)?.artifacts.is_empty())
     }
 
     /// Passes every artifact that `query` matches to `each`, whatever the query's limit; what was added before this call is

@@ -19,7 +19,7 @@ use tracking_model::{
 
 use crate::manager::Inner;
 use crate::source::{SourceFile, Symlinks};
-use crate::store::{CHUNK_BYTES, PutMode, Stored, UploadKind};
+use crate::store::{CHUNK_BYTES, PutMode, UploadKind};
 use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager};
 
 /// The largest file of a session that is read: about a million artifacts.
@@ -177,20 +177,12 @@ impl Inner {
             return Err(ArtifactError::Refused(exists).into());
         }
         let mut bytes = Bytes::new(self, file, &read, options);
-        let imported = self.import_read(file, &content, read, &mut bytes);
-        let stored = bytes.stored;
-        let Ok(ImportedSession { session_id, .. }) = &imported else {
-            // The next import of the session takes them up.
-            stored.into_iter().for_each(Stored::leave);
-            return imported;
-        };
-        // Equal bytes share a file, which must not be locked any more.
-        drop(stored);
-        if let Err(error) = self.remove_unrecorded(session_id) {
+        let imported = self.import_read(file, &content, read, &mut bytes)?;
+        if let Err(error) = self.remove_unrecorded(&imported.session_id) {
             let error: &dyn std::error::Error = &error;
-            tracing::warn!(session = %session_id, error, "cannot remove what an interrupted import left");
+            tracing::warn!(session = %imported.session_id, error, "cannot remove what an interrupted import left");
         }
-        imported
+        Ok(imported)
     }
 
     /// Stores the bytes of a session that was read, then records the whole.
@@ -270,8 +262,6 @@ struct Bytes<'a> {
     /// Where the imported directory is the data directory's own, bytes are used where they are.
     in_place: bool,
     used: HashSet<ArtifactKey>,
-    /// Files that got their name and have no record yet.
-    stored: Vec<Stored>,
     missing: usize,
 }
 
@@ -308,7 +298,6 @@ impl<'a> Bytes<'a> {
             roots,
             in_place,
             used: HashSet::new(),
-            stored: Vec::new(),
             missing: 0,
         }
     }
@@ -381,7 +370,7 @@ impl<'a> Bytes<'a> {
     }
 
     fn store(
-        &mut self,
+        &self,
         artifact: &Artifact,
         source: SourceFile,
         relative: &[OsString],
@@ -422,7 +411,8 @@ impl<'a> Bytes<'a> {
         source.copy_to(&mut upload, &|_| {})?;
         let stored = upload.commit(&name, PutMode::Numbered)?;
         let put = stored.put.clone();
-        self.stored.push(stored);
+        // Names in `.incoming` tell that the files have no record yet. They need no lock, as nobody can add to the session.
+        stored.leave();
         Ok((put.key, put.size, put.hash))
     }
 

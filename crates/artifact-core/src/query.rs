@@ -8,7 +8,7 @@ use tracking_model::{
     Artifact, ArtifactStatus, ArtifactType, CollectionId, SessionId, TaskId, Timestamp, UpgradeId,
 };
 
-use crate::words::Words;
+use crate::words::{Words, folded};
 use crate::{PageCursor, TextQuery};
 
 /// Most artifacts that a query returns unless it says otherwise.
@@ -41,7 +41,7 @@ impl NamePattern {
     /// [`PatternError`] for a glob that has no meaning, such as `[a`.
     pub fn new(pattern: impl Into<String>) -> Result<Self, PatternError> {
         let pattern = pattern.into();
-        let text = pattern.to_lowercase();
+        let text = folded(&pattern);
         let glob = if pattern.contains(['*', '?', '[', '{']) {
             let glob = GlobBuilder::new(&text).build();
             let glob = glob.map_err(|error| PatternError {
@@ -70,7 +70,7 @@ impl NamePattern {
     /// Whether it matches `name`.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        let name = name.to_lowercase();
+        let name = folded(name);
         match &self.glob {
             Some(glob) => glob.is_match(name),
             None => name.contains(&self.text),

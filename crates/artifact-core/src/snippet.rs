@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::TextQuery;
-use crate::words::each_word;
+use crate::words::{each_word, run_length};
 
 /// Most characters of a snippet before and after its first match.
 const BEFORE: usize = 30;
@@ -92,12 +92,12 @@ impl Snippet {
 
 /// Where the words of a text are, in bytes.
 fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let mut chars = text.char_indices().peekable();
+    let mut from = 0;
     std::iter::from_fn(move || {
-        let (start, _) = chars.find(|(_, c)| c.is_alphanumeric())?;
-        while chars.next_if(|(_, c)| c.is_alphanumeric()).is_some() {}
-        let end = chars.peek().map_or(text.len(), |(at, _)| *at);
-        Some(start..end)
+        let rest = text.get(from..)?;
+        let start = from + rest.find(char::is_alphanumeric)?;
+        from = start + run_length(text.get(start..)?);
+        Some(start..from)
     })
 }
 

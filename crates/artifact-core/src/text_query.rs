@@ -84,6 +84,7 @@ impl TextTerm {
 /// | `"not ready"` | these words next to each other |
 /// | `-debug` | everything but those with this word; also `-"…"` and `-kube*` |
 ///
+/// `AND` may stand between two of these; `OR` and `NOT` are refused with an explanation.
 /// Words are runs of letters and digits, without regard to case; `node-7` is the phrase `"node 7"`.
 ///
 /// ```
@@ -195,12 +196,39 @@ impl Parser {
             if self.peek().is_none() {
                 break;
             }
-            terms.push(self.term()?);
+            if !self.takes_and(!terms.is_empty())? {
+                terms.push(self.term()?);
+            }
         }
         if terms.is_empty() {
             return Err((0, "there is no word in it; give at least one"));
         }
         Ok(terms)
+    }
+
+    /// Passes over `AND`, which stands between any two terms anyway. Other operators of search engines are refused.
+    fn takes_and(&mut self, is_between: bool) -> Result<bool, Misread> {
+        let start = self.at;
+        let word = self.take_while(|c| !c.is_whitespace());
+        match word.as_str() {
+            "AND" if is_between => Ok(true),
+            "AND" => Err((
+                start,
+                "AND stands between two words; quote it, or write it in lower case, to look for the word",
+            )),
+            "OR" => Err((
+                start,
+                "OR is not supported: search for one word after the other; quote it, or write it in lower case, to look for the word",
+            )),
+            "NOT" => Err((
+                start,
+                "NOT is written as -word; quote it, or write it in lower case, to look for the word",
+            )),
+            _ => {
+                self.at = start;
+                Ok(false)
+            }
+        }
     }
 
     fn term(&mut self) -> Result<TextTerm, Misread> {
@@ -287,6 +315,9 @@ mod tests {
                 .collect()
         };
         assert_eq!(shown("Kubelet  ready"), ["kubelet", "ready"]);
+        assert_eq!(shown("Kubelet AND ready"), ["kubelet", "ready"]);
+        assert_eq!(shown("and or \"OR\""), ["and", "or", "or"]);
+        assert_eq!(shown("2026-11-30T20:01"), ["2026+11+30+20+01"]);
         assert_eq!(
             shown("kube-prox* -\"not  ready\" -x*"),
             ["kube+prox*", "-not+ready", "-x*"]
@@ -305,6 +336,9 @@ mod tests {
         assert_eq!(place("\"a *\""), 3);
         assert_eq!(place("\"a\"b"), 3);
         assert_eq!(place("a\"b\""), 1);
+        assert_eq!(place("a OR b"), 2);
+        assert_eq!(place("NOT b"), 0);
+        assert_eq!(place("AND b"), 0);
         assert_eq!(
             TextQuery::new("a \"b").unwrap_err().to_string(),
             "cannot read the search text \"a \\\"b\" at character 3: this quote is not closed; end the phrase with another"

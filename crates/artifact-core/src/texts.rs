@@ -1,15 +1,16 @@
 //! The texts of artifacts that can be searched: what is read of the bytes that a manager keeps.
 
+mod encoding;
+mod json;
+
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
+use anstream::adapter::strip_str;
 use tracking_model::{Artifact, ArtifactStatus, ArtifactType};
 
 use crate::store::{OpenCollection, Vault};
 use crate::{ArtifactKey, ArtifactTexts};
-
-/// One of so many characters may be no valid UTF-8 in what still counts as text.
-const MOST_INVALID: usize = 20;
 
 /// Reads texts from where a manager keeps its bytes.
 #[derive(Debug)]
@@ -65,10 +66,15 @@ impl ArtifactTexts for VaultTexts {
     }
 }
 
-/// Whether artifacts of its kind have text that is searched, as far as its record tells.
+/// Whether an artifact has text that is searched, as far as its record tells.
 #[must_use]
 pub const fn may_have_text(artifact: &Artifact) -> bool {
-    let kind = match artifact.artifact_type {
+    type_has_text(artifact.artifact_type) && !matches!(artifact.status, ArtifactStatus::Deleted)
+}
+
+/// Whether artifacts of a type have text that is searched.
+pub(crate) const fn type_has_text(artifact_type: ArtifactType) -> bool {
+    match artifact_type {
         ArtifactType::Screenshot | ArtifactType::Backup => false,
         ArtifactType::LogFile
         | ArtifactType::TestResult
@@ -76,43 +82,52 @@ pub const fn may_have_text(artifact: &Artifact) -> bool {
         | ArtifactType::MetricsData
         | ArtifactType::Report
         | ArtifactType::Diagnostic => true,
-    };
-    kind && !matches!(artifact.status, ArtifactStatus::Deleted)
+    }
 }
 
-/// Bytes as text: no NUL, and valid UTF-8 but for a few characters, one of which may be cut by the end; `None` if they
-/// are no text.
+/// Bytes as the text that is searched and shown; `None` if they are no text.
+///
+/// Text is UTF-8 but for a few bytes, UTF-16, or Latin-1; one character may be cut by the end. Sequences that steer
+/// terminals are removed, and escapes of JSON become their characters.
 #[must_use]
 pub fn text_of(bytes: Vec<u8>) -> Option<String> {
-    if bytes.contains(&0) {
-        return None;
+    let mut text = encoding::decoded(bytes)?;
+    if text.contains('\u{1b}') {
+        text = strip_str(&text).to_string();
     }
-    String::from_utf8(bytes).map_or_else(
-        |error| {
-            let bytes = error.into_bytes();
-            let invalid = bytes
-                .utf8_chunks()
-                .filter(|chunk| !chunk.invalid().is_empty())
-                .count();
-            let most = bytes.len() / MOST_INVALID + 1;
-            (invalid <= most).then(|| String::from_utf8_lossy(&bytes).into_owned())
-        },
-        Some,
-    )
+    if text.contains('\\') {
+        text = json::unescaped(&text);
+    }
+    Some(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::words_of;
 
     #[test]
-    fn text_is_told_from_other_bytes() {
-        assert_eq!(text_of(b"ready".to_vec()).unwrap(), "ready");
+    fn words_in_colours_are_words() {
+        let text = text_of(b"\x1b[31mFATAL\x1b[0m\tdisk\r\n\x1b]0;title\x07full".to_vec()).unwrap();
+        assert_eq!(words_of(&text), ["fatal", "disk", "full"]);
+    }
+
+    #[test]
+    fn escapes_of_json_end_words() {
+        let text =
+            text_of(br#"2026 {"m":"one\nFATAL\ttwo C:\\new \u00e9t\u00e9 \ud83d\ude00x"}"#.to_vec()).unwrap();
         assert_eq!(
-            text_of("läuft \u{e4}".as_bytes().split_last().unwrap().1.to_vec()).unwrap(),
-            "läuft \u{FFFD}"
+            words_of(&text),
+            ["2026", "m", "one", "fatal", "two", "c", "new", "été", "x"]
         );
-        assert_eq!(text_of(b"a\0b".to_vec()), None);
-        assert_eq!(text_of(vec![0xff; 100]), None);
+        // Elsewhere a backslash is one.
+        assert_eq!(
+            words_of(&text_of(br"open C:\new\table".to_vec()).unwrap()),
+            ["open", "c", "new", "table"]
+        );
+        assert_eq!(
+            text_of(br#""bad \u12 \q end\"#.to_vec()).unwrap(),
+            r#""bad \u12 \q end\"#
+        );
     }
 }

@@ -1,14 +1,27 @@
 //! The words of an artifact, as every index knows them: what a text is cut into, in documents and in queries alike.
 
 use tracking_model::Artifact;
+use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 /// Longest word in characters; longer runs, as of encoded bytes, are known by their beginning.
 const MAX_WORD_CHARS: usize = 128;
 /// Stands between two fields, so that no phrase reaches from one into the next. No word has this character.
 pub const FIELD_BREAK: &str = "\u{E000}";
 
-/// Passes each word of `text` to `each`: runs of letters and digits of any script, in lower case.
-pub fn each_word(text: &str, mut each: impl FnMut(&str)) {
+/// Passes each word of `text` to `each`: runs of letters and digits of any script, in lower case, with composed letters.
+///
+/// Each character of Chinese and Japanese, which have no spaces, is a word. Of a date and time as ISO 8601 writes them
+/// (`2026-11-30T20:01:02Z`) each number is a word.
+pub fn each_word(text: &str, each: impl FnMut(&str)) {
+    if text.is_ascii() || is_nfc(text) {
+        each_word_composed(text, each);
+    } else {
+        each_word_composed(&text.nfc().collect::<String>(), each);
+    }
+}
+
+fn each_word_composed(text: &str, mut each: impl FnMut(&str)) {
     let mut word = String::new();
     let mut rest = text;
     while let Some(begin) = rest.find(char::is_alphanumeric) {
@@ -16,7 +29,7 @@ pub fn each_word(text: &str, mut each: impl FnMut(&str)) {
         let (run, after) = from.split_at(run_length(from));
         rest = after;
         if run.len() <= MAX_WORD_CHARS && run.bytes().all(is_plain) {
-            each(run);
+            each_number(run, &mut each);
             continue;
         }
         word.clear();
@@ -27,7 +40,39 @@ pub fn each_word(text: &str, mut each: impl FnMut(&str)) {
                 word.extend(c.to_lowercase());
             }
         }
-        each(&word);
+        each_number(&word, &mut each);
+    }
+}
+
+/// The text as it is compared without regard to case: in lower case, with composed letters.
+#[must_use]
+pub fn folded(text: &str) -> String {
+    if text.is_ascii() {
+        text.to_ascii_lowercase()
+    } else {
+        text.nfc().collect::<String>().to_lowercase()
+    }
+}
+
+/// Passes a word, or the numbers of a date and time: `30t20`, `02z`, `20261130t200102z`.
+fn each_number(word: &str, each: &mut impl FnMut(&str)) {
+    let is_number =
+        |text: &str| matches!(text.len(), 2 | 4 | 6 | 8) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (rest, zone) = match word.strip_suffix('z') {
+        Some(rest) => (rest, true),
+        None => (word, false),
+    };
+    let numbers = match rest.split_once('t') {
+        Some((day, time)) if is_number(day) && is_number(time) => [day, time],
+        None if zone && is_number(rest) => [rest, ""],
+        _ => return each(word),
+    };
+    numbers
+        .into_iter()
+        .filter(|number| !number.is_empty())
+        .for_each(&mut *each);
+    if zone {
+        each("z");
     }
 }
 
@@ -36,8 +81,19 @@ const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
 
-/// The bytes of letters and digits that a text begins with.
-fn run_length(text: &str) -> usize {
+/// Whether a character is a word by itself: Han, Hiragana and Katakana.
+pub(crate) const fn is_alone(c: char) -> bool {
+    matches!(c, '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}'
+        | '\u{F900}'..='\u{FAFF}' | '\u{FF66}'..='\u{FF9F}' | '\u{20000}'..='\u{323AF}')
+}
+
+/// Whether a character belongs to a word that has begun: a letter, a digit, or a mark on the letter before.
+pub(crate) fn continues_word(c: char) -> bool {
+    c.is_alphanumeric() || (!c.is_ascii() && is_combining_mark(c))
+}
+
+/// The bytes of the word that a text begins with.
+pub(crate) fn run_length(text: &str) -> usize {
     let plain = text
         .bytes()
         .position(|byte| !is_plain(byte))
@@ -51,7 +107,16 @@ fn run_length(text: &str) -> usize {
     {
         return plain;
     }
-    plain + rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len())
+    let ends = |c: char| !continues_word(c) || is_alone(c);
+    let mut chars = text.char_indices();
+    match chars.next() {
+        Some((_, first)) if is_alone(first) => {
+            // Marks stay with their character.
+            let end = chars.find(|(_, c)| !is_combining_mark(*c));
+            end.map_or(text.len(), |(at, _)| at)
+        }
+        _ => plain + rest.find(ends).unwrap_or(rest.len()),
+    }
 }
 
 /// The words of a text, in order.
@@ -158,24 +223,62 @@ mod tests {
         assert_eq!(words_of("Node-7.log: OK"), ["node", "7", "log", "ok"]);
         assert_eq!(
             words_of("Größe ÄPFEL 日本語 ٣"),
-            ["größe", "äpfel", "日本語", "٣"]
+            ["größe", "äpfel", "日", "本", "語", "٣"]
         );
         assert!(words_of("\u{E000} .-\0").is_empty());
         assert_eq!(words_of(&"a".repeat(1000)), ["a".repeat(128)]);
     }
 
+    #[test]
+    fn dates_and_times_are_numbers() {
+        assert_eq!(
+            words_of("2026-11-30T20:01:02Z 20261130T200102Z 20:01:02.123Z"),
+            [
+                "2026", "11", "30", "20", "01", "02", "z", "20261130", "200102", "z", "20", "01", "02",
+                "123z"
+            ]
+        );
+        assert_eq!(
+            words_of("3t20 t20 30t zz abz"),
+            ["3t20", "t20", "30t", "zz", "abz"]
+        );
+    }
+
+    #[test]
+    fn composed_and_decomposed_letters_are_alike() {
+        assert_eq!(words_of("Cafe\u{301} gro\u{308}ße"), words_of("Café größe"));
+        assert_eq!(words_of("Café größe"), ["café", "größe"]);
+        assert_eq!(folded("Cafe\u{301}.LOG"), "café.log");
+        // A mark that no composed letter has stays in its word.
+        assert_eq!(words_of("q\u{303}x y"), ["q\u{303}x", "y"]);
+    }
+
+    #[test]
+    fn characters_of_scripts_without_spaces_are_words() {
+        assert_eq!(
+            words_of("ノード7は失敗log"),
+            ["ノ", "ー", "ド", "7", "は", "失", "敗", "log"]
+        );
+    }
+
     /// The words, character by character.
     fn words_slowly(text: &str) -> Vec<String> {
         let (mut words, mut word, mut chars) = (Vec::new(), String::new(), 0);
+        let text: String = text.nfc().collect();
+        let mut alone = false;
         for c in text.chars().chain(std::iter::once(' ')) {
-            if c.is_alphanumeric() {
+            let goes_on = chars > 0 && continues_word(c) && !is_alone(c) && (!alone || is_combining_mark(c));
+            if !goes_on && chars > 0 {
+                each_number(&word, &mut |number| words.push(number.to_owned()));
+                word.clear();
+                chars = 0;
+            }
+            if goes_on || c.is_alphanumeric() {
+                alone = if chars == 0 { is_alone(c) } else { alone };
                 if chars < MAX_WORD_CHARS {
                     word.extend(c.to_lowercase());
                 }
                 chars += 1;
-            } else if chars > 0 {
-                words.push(std::mem::take(&mut word));
-                chars = 0;
             }
         }
         words

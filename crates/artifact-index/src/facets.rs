@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use artifact_core::words::Words;
+use artifact_core::words::{Words, folded};
 use artifact_core::{ArtifactQuery, NamePattern, TextQuery, TextTerm};
 use tracking_model::{Artifact, ArtifactType};
 
@@ -74,7 +74,7 @@ pub(crate) fn word_list(artifact: &Artifact, cluster_name: &str, words: &Words) 
         add(&facet(Kind::Tag, tag));
     }
     add(&type_facet(artifact.artifact_type));
-    name_parts(&artifact.name.to_lowercase())
+    name_parts(&folded(&artifact.name))
         .iter()
         .for_each(|part| add(part));
     add(EVERY);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use artifact_core::words::folded;
 use artifact_core::{ArtifactTexts, Day, IndexBatch};
 use rusqlite::{Connection, OptionalExtension, params};
 use tracking_model::{Artifact, SessionId, UpgradeId};
@@ -99,7 +100,7 @@ impl Writer<'_> {
                 session,
                 artifact.status as i64,
                 size_column(artifact.file_size),
-                artifact.name.to_lowercase(),
+                folded(&artifact.name),
                 artifact.artifact_id.as_str(),
             ])?;
         let json = serde_json::to_string(artifact)?;

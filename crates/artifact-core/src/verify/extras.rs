@@ -151,7 +151,6 @@ impl Verification<'_> {
     /// Looks for what is beside the directories of sessions.
     pub(super) fn beside(&mut self) {
         let (inner, report) = (self.inner, &mut self.report);
-        let mut imports = Ok(());
         let listed = inner.catalogue.vault().each_beside(&mut |entry| {
             let belongs = match (entry.depth(), entry.kind) {
                 (0, None) => entry.name().is_some_and(is_beside_a_session),
@@ -162,14 +161,12 @@ impl Verification<'_> {
             if belongs {
                 return;
             }
-            match being_imported(inner, &entry) {
-                Ok(None) => report.extra(&entry),
-                Ok(Some(Import::Runs)) => {}
-                Ok(Some(Import::Died)) => report.unfinished.push(entry.local_path().into()),
-                Err(error) => imports = Err(error),
+            if is_being_imported(inner, &entry) {
+                report.unfinished.push(entry.local_path().into());
+            } else {
+                report.extra(&entry);
             }
         });
-        let listed = listed.and(imports);
         report.note_unlisted("artifacts", listed);
     }
 
@@ -203,29 +200,16 @@ fn has_session(inner: &Inner, name: &str) -> bool {
     storage::exists(&home.journal_path(&stream)) || storage::exists(&home.snapshot_path(&stream))
 }
 
-/// An import that has stored files and not written its record.
-enum Import {
-    Runs,
-    Died,
-}
-
-/// The import that stores files in the directory of a session that has no journal yet.
-fn being_imported(inner: &Inner, entry: &Entry) -> Result<Option<Import>, StoreError> {
-    let id = match (entry.depth(), entry.kind, entry.name()) {
-        (0, Some(FileKind::Directory), Some(name)) => SessionId::from_encoded(name),
-        _ => return Ok(None),
+/// Whether an entry is the directory of a session whose import has not written the journal: the import creates the lock of
+/// the journal before everything else.
+fn is_being_imported(inner: &Inner, entry: &Entry) -> bool {
+    let (0, Some(FileKind::Directory), Some(name)) = (entry.depth(), entry.kind, entry.name()) else {
+        return false;
     };
-    let (Some(home), Ok(id)) = (inner.catalogue.home(), id) else {
-        return Ok(None);
+    let (Some(home), Ok(id)) = (inner.catalogue.home(), SessionId::from_encoded(name)) else {
+        return false;
     };
-    // The import creates the lock of the journal before everything else.
-    let lock = home.sidecar_path(&StreamId::Session(id.clone()));
-    let mut import = storage::exists(&lock).then_some(Import::Died);
-    inner.catalogue.vault().each_in_flight(&id, &mut |_, found| {
-        let runs = !found.dead || matches!(import, Some(Import::Runs));
-        import = Some(if runs { Import::Runs } else { Import::Died });
-    })?;
-    Ok(import)
+    storage::exists(&home.sidecar_path(&StreamId::Session(id)))
 }
 
 fn is_beside_a_session(name: &str) -> bool {

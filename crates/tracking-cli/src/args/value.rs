@@ -68,16 +68,24 @@ pub(super) fn origin(text: &str) -> Result<String, NameError> {
     check_origin(text).map(|()| text.to_owned())
 }
 
-/// A number of bytes, plain or as `10k`, `4M`, `1G` of 1024.
+/// A number of bytes: plain, in units of 1024 (`10k`, `4M`, `1GiB`) or of 1000 (`10kB`, `4MB`).
 pub(super) fn size(text: &str) -> Result<u64, String> {
-    let error = || "give a number of bytes, such as 4096, 10k, 4M or 1G".to_owned();
-    let (number, factor) = match text.chars().next_back() {
-        Some('k' | 'K') => (text.strip_suffix(['k', 'K']), 1 << 10),
-        Some('M') => (text.strip_suffix('M'), 1 << 20),
-        Some('G') => (text.strip_suffix('G'), 1 << 30),
-        _ => (Some(text), 1),
+    let error = || "give a number of bytes, such as 4096, 10k, 4M, 1GiB or 1GB".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return Err(error()),
     };
-    let number: u64 = number.and_then(|number| number.parse().ok()).ok_or_else(error)?;
+    let number: u64 = number.parse().map_err(|_| error())?;
     number.checked_mul(factor).ok_or_else(error)
 }
 
@@ -237,15 +245,19 @@ impl FromStr for Deadline {
         if let Some(span) = short_span(text) {
             return Ok(Self::In(span));
         }
-        Timestamp::parse(text).map(Self::At).map_err(|_| {
-            "give a time such as 2025-01-31T05:25:01Z, or a span such as 15m, 2h or 1d".to_owned()
+        // A date, and a time without seconds or zone, are those of UTC.
+        let forms = ["", "Z", ":00Z", "T00:00:00Z"].map(|end| format!("{text}{end}"));
+        let parsed = forms.iter().find_map(|form| Timestamp::parse(form).ok());
+        parsed.map(Self::At).ok_or_else(|| {
+            "give a time such as 2025-01-31T05:25:01Z, a date such as 2025-01-31, or a span such as 15m, 2h, 1d or 1w"
+                .to_owned()
         })
     }
 }
 
-/// A span such as `15m`, `2h` or `1d`.
+/// A span such as `15m`, `2h`, `1d` or `1w`.
 pub(super) fn age(text: &str) -> Result<Span, String> {
-    short_span(text).ok_or_else(|| "give a span such as 15m, 2h or 1d".to_owned())
+    short_span(text).ok_or_else(|| "give a span such as 15m, 2h, 1d or 1w".to_owned())
 }
 
 fn short_span(text: &str) -> Option<Span> {
@@ -255,6 +267,7 @@ fn short_span(text: &str) -> Option<Span> {
         'm' => 60,
         'h' => 3_600,
         'd' => 86_400,
+        'w' => 604_800,
         _ => return None,
     };
     let count: i64 = text
@@ -302,6 +315,22 @@ mod tests {
             now + Span::from_secs(1)
         );
         assert_eq!((size("10k"), size("7")), (Ok(10_240), Ok(7)));
+        assert_eq!((size("1KiB"), size("2 MB")), (Ok(1024), Ok(2_000_000)));
+        for (text, seconds) in [
+            ("1970-01-02", 86_400),
+            ("1970-01-01T01:30", 5_400),
+            ("1970-01-01T00:00:09", 9),
+        ] {
+            assert_eq!(
+                text.parse::<Moment>().unwrap().at(now),
+                now + Span::from_secs(seconds),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            "1w".parse::<Moment>().unwrap().at(now),
+            now - Span::from_secs(604_800)
+        );
         assert!(size("-1").is_err() && size("99999999999G").is_err() && size("").is_err());
         assert!("soon".parse::<Deadline>().is_err());
     }

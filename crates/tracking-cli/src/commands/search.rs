@@ -35,6 +35,8 @@ struct SearchDocument {
     /// For each artifact the part of its text that matches, if TEXT was given and it has one.
     snippets: Vec<Option<SnippetDocument>>,
     unreadable: Vec<UnreadableSession>,
+    /// Nothing was found, and some texts are longer than what is searched.
+    texts_were_cut: bool,
 }
 
 /// Part of a text, and which of its characters, from 0, were found: from the first to before the second.
@@ -93,11 +95,12 @@ pub(crate) fn search(args: SearchArgs, settings: &Settings) -> Result<(), Failur
             .map(|snippet| snippet.as_ref().map(SnippetDocument::new))
             .collect(),
         unreadable: UnreadableSession::all(&found.unreadable, settings),
+        texts_were_cut: found.texts_were_cut,
     };
     settings.output.result(&document, |palette| {
         let table = artifact_table(document.artifacts.iter().map(AsRef::as_ref));
         let mut text = if table.is_empty() {
-            "nothing found\n".to_owned()
+            nothing_found(document.texts_were_cut)
         } else {
             let marked = |number: usize| Some(marked(found.snippets.get(number)?.as_ref()?, palette));
             table.render_with(palette, marked)
@@ -115,6 +118,11 @@ pub(crate) fn search(args: SearchArgs, settings: &Settings) -> Result<(), Failur
         );
         text
     })
+}
+
+fn nothing_found(texts_were_cut: bool) -> String {
+    let limit = "; only the beginning of long texts is searched: `text_bytes` in ekstrack.toml says how much";
+    format!("nothing found{}\n", if texts_were_cut { limit } else { "" })
 }
 
 /// A snippet on a line of its own, with what was found in it made to stand out.

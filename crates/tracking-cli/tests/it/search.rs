@@ -172,9 +172,71 @@ fn how_much_of_a_text_is_searched_can_be_set() {
             .len()
     };
     assert_eq!((found("started"), found("proxy")), (1, 0));
+    assert_eq!(ekstrack.json(&["search", "proxy"])["texts_were_cut"], true);
+    let told = ekstrack.ok(&["search", "proxy"]);
+    assert!(told.starts_with("nothing found; only the beginning"), "{told}");
     fs::write(&config, "").unwrap();
     fs::remove_file(ekstrack.data().join("index.sqlite")).unwrap();
     assert_eq!((found("started"), found("proxy")), (1, 1));
+    assert_eq!(ekstrack.ok(&["search", "absent"]), "nothing found\n");
     fs::write(&config, "text_bytes = 1048577\n").unwrap();
     assert_eq!(ekstrack.output(&["stats"]).status.code(), Some(2));
+}
+
+/// Logs as programs write them, and words as people type them.
+#[test]
+fn what_people_type_is_found() {
+    let ekstrack = Ekstrack::new();
+    ekstrack.ok(&["session", "create", "up", "--cluster", "k", "--id", "s"]);
+    ekstrack.ok(&["collection", "create", "s", "Logs", "--id", "c"]);
+    let utf16 = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let logs: [(&str, Vec<u8>); 6] = [
+        ("colours.log", b"\x1b[31mFATAL\x1b[0m: etcd\n".to_vec()),
+        ("lines.json", br#"{"message": "first\nSECOND\tTHIRD"}"#.to_vec()),
+        (
+            "times.log",
+            b"2026-11-30T20:01:02.345Z kubelet started\n".to_vec(),
+        ),
+        ("cafe\u{301}.log", "gro\u{308}ße 日本語のログ\n".into()),
+        ("windows.log", utf16("\u{feff}Dienst läuft\r\n")),
+        ("latin.log", b"the service f\xfcr nodes is here\n".to_vec()),
+    ];
+    for (name, bytes) in logs {
+        fs::write(ekstrack.home().join(name), bytes).unwrap();
+        ekstrack.ok(&["artifact", "add", "s", "c", name]);
+    }
+    let found = |args: &[&str]| -> Vec<String> {
+        let document = ekstrack.json(&[&["search"], args].concat());
+        let artifacts = document["artifacts"].as_array().unwrap();
+        artifacts
+            .iter()
+            .map(|one| one["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    for (words, name) in [
+        ("fatal", "colours.log"),
+        ("second third", "lines.json"),
+        ("2026-11-30", "times.log"),
+        ("20:01:02", "times.log"),
+        ("2026-11-30T20:01", "times.log"),
+        ("kubelet AND started", "times.log"),
+        ("größe", "cafe\u{301}.log"),
+        ("日本", "cafe\u{301}.log"),
+        ("ログ", "cafe\u{301}.log"),
+        ("läuft", "windows.log"),
+        ("für", "latin.log"),
+    ] {
+        assert_eq!(found(&[words]), [name], "{words}");
+    }
+    assert_eq!(found(&["--name", "caf\u{e9}"]), ["cafe\u{301}.log"]);
+    assert_eq!(
+        found(&["--since", "2026-11-30", "--max-size", "1KiB", "kubelet"]),
+        ["times.log"]
+    );
+    assert_eq!(found(&["--since", "1w", "kubelet"]), ["times.log"]);
+    assert_eq!(found(&["--until", "2026-11-30", "kubelet"]), [""; 0]);
+    let refused = ekstrack.output(&["search", "kubelet OR etcd"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("OR is not supported"), "{told}");
 }
