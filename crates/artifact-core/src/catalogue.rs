@@ -12,16 +12,15 @@ use tracking_journal::{
 };
 use tracking_model::{Fold, Session, SessionCommand, SessionEvent, SessionId, StreamId};
 
-use crate::store::Vault;
-use crate::texts::VaultTexts;
+use crate::texts::StoredTexts;
 use crate::{
-    ArtifactError, ArtifactIndex, ArtifactTexts, IndexBatch, IndexError, ManagerOptions, MemoryIndex,
+    ArtifactError, ArtifactIndex, ArtifactTexts, IndexError, LocalStore, ManagerOptions, MemoryIndex,
 };
 
 #[derive(Debug)]
 pub(crate) struct Catalogue {
-    home: Option<DataDir>,
-    vault: Vault,
+    home: DataDir,
+    vault: LocalStore,
     index: Arc<dyn ArtifactIndex>,
     /// The one in memory that took its place when it could not be written, and why.
     stand_in: OnceLock<(MemoryIndex, IndexError)>,
@@ -93,12 +92,13 @@ impl SessionEntry {
 }
 
 impl Catalogue {
-    pub(crate) fn new(home: Option<DataDir>, vault: Vault, options: &ManagerOptions) -> Self {
+    pub(crate) fn new(home: DataDir, options: &ManagerOptions) -> Self {
+        let vault = LocalStore::new(home.artifacts_dir());
         Self {
             home,
             texts: match &options.texts {
                 Some(texts) => Arc::clone(texts),
-                None => Arc::new(VaultTexts::new(vault.clone(), options.text_bytes)),
+                None => Arc::new(StoredTexts::new(vault.clone(), options.text_bytes)),
             },
             vault,
             index: Arc::clone(&options.index),
@@ -108,12 +108,12 @@ impl Catalogue {
         }
     }
 
-    /// The data directory, `None` in memory.
-    pub(crate) const fn home(&self) -> Option<&DataDir> {
-        self.home.as_ref()
+    /// The data directory.
+    pub(crate) const fn home(&self) -> &DataDir {
+        &self.home
     }
 
-    pub(crate) const fn vault(&self) -> &Vault {
+    pub(crate) const fn vault(&self) -> &LocalStore {
         &self.vault
     }
 
@@ -134,10 +134,9 @@ impl Catalogue {
         self.stand_in.get().map(|(_, why)| why)
     }
 
-    /// Finds artifacts in memory from now on, for what is recorded must be found where nothing can be written; `false` if
-    /// that is so already, or would lose what was only in the index.
+    /// Falls back to an in-memory index, on a read-only or full disk; `false` if that is in use already.
     pub(crate) fn find_in_memory(&self, why: IndexError) -> bool {
-        self.home.is_some() && self.stand_in.set((MemoryIndex::new(), why)).is_ok()
+        self.stand_in.set((MemoryIndex::new(), why)).is_ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<SessionEntry>>> {
@@ -167,20 +166,16 @@ impl Catalogue {
             return Ok(Arc::clone(entry));
         }
         let stream = StreamId::Session(id.clone());
-        match &self.home {
-            Some(home) if journal_exists(&home.journal_path(&stream))? => Ok(self.entry(id)),
-            _ => Err(ArtifactError::UnknownSession(id.clone())),
+        if journal_exists(&self.home.journal_path(&stream))? {
+            Ok(self.entry(id))
+        } else {
+            Err(ArtifactError::UnknownSession(id.clone()))
         }
     }
 
     /// The ids of all sessions, in the order of ids.
     pub(crate) fn ids(&self) -> Result<Vec<SessionId>, ArtifactError> {
-        let Some(home) = &self.home else {
-            let mut ids: Vec<SessionId> = self.lock().keys().cloned().collect();
-            ids.sort();
-            return Ok(ids);
-        };
-        let streams = home.streams()?.into_iter();
+        let streams = self.home.streams()?.into_iter();
         Ok(streams
             .filter_map(|stream| match stream {
                 StreamId::Session(id) => Some(id),
@@ -216,7 +211,7 @@ impl Catalogue {
 
     /// Brings a view up to date with what is durable, whoever wrote it.
     fn catch_up(&self, entry: &SessionEntry, view: &mut View) -> Result<(), ArtifactError> {
-        let Some(home) = &self.home else { return Ok(()) };
+        let home = &self.home;
         let path = home.journal_path(&entry.stream());
         match (storage::metadata(&path), view.position) {
             (Ok(metadata), Some(position)) if metadata.len() == position.offset => return Ok(()),
@@ -246,23 +241,7 @@ impl Catalogue {
         entry: &SessionEntry,
         command: SessionCommand,
     ) -> Result<Receipt<Session>, ArtifactError> {
-        let journal = self.journal(entry)?;
-        if self.home.is_some() {
-            return Ok(journal.submit_blocking(command)?);
-        }
-        // Without a file to read again from, records must reach the view in order: one command at a time.
-        let mut view = entry.view();
-        let receipt = journal.submit_blocking(command)?;
-        let batch = IndexBatch {
-            session_id: entry.id.clone(),
-            records: receipt.records().to_vec(),
-            position: None,
-        };
-        self.index.apply(std::slice::from_ref(&batch), &*self.texts)?;
-        for record in &batch.records {
-            view.session.apply(&record.meta, &record.event);
-        }
-        Ok(receipt)
+        Ok(self.journal(entry)?.submit_blocking(command)?)
     }
 
     /// Has commands committed together, as far as others leave room; durable when this returns. The answers are in their
@@ -272,10 +251,6 @@ impl Catalogue {
         entry: &SessionEntry,
         commands: Vec<SessionCommand>,
     ) -> Vec<Result<Receipt<Session>, ArtifactError>> {
-        if self.home.is_none() {
-            let submit = |command| self.submit(entry, command);
-            return commands.into_iter().map(submit).collect();
-        }
         let mut waiting = Vec::with_capacity(commands.len());
         for command in commands {
             // One that cannot be opened says so each time.
@@ -296,11 +271,7 @@ impl Catalogue {
         if let Some(journal) = &*open {
             return Ok(journal.clone());
         }
-        let options = self.journal_options.clone();
-        let journal = match &self.home {
-            Some(home) => Journal::open(home, entry.stream(), options)?,
-            None => Journal::in_memory(entry.stream(), options),
-        };
+        let journal = Journal::open(&self.home, entry.stream(), self.journal_options.clone())?;
         *open = Some(journal.clone());
         Ok(journal)
     }
@@ -314,9 +285,7 @@ impl Catalogue {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take();
-            if self.home.is_some()
-                && let Some(journal) = journal
-            {
+            if let Some(journal) = journal {
                 journal.close_blocking();
             }
         }

@@ -27,9 +27,6 @@ pub enum ArtifactError {
     /// There is no such artifact.
     #[error("there is no artifact {0}; search for it by its name")]
     UnknownArtifact(ArtifactId),
-    /// The session is in memory, where no journal keeps its history.
-    #[error("session {0} is in memory and has no history; keep it in a data directory")]
-    NoHistory(SessionId),
     /// The session does not allow it in its present state.
     #[error(transparent)]
     Refused(SessionCommandError),

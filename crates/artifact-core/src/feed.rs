@@ -41,11 +41,8 @@ impl Catalogue {
     pub(crate) fn refresh_all(&self, told: &dyn Fn(IndexProgress)) -> Result<Vec<Unreadable>, ArtifactError> {
         let ids = self.ids()?;
         let length = |id: &SessionId| {
-            let path = self
-                .home()
-                .map(|home| home.journal_path(&StreamId::Session(id.clone())));
-            path.and_then(|path| storage::metadata(&path).ok())
-                .map_or(0, |metadata| metadata.len())
+            let path = self.home().journal_path(&StreamId::Session(id.clone()));
+            storage::metadata(&path).map_or(0, |metadata| metadata.len())
         };
         let total_bytes = ids.iter().map(length).sum();
         let mut unreadable = Vec::new();
@@ -80,9 +77,7 @@ impl Catalogue {
                 }
             }
         }
-        if self.home().is_some() {
-            self.forget_all_but(&ids)?;
-        }
+        self.forget_all_but(&ids)?;
         Ok(unreadable)
     }
 
@@ -123,10 +118,7 @@ impl Catalogue {
         entries: &[Arc<SessionEntry>],
         told: &mut dyn FnMut(u64),
     ) -> Result<Vec<Result<u64, ArtifactError>>, ArtifactError> {
-        // In memory no one else writes, so nothing can have changed since the caller looked.
-        let Some(home) = self.home() else {
-            return Ok(entries.iter().map(|_| Ok(u64::MAX)).collect());
-        };
+        let home = self.home();
         // All of it goes to the same one, whatever takes its place meanwhile.
         let in_memory = self.is_in_memory();
         let index = self.index();

@@ -174,11 +174,11 @@ impl TestArtifactsManager {
             .await
     }
 
-    /// Where an artifact's bytes are on disk; `None` in memory, and where they are not here.
+    /// Where an artifact's bytes are on disk; `None` if they are not here.
     #[must_use]
     pub fn local_path(&self, artifact: &Artifact) -> Option<PathBuf> {
         let path = artifact.local_path.as_deref()?;
-        Some(self.data_dir()?.path().join(path))
+        Some(self.data_dir().path().join(path))
     }
 }
 
@@ -190,8 +190,7 @@ impl Inner {
     ) -> Result<T, ArtifactError> {
         match self.with_own_index(&ask) {
             Err(ArtifactError::Index(error))
-                if matches!(error.kind, IndexErrorKind::Full | IndexErrorKind::Unavailable)
-                    && self.catalogue.home().is_some() =>
+                if matches!(error.kind, IndexErrorKind::Full | IndexErrorKind::Unavailable) =>
             {
                 if self.catalogue.find_in_memory(error)
                     && let Some(error) = self.catalogue.index_failure()
@@ -236,7 +235,7 @@ impl Inner {
             Ok((self.look_up(id)?, as_of))
         });
         match asked {
-            Err(ArtifactError::Index(error)) if self.catalogue.home().is_some() => {
+            Err(ArtifactError::Index(error)) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, artifact = %id, "looking for the artifact in the journals");
                 self.find_recorded(id)
@@ -270,9 +269,7 @@ impl Inner {
             return self.catalogue.refresh_all(&|_| {});
         };
         // One session is looked at as closely as all of them are: both see the same damage, or neither does.
-        if self.catalogue.home().is_none() {
-            self.catalogue.look(id, |_| ())?;
-        } else if self.catalogue.refresh(id)? == 0 {
+        if self.catalogue.refresh(id)? == 0 {
             return Err(ArtifactError::UnknownSession(id.clone()));
         }
         if let Some(collection_id) = &query.collection_id {

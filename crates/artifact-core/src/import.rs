@@ -121,11 +121,9 @@ impl TestArtifactsManager {
     /// As [`Self::import_reference_sessions`].
     pub async fn adopt_sessions(&self) -> Result<ImportReport, ArtifactError> {
         let inner = Arc::clone(&self.inner);
-        self.run(move |_| match inner.catalogue.home() {
-            Some(home) => inner.import(&home.artifacts_dir(), &ImportOptions::default()),
-            None => Ok(ImportReport::default()),
-        })
-        .await
+        let artifacts = inner.catalogue.home().artifacts_dir();
+        self.run(move |_| inner.import(&artifacts, &ImportOptions::default()))
+            .await
     }
 }
 
@@ -156,8 +154,7 @@ impl Inner {
     }
 
     fn has_journal_beside(&self, file: &Path) -> bool {
-        let home = self.catalogue.home();
-        home.is_some_and(|home| file.parent() == Some(&home.artifacts_dir()))
+        file.parent() == Some(&self.catalogue.home().artifacts_dir())
             && storage::exists(&file.with_extension("jsonl"))
     }
 
@@ -194,10 +191,8 @@ impl Inner {
         bytes: &mut Bytes<'_>,
     ) -> Result<ImportedSession, ImportError> {
         let session_id = read.session.created.session_id.clone();
-        if let Some(home) = self.catalogue.home() {
-            announce(home, &session_id)
-                .map_err(|error| ArtifactError::io("begin the import of", file, error))?;
-        }
+        let home = self.catalogue.home();
+        announce(home, &session_id).map_err(|error| ArtifactError::io("begin the import of", file, error))?;
         let mut session = read.session;
         let mut artifacts = Vec::with_capacity(read.artifacts.len());
         for artifact in read.artifacts {
@@ -215,11 +210,9 @@ impl Inner {
             collections: read.collections,
             artifacts,
         };
-        if let Some(home) = self.catalogue.home() {
-            let snapshot = home.snapshot_path(&StreamId::Session(session_id.clone()));
-            keep_original(file, &snapshot, content)
-                .map_err(|error| ArtifactError::io("keep a copy of", file, error))?;
-        }
+        let snapshot = home.snapshot_path(&StreamId::Session(session_id.clone()));
+        keep_original(file, &snapshot, content)
+            .map_err(|error| ArtifactError::io("keep a copy of", file, error))?;
         let entry = self.catalogue.entry(&session_id);
         self.catalogue
             .submit(&entry, SessionCommand::Import(Box::new(import)))?;
@@ -272,8 +265,7 @@ impl<'a> Bytes<'a> {
             _ => Path::new("."),
         };
         let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-        let home = inner.catalogue.home();
-        let in_place = home.is_some_and(|home| home.artifacts_dir() == root);
+        let in_place = inner.catalogue.home().artifacts_dir() == root;
         let mut roots = Vec::new();
         // The reference names the session's own directory, other writers the one that holds it. Either may be relative to
         // where its writer ran, and may have been moved since.

@@ -27,10 +27,8 @@ impl TestArtifactsManager {
         let prefix = format!("{LIVE}{}~", collection_id.encoded());
         let session = session_id.encoded();
         self.run(move |inner| {
-            let Some(dir) = inner.catalogue.home() else {
-                return Ok(Vec::new());
-            };
-            let incoming = dir.artifacts_dir().join(session).join(INCOMING);
+            let artifacts = inner.catalogue.home().artifacts_dir();
+            let incoming = artifacts.join(session).join(INCOMING);
             open_all(&incoming, &prefix).map_err(|source| ArtifactError::Io {
                 operation: "read",
                 path: incoming,
@@ -65,7 +63,7 @@ fn open_all(incoming: &Path, prefix: &str) -> io::Result<Vec<ArtifactReader>> {
         match storage::open(&path) {
             Ok(file) => readers.push(ArtifactReader {
                 size: file.metadata()?.len(),
-                reader: Box::new(file),
+                reader: file,
             }),
             // It was finished meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -8,8 +8,7 @@ use tracking_model::{Session, SessionCommand, SessionId};
 use crate::catalogue::Catalogue;
 use crate::executor::off_executor;
 use crate::snapshots::Snapshots;
-use crate::store::Vault;
-use crate::{ArtifactError, LocalStore, ManagerOptions, MemoryStore};
+use crate::{ArtifactError, ManagerOptions};
 
 /// A session that could not be read, so that what it holds is not in an answer.
 #[derive(Debug)]
@@ -43,30 +42,18 @@ impl TestArtifactsManager {
     /// A manager over a data directory.
     #[must_use]
     pub fn new(dir: DataDir, options: ManagerOptions) -> Self {
-        let vault = Vault::Local(LocalStore::new(dir.artifacts_dir()));
-        Self::over(Some(dir), vault, options)
-    }
-
-    /// A manager that keeps everything in memory, until its last clone is dropped.
-    #[must_use]
-    pub fn in_memory(options: ManagerOptions) -> Self {
-        Self::over(None, Vault::Memory(MemoryStore::default()), options)
-    }
-
-    fn over(home: Option<DataDir>, vault: Vault, options: ManagerOptions) -> Self {
-        let catalogue = Catalogue::new(home, vault, &options);
         Self {
             inner: Arc::new(Inner {
-                catalogue,
+                catalogue: Catalogue::new(dir, &options),
                 snapshots: Arc::default(),
                 options,
             }),
         }
     }
 
-    /// The data directory; `None` in memory.
+    /// The data directory.
     #[must_use]
-    pub fn data_dir(&self) -> Option<&DataDir> {
+    pub fn data_dir(&self) -> &DataDir {
         self.inner.catalogue.home()
     }
 

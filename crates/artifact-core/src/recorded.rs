@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tracking_journal::{JournalReader, storage};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, RecordMeta, SessionEvent, SessionId, StreamId};
 
+use crate::ArtifactError;
 use crate::manager::Inner;
-use crate::{ArtifactError, ArtifactQuery};
 
 /// Artifacts whose bytes are not here any more, by a number for each id: see [`Paths`](crate::on_disk::Paths).
 #[derive(Debug, Default)]
@@ -45,15 +45,6 @@ impl Inner {
         id: &SessionId,
         mut each: impl FnMut(Arc<Artifact>),
     ) -> Result<(), ArtifactError> {
-        if self.catalogue.home().is_none() {
-            self.catalogue.look(id, |_| ())?;
-            let mut query = ArtifactQuery::new().in_session(id.clone());
-            query.statuses = ArtifactStatus::ALL.to_vec();
-            return self.each_artifact(query, |artifact| {
-                each(artifact);
-                Ok(())
-            });
-        }
         let (mut gone, mut is_empty) = (Gone::default(), true);
         self.each_record(id, |_, event| {
             is_empty = false;
@@ -75,7 +66,7 @@ impl Inner {
     }
 
     /// One artifact's record as a journal has it, with all its changes. The index only tells where to look: what bytes
-    /// are compared with is never taken from it. In memory there is nothing else to take it from.
+    /// are compared with is never taken from it.
     pub(crate) fn artifact_in_journal(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
         self.recorded_as_of(id).map(|(artifact, _)| artifact)
     }
@@ -83,9 +74,6 @@ impl Inner {
     /// As [`Self::artifact_in_journal`], with the last sequence of its session that this takes into account.
     pub(crate) fn recorded_as_of(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
         let known = self.artifact_as_of(id)?;
-        if self.catalogue.home().is_none() {
-            return Ok(known);
-        }
         match self.recorded_in(&known.0.session_id, id) {
             Ok(Some(recorded)) => Ok(recorded),
             // The index is wrong about the session.
@@ -141,9 +129,7 @@ impl Inner {
         id: &SessionId,
         mut each: impl FnMut(&RecordMeta, SessionEvent),
     ) -> Result<(), ArtifactError> {
-        let Some(home) = self.catalogue.home() else {
-            return Ok(());
-        };
+        let home = self.catalogue.home();
         let stream = StreamId::Session(id.clone());
         if !storage::exists(&home.journal_path(&stream)) {
             return Err(ArtifactError::UnknownSession(id.clone()));

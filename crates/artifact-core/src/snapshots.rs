@@ -91,9 +91,6 @@ impl Snapshots {
 impl Inner {
     /// Notes that a session's snapshot is behind.
     pub(crate) fn snapshot_later(self: &Arc<Self>, id: &SessionId) {
-        if self.catalogue.home().is_none() {
-            return;
-        }
         let mut state = self.snapshots.lock();
         if state.due.contains_key(id) {
             return;
@@ -129,9 +126,7 @@ impl Inner {
 
     /// Replaces a session's snapshot by the state that is durable now.
     fn write_snapshot(&self, id: &SessionId) -> Result<(), ArtifactError> {
-        let Some(home) = self.catalogue.home() else {
-            return Ok(());
-        };
+        let home = self.catalogue.home();
         let began = Instant::now();
         let path = home.snapshot_path(&StreamId::Session(id.clone()));
         // One writer at a time, in all processes: whoever writes last has read last.

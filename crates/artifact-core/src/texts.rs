@@ -9,21 +9,21 @@ use std::sync::{Mutex, PoisonError};
 use anstream::adapter::strip_str;
 use tracking_model::{Artifact, ArtifactStatus, ArtifactType};
 
-use crate::store::{OpenCollection, Vault};
-use crate::{ArtifactKey, ArtifactTexts};
+use crate::store::OpenCollection;
+use crate::{ArtifactKey, ArtifactTexts, LocalStore};
 
 /// Reads texts from where a manager keeps its bytes.
 #[derive(Debug)]
-pub(crate) struct VaultTexts {
-    vault: Vault,
+pub(crate) struct StoredTexts {
+    vault: LocalStore,
     max_bytes: u64,
     /// Whose directory is open: most often the next artifact is of the same collection.
     last: Mutex<Option<OpenCollection>>,
 }
 
-impl VaultTexts {
+impl StoredTexts {
     /// Reads at most so many bytes of each.
-    pub(crate) const fn new(vault: Vault, max_bytes: u64) -> Self {
+    pub(crate) const fn new(vault: LocalStore, max_bytes: u64) -> Self {
         Self {
             vault,
             max_bytes,
@@ -32,7 +32,7 @@ impl VaultTexts {
     }
 }
 
-impl ArtifactTexts for VaultTexts {
+impl ArtifactTexts for StoredTexts {
     fn text(&self, artifact: &Artifact) -> Option<String> {
         if self.max_bytes == 0 || !may_have_text(artifact) {
             return None;

@@ -2,6 +2,7 @@
 
 mod extras;
 
+use std::fs::File;
 use std::io::Read;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -224,7 +225,7 @@ impl<'a> Verification<'a> {
         let any_missing = found.any(|finding| finding.problem == Problem::Missing);
         // Before the records are read for the last time: what then has none was on its way here.
         let mut in_flight = InFlightFiles::new();
-        listed = listed.and(vault.each_in_flight(id, &mut |entry, found| in_flight.found(&entry, found)));
+        listed = listed.and(vault.each_in_flight(id, |entry, found| in_flight.found(&entry, found)));
         self.report.unfinished.append(&mut in_flight.unfinished);
         if listed.is_ok() && unexplained.is_empty() && !any_missing {
             return Ok(());
@@ -385,18 +386,15 @@ pub(crate) fn has_bytes(artifact: &Artifact) -> bool {
 
 impl Inner {
     /// Opens an artifact's bytes, with their number.
-    pub(crate) fn read_artifact(
-        &self,
-        artifact: &Artifact,
-    ) -> Result<(Box<dyn Read + Send>, u64), ArtifactError> {
+    pub(crate) fn read_artifact(&self, artifact: &Artifact) -> Result<(File, u64), ArtifactError> {
         Ok(self.catalogue.vault().read(&Self::key_of_bytes(artifact)?)?)
     }
 
     /// The same, with their key, to be put into another store.
     pub(crate) fn read_body(&self, artifact: &Artifact) -> Result<(ArtifactKey, PutBody), ArtifactError> {
         let key = Self::key_of_bytes(artifact)?;
-        let body = self.catalogue.vault().body(&key)?;
-        Ok((key, body))
+        let (file, _) = self.catalogue.vault().read(&key)?;
+        Ok((key, PutBody::File(file)))
     }
 
     /// Where an artifact's bytes are, if its record says that they are here.

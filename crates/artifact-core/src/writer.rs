@@ -1,6 +1,7 @@
 //! Artifacts that are written bit by bit, and artifacts that are read.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -90,7 +91,7 @@ impl Write for ArtifactWriter {
 
 /// An artifact's bytes. Reading blocks.
 pub struct ArtifactReader {
-    pub(crate) reader: Box<dyn Read + Send>,
+    pub(crate) reader: File,
     pub(crate) size: u64,
 }
 

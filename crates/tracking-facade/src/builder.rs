@@ -9,6 +9,7 @@ use artifact_core::ManagerOptions;
 use progress_core::{NewUpgrade, ProgressTracker, ProgressTrackerOptions};
 use serde_json::{Map, Value};
 use stream_ws::{NameError, ServerOptions};
+use tempfile::TempDir;
 use tracking_journal::{Clock, DataDir, EventSink, JournalOptions, SystemClock};
 use tracking_model::{IdError, PlanId, TextError, UpgradeId, check_name};
 
@@ -76,6 +77,7 @@ enum Checked {
 #[must_use = "nothing is opened before `build`"]
 pub struct TrackingBuilder {
     data_dir: Option<PathBuf>,
+    temporary: bool,
     actor: String,
     wanted: Option<Wanted>,
     metadata: Map<String, Value>,
@@ -96,6 +98,7 @@ impl Default for TrackingBuilder {
     fn default() -> Self {
         Self {
             data_dir: None,
+            temporary: false,
             actor: "agent".to_owned(),
             wanted: None,
             metadata: Map::new(),
@@ -118,6 +121,12 @@ impl TrackingBuilder {
     /// Where everything is kept; created, with mode 0700, where it is missing. Required.
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Keeps everything in a new temporary directory, which is removed when [`Tracking`] is dropped.
+    pub(crate) const fn temporary(mut self) -> Self {
+        self.temporary = true;
         self
     }
 
@@ -229,7 +238,7 @@ impl TrackingBuilder {
     /// [`TrackingError::Configuration`] with every problem found, before anything is touched, what must be put right
     /// before a bus can be sent to, or why viewers cannot be served; else why something could not be opened.
     pub async fn build(self) -> Result<Tracking, TrackingError> {
-        let (data_dir, upgrade) = self.check()?;
+        let upgrade = self.check()?;
         #[cfg(feature = "eventbridge")]
         for bus in &self.buses {
             crate::eventbridge::check(bus).await?;
@@ -239,7 +248,7 @@ impl TrackingBuilder {
             Some(viewing) => Some(viewing.listen(shutdown_deadline).await?),
             None => None,
         };
-        let opening = tokio::task::spawn_blocking(move || self.open(data_dir, upgrade)).await;
+        let opening = tokio::task::spawn_blocking(move || self.open(upgrade)).await;
         let parts = opening.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let (dir, upgrade_id) = (
             parts.archive.data_dir().clone(),
@@ -281,9 +290,9 @@ impl TrackingBuilder {
         ManagerOptions::default().with_journal(journal)
     }
 
-    fn check(&self) -> Result<(PathBuf, Checked), TrackingError> {
+    fn check(&self) -> Result<Checked, TrackingError> {
         let mut problems = Vec::new();
-        if self.data_dir.is_none() {
+        if self.data_dir.is_none() && !self.temporary {
             problems.push(Problem::NoDataDir);
         }
         if let Err(error) = check_name("actor", &self.actor) {
@@ -316,13 +325,20 @@ impl TrackingBuilder {
                 id.zip(plan).map(new).map(Checked::Created)
             }
         };
-        match (self.data_dir.clone(), upgrade) {
-            (Some(data_dir), Some(upgrade)) if problems.is_empty() => Ok((data_dir, upgrade)),
+        match upgrade {
+            Some(upgrade) if problems.is_empty() => Ok(upgrade),
             _ => Err(TrackingError::Configuration(problems)),
         }
     }
 
-    fn open(self, data_dir: PathBuf, upgrade: Checked) -> Result<Parts, TrackingError> {
+    fn open(self, upgrade: Checked) -> Result<Parts, TrackingError> {
+        let (data_dir, temporary) = match self.data_dir.clone() {
+            Some(data_dir) => (data_dir, None),
+            None => {
+                let temporary = TempDir::with_prefix("ekstrack-").map_err(TrackingError::Temporary)?;
+                (temporary.path().join("data"), Some(temporary))
+            }
+        };
         let dir = DataDir::open(data_dir)?;
         let options = ProgressTrackerOptions::default()
             .with_actor(self.actor.as_str())
@@ -342,6 +358,7 @@ impl TrackingBuilder {
             progress,
             artifacts,
             archive,
+            _temporary: temporary,
         })
     }
 }

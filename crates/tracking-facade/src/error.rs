@@ -35,6 +35,9 @@ pub enum TrackingError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// No temporary directory can be made.
+    #[error("cannot make a temporary directory")]
+    Temporary(#[source] std::io::Error),
     /// A journal cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -101,6 +104,7 @@ impl TrackingError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::DataDir(error) => data_dir_kind(error),
+            Self::Temporary(_) => ErrorKind::Unavailable,
             Self::Journal(error) => journal_kind(error),
             Self::Progress(error) => progress_kind(error),
             Self::Artifacts(error) => artifact_kind(error),
@@ -230,7 +234,6 @@ fn artifact_kind(error: &ArtifactError) -> ErrorKind {
         {
             ErrorKind::Refused
         }
-        ArtifactError::NoHistory(_) => ErrorKind::Refused,
         ArtifactError::Store(_) | ArtifactError::Io { .. } => ErrorKind::Unavailable,
         ArtifactError::Pattern(_) | ArtifactError::Text(_) | ArtifactError::Cursor(_) => ErrorKind::Invalid,
         ArtifactError::Index(error) => match error.kind {

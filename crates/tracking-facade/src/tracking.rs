@@ -6,6 +6,7 @@ use std::time::Duration;
 use artifact_core::TestArtifactsManager;
 use progress_core::ProgressTracker;
 use stream_ws::ServeReport;
+use tempfile::TempDir;
 use tokio::time::Instant;
 use tracking_journal::RecoveryReport;
 
@@ -33,6 +34,8 @@ pub(crate) struct Parts {
     pub(crate) progress: ProgressTracker,
     pub(crate) artifacts: TestArtifactsManager,
     pub(crate) archive: Archive,
+    /// Removed when the parts above are gone.
+    pub(crate) _temporary: Option<TempDir>,
 }
 
 /// How shutting down went. Nothing that was acknowledged is lost, whatever it says.
@@ -62,6 +65,26 @@ impl Tracking {
     /// Begins to configure it.
     pub fn builder() -> TrackingBuilder {
         TrackingBuilder::default()
+    }
+
+    /// Begins to configure tracking in a temporary directory, which is removed when the value is dropped: for tests of
+    /// agents. A data directory that is given all the same is used instead, and kept.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    /// use tracking_facade::Tracking;
+    /// let tracking = Tracking::temporary().upgrade("prod-1.33", "plan-7", "prod-eu-1").build().await?;
+    /// let directory = tracking.archive().data_dir().path().to_owned();
+    /// tracking.progress().ensure_started("Provisioning").await?;
+    /// assert!(directory.exists());
+    /// assert!(tracking.shutdown().await.is_clean());
+    /// assert!(!directory.exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn temporary() -> TrackingBuilder {
+        TrackingBuilder::default().temporary()
     }
 
     pub(crate) fn start(

@@ -95,7 +95,7 @@ impl Cleanup<'_> {
     fn sweep_in_flight(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let mut left = Found::default();
         let vault = self.inner.catalogue.vault();
-        vault.each_in_flight(id, &mut |entry, found| match (found.dead, found.alone) {
+        vault.each_in_flight(id, |entry, found| match (found.dead, found.alone) {
             (false, _) => {}
             (true, true) => left.orphans.push(entry),
             (true, false) => left.leftovers.push(entry),

@@ -39,7 +39,7 @@ struct Batch<'a> {
 
 /// Files, each with its place in the batch, that were copied or could not be.
 struct Wave {
-    shelf: Shelf,
+    shelf: Arc<Shelf>,
     staged: Vec<(usize, Result<Staged, ArtifactError>)>,
 }
 
@@ -186,7 +186,7 @@ impl Batch<'_> {
         Some(Wave { shelf, staged })
     }
 
-    fn copy(&self, shelf: &Shelf, mut file: NewFile) -> Result<Staged, ArtifactError> {
+    fn copy(&self, shelf: &Arc<Shelf>, mut file: NewFile) -> Result<Staged, ArtifactError> {
         file.name_by_path();
         let catalogue = &self.inner.catalogue;
         catalogue.look(self.session_id, |session| {

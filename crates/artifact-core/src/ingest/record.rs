@@ -176,7 +176,7 @@ impl Inner {
             // its names is its own.
             let is_recorded = without.is_empty() && !with_record.is_empty();
             if !is_recorded {
-                live.extend(vault.live_output(session_id, one)?);
+                live.extend(crate::LocalStore::live_output(one)?);
             }
         }
         Ok(live)
@@ -202,7 +202,7 @@ impl Inner {
             self.snapshot_later(session_id);
         }
         match (receipt, kind) {
-            (Err(error), UploadKind::Live) if self.catalogue.home().is_some() => {
+            (Err(error), UploadKind::Live) => {
                 let path = stored.put.key.local_path().into();
                 // A refused file is never recorded; the next add takes up any other.
                 if !matches!(error, ArtifactError::Refused(_)) {

@@ -28,15 +28,16 @@ use tracking_model::{CollectionId, FileHash, SessionId};
 
 use super::{
     ArtifactKey, ArtifactStore, CHUNK_BYTES, Chunks, KeyPrefix, Object, ObjectMeta, PutBody, PutOptions,
-    PutOutcome, StoreError, StoreErrorKind, Vault,
+    PutOutcome, StoreError, StoreErrorKind,
 };
 
 use crate::FileKind;
 use crate::executor::{detach, off_executor};
 pub(super) use content::CONTENT;
-pub(crate) use content::{SweptContent, is_content};
+pub(crate) use content::is_content;
+pub(super) use draft::Draft;
+pub(crate) use draft::Shelf;
 pub(crate) use draft::UploadKind;
-pub(super) use draft::{Draft, Shelf};
 pub(crate) use incoming::{InFlight, Interrupted, Mark};
 
 /// No collection is called so, for ids begin with a letter or digit.
@@ -147,7 +148,8 @@ impl LocalStore {
         self.directory(&[&session, &collection], Missing::Fail)
     }
 
-    pub(super) fn prepare(&self, session: &SessionId) -> Result<(), StoreError> {
+    /// Makes the directory of a session, which people look into before anything is in it.
+    pub(crate) fn prepare(&self, session: &SessionId) -> Result<(), StoreError> {
         match self.directory(&[&session.encoded()], Missing::Create) {
             Ok(_) => Ok(()),
             Err(source) => Err(StoreError::io(
@@ -159,7 +161,7 @@ impl LocalStore {
     }
 
     /// Opens a collection's directory to add files to it.
-    pub(super) fn shelf(
+    pub(crate) fn shelf(
         &self,
         session: &SessionId,
         collection: &CollectionId,
@@ -200,7 +202,7 @@ impl LocalStore {
     }
 
     /// Deletes an object, and its content if nothing else uses that. Telling its hash saves reading it.
-    pub(super) fn remove(&self, key: &ArtifactKey, hash: Option<&FileHash>) -> Result<(), StoreError> {
+    pub(crate) fn remove(&self, key: &ArtifactKey, hash: Option<&FileHash>) -> Result<(), StoreError> {
         match self.remove_file(key, hash) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed.map_err(|source| StoreError::io("delete", key, source)),
@@ -355,8 +357,8 @@ impl ArtifactStore for LocalStore {
         body: PutBody,
         options: &PutOptions,
     ) -> Result<PutOutcome, StoreError> {
-        let (vault, key, options) = (Vault::Local(self.clone()), key.clone(), options.clone());
-        off_executor(move || vault.put(&key, body, &options)).await
+        let (store, key, options) = (self.clone(), key.clone(), options.clone());
+        off_executor(move || store.store(&key, body, &options)).await
     }
 
     async fn get(&self, key: &ArtifactKey) -> Result<Object, StoreError> {
@@ -410,7 +412,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
 
         let dir = tempfile::TempDir::new().unwrap();
-        let vault = Vault::Local(LocalStore::new(dir.path()));
+        let vault = LocalStore::new(dir.path());
         let (session, collection) = (SessionId::new("s1").unwrap(), CollectionId::new("c1").unwrap());
         let kinds = [
             UploadKind::Copy,
@@ -442,9 +444,9 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_leaves_no_bytes_behind() {
         let dir = tempfile::TempDir::new().unwrap();
-        let vault = Vault::Local(LocalStore::new(dir.path()));
+        let vault = LocalStore::new(dir.path());
         let key = ArtifactKey::from_local_path("artifacts/s1/c1/a.log").unwrap();
-        let put = |bytes: &[u8]| vault.put(&key, bytes.to_vec().into(), &PutOptions::default());
+        let put = |bytes: &[u8]| vault.store(&key, bytes.to_vec().into(), &PutOptions::default());
         put(b"the first").unwrap();
         assert!(matches!(
             put(b"the second").unwrap_err().kind(),

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tracking_model::numbered_file_name;
+use sha2::{Digest, Sha256};
+use tracking_model::{FileHash, numbered_file_name};
 
 use super::{
     ArtifactKey, ArtifactStore, Chunks, KeyPrefix, Object, ObjectMeta, PutBody, PutMode, PutOptions,
-    PutOutcome, StoreError, StoreErrorKind, Vault,
+    PutOutcome, StoreError, StoreErrorKind,
 };
 use crate::executor::off_executor;
 
@@ -73,6 +75,32 @@ impl MemoryStore {
     }
 }
 
+/// Reads a whole body, up to `most` bytes.
+fn all_of(key: &ArtifactKey, body: PutBody, most: Option<u64>) -> Result<Vec<u8>, StoreError> {
+    let failed = |source| StoreError::new(StoreErrorKind::Body, "put", key).with_source(source);
+    let most = most.unwrap_or(u64::MAX);
+    let mut all = Vec::new();
+    match body {
+        PutBody::Bytes(bytes) => all = bytes,
+        PutBody::File(file) => {
+            let mut file = file.take(most.saturating_add(1));
+            file.read_to_end(&mut all).map_err(failed)?;
+        }
+        PutBody::Chunks(mut chunks) => {
+            while let Some(chunk) = chunks.next_blocking().map_err(failed)? {
+                all.extend_from_slice(&chunk);
+                if all.len() as u64 > most {
+                    break;
+                }
+            }
+        }
+    }
+    if all.len() as u64 > most {
+        return Err(StoreError::new(StoreErrorKind::TooLarge, "put", key));
+    }
+    Ok(all)
+}
+
 #[async_trait]
 impl ArtifactStore for MemoryStore {
     fn name(&self) -> &'static str {
@@ -85,8 +113,14 @@ impl ArtifactStore for MemoryStore {
         body: PutBody,
         options: &PutOptions,
     ) -> Result<PutOutcome, StoreError> {
-        let (vault, key, options) = (Vault::Memory(self.clone()), key.clone(), options.clone());
-        off_executor(move || vault.put(&key, body, &options)).await
+        let (store, key, options) = (self.clone(), key.clone(), options.clone());
+        off_executor(move || {
+            let bytes = all_of(&key, body, options.max_bytes)?;
+            let (size, hash) = (bytes.len() as u64, FileHash::new(Sha256::digest(&bytes).into()));
+            let key = store.insert(&key, options.mode, bytes)?;
+            Ok(PutOutcome { key, size, hash })
+        })
+        .await
     }
 
     async fn get(&self, key: &ArtifactKey) -> Result<Object, StoreError> {

@@ -19,10 +19,10 @@ pub use body::{ChunkSender, Chunks, PutBody, ReceiverGone};
 pub use error::{Retry, StoreError, StoreErrorKind};
 pub use key::{ArtifactKey, KeyError, KeyPrefix};
 pub use local::LocalStore;
-pub(crate) use local::{InFlight, Interrupted, OpenCollection, UploadKind, is_content};
+pub(crate) use local::{InFlight, Interrupted, OpenCollection, Shelf, UploadKind, is_content};
 pub use memory::MemoryStore;
 pub(crate) use pump::FillError;
-pub(crate) use upload::{Sealed, Shelf, Stored, Upload, Vault};
+pub(crate) use upload::{Sealed, Stored, Upload};
 pub(crate) use walk::{Entry, FileAge};
 
 /// What is to happen where a key is taken.

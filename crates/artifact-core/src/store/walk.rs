@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use tracking_model::{CollectionId, SessionId, Timestamp};
 
 use super::local::{INCOMING, Missing};
-use super::{ArtifactKey, KeyPrefix, LocalStore, StoreError, Vault};
+use super::{ArtifactKey, KeyPrefix, LocalStore, StoreError};
 use crate::FileKind;
 
 /// Directories that are deeper are named and not entered, for each is open while what is in it is looked at. Artifacts
@@ -97,7 +97,7 @@ pub(crate) struct Unlinked {
     pub(crate) durable: Result<(), StoreError>,
 }
 
-impl Vault {
+impl LocalStore {
     /// Passes everything that is below a session's directory to `each`, in no particular order and without holding it all;
     /// only a directory comes after what is in it. What is in `.incoming` is left out.
     pub(crate) fn each_entry(
@@ -105,17 +105,10 @@ impl Vault {
         session: &SessionId,
         each: &mut dyn FnMut(Entry),
     ) -> Result<(), StoreError> {
-        match self {
-            Self::Local(store) => match store.each_entry(session, each) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                walked => walked
-                    .map_err(|source| StoreError::io("list", KeyPrefix::Session(session.clone()), source)),
-            },
-            Self::Memory(store) => {
-                for object in store.objects(&KeyPrefix::Session(session.clone())) {
-                    each(Entry::of(object.key));
-                }
-                Ok(())
+        match self.walk_session(session, each) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            walked => {
+                walked.map_err(|source| StoreError::io("list", KeyPrefix::Session(session.clone()), source))
             }
         }
     }
@@ -123,17 +116,15 @@ impl Vault {
     /// Passes everything that is beside the directories of sessions to `each`: what is at the root, those directories
     /// included, and what is among the contents.
     pub(crate) fn each_beside(&self, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
-        let Self::Local(store) = self else { return Ok(()) };
-        match store.each_beside(each) {
+        match self.walk_beside(each) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             walked => walked.map_err(|source| StoreError::io("list", "artifacts", source)),
         }
     }
 
-    /// How large something is, and since when it is there; `None` if it is gone, or in memory, where nothing is old.
+    /// How large something is, and since when it is there; `None` if it is gone.
     pub(crate) fn age(&self, entry: &Entry) -> Result<Option<FileAge>, StoreError> {
-        let Self::Local(store) = self else { return Ok(None) };
-        match store.age(entry) {
+        match self.age_of(entry) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             age => age
                 .map(Some)
@@ -141,64 +132,25 @@ impl Vault {
         }
     }
 
-    /// Removes entries of one directory that are no directories, and makes that durable once for all of them. `removed` is
-    /// called after each. The content that one may have shared with others is left to [`Self::sweep_content`].
-    pub(crate) fn unlink_all(&self, entries: &[Entry], removed: &dyn Fn()) -> Unlinked {
-        match self {
-            Self::Local(store) => store.unlink_all(entries, removed),
-            Self::Memory(store) => {
-                let unlink = |entry: &Entry| {
-                    entry.key.iter().for_each(|key| store.remove(key));
-                    removed();
-                    Ok(())
-                };
-                Unlinked {
-                    each: entries.iter().map(unlink).collect(),
-                    durable: Ok(()),
-                }
-            }
-        }
-    }
-
     /// Removes a directory if it is empty; tells whether it was.
     pub(crate) fn remove_directory(&self, entry: &Entry) -> Result<bool, StoreError> {
-        let Self::Local(store) = self else {
-            return Ok(false);
-        };
-        let place = store.open_place(&entry.place);
+        let place = self.open_place(&entry.place);
         let removed = place.and_then(|place| remove_if_empty(&place, &entry.name));
         removed.map_err(|source| StoreError::io("remove", entry.local_path(), source))
     }
 
     /// Removes the directories of a session that are empty; tells how many. What is put into one meanwhile keeps it.
     pub(crate) fn tidy(&self, session: &SessionId) -> Result<u64, StoreError> {
-        match self {
-            Self::Local(store) => match store.tidy(session) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-                tidied => tidied
-                    .map_err(|source| StoreError::io("tidy", KeyPrefix::Session(session.clone()), source)),
-            },
-            Self::Memory(_) => Ok(0),
+        match self.remove_empty_directories(session) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            tidied => {
+                tidied.map_err(|source| StoreError::io("tidy", KeyPrefix::Session(session.clone()), source))
+            }
         }
     }
 }
 
 impl Entry {
-    /// The file of an object in memory.
-    fn of(key: ArtifactKey) -> Self {
-        let name = |text: &str| CString::new(text).unwrap_or_default();
-        let (session, collection) = (key.session_id().encoded(), key.collection_id().encoded());
-        Self {
-            place: Arc::new(Place {
-                names: vec![name(&session), name(&collection)],
-            }),
-            name: name(key.file_name()),
-            kind: None,
-            key: Some(key),
-            inode: 0,
-        }
-    }
-
     /// A file in a session's `.incoming`.
     pub(super) fn in_flight(session: &SessionId, name: &CStr, inode: u64) -> Self {
         let directory = |text: &str| CString::new(text).unwrap_or_default();
@@ -228,7 +180,7 @@ const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 impl LocalStore {
-    fn each_entry(&self, session: &SessionId, each: &mut dyn FnMut(Entry)) -> io::Result<()> {
+    fn walk_session(&self, session: &SessionId, each: &mut dyn FnMut(Entry)) -> io::Result<()> {
         let encoded = session.encoded();
         let top = Directory {
             opened: self.directory(&[&encoded], Missing::Fail)?,
@@ -256,7 +208,7 @@ impl LocalStore {
         })
     }
 
-    fn each_beside(&self, each: &mut dyn FnMut(Entry)) -> io::Result<()> {
+    fn walk_beside(&self, each: &mut dyn FnMut(Entry)) -> io::Result<()> {
         let root = Directory {
             opened: self.directory(&[], Missing::Fail)?,
             place: Arc::default(),
@@ -280,7 +232,7 @@ impl LocalStore {
         Ok(directory)
     }
 
-    fn age(&self, entry: &Entry) -> io::Result<FileAge> {
+    fn age_of(&self, entry: &Entry) -> io::Result<FileAge> {
         let directory = self.open_place(&entry.place)?;
         let stat = rustix::fs::statat(&directory, &entry.name, AtFlags::SYMLINK_NOFOLLOW)?;
         let seconds = stat.st_mtime.max(stat.st_ctime);
@@ -291,7 +243,9 @@ impl LocalStore {
         })
     }
 
-    fn unlink_all(&self, entries: &[Entry], removed: &dyn Fn()) -> Unlinked {
+    /// Removes entries of one directory that are no directories, and makes that durable once for all of them. `removed` is
+    /// called after each. The content that one may have shared with others is left to [`Self::sweep_content`].
+    pub(crate) fn unlink_all(&self, entries: &[Entry], removed: &dyn Fn()) -> Unlinked {
         let failed = |entry: &Entry, source| StoreError::io("delete", entry.local_path(), source);
         let Some(first) = entries.first() else {
             return Unlinked {
@@ -321,7 +275,7 @@ impl LocalStore {
         Unlinked { each, durable }
     }
 
-    fn tidy(&self, session: &SessionId) -> io::Result<u64> {
+    fn remove_empty_directories(&self, session: &SessionId) -> io::Result<u64> {
         let encoded = session.encoded();
         let collections = self.collections_of(session)?;
         let mut names: Vec<String> = collections.iter().map(CollectionId::encoded).collect();

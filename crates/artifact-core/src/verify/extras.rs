@@ -192,9 +192,10 @@ pub(super) fn note_deleted(deleted: &mut Paths, artifact: &Artifact) {
 
 /// Whether a session has that directory: one of which there is a journal, or what the reference wrote.
 fn has_session(inner: &Inner, name: &str) -> bool {
-    let (Some(home), Ok(id)) = (inner.catalogue.home(), SessionId::from_encoded(name)) else {
+    let Ok(id) = SessionId::from_encoded(name) else {
         return false;
     };
+    let home = inner.catalogue.home();
     let stream = StreamId::Session(id);
     // What cannot be looked at is not said to be missing.
     storage::exists(&home.journal_path(&stream)) || storage::exists(&home.snapshot_path(&stream))
@@ -206,10 +207,8 @@ fn is_being_imported(inner: &Inner, entry: &Entry) -> bool {
     let (0, Some(FileKind::Directory), Some(name)) = (entry.depth(), entry.kind, entry.name()) else {
         return false;
     };
-    let (Some(home), Ok(id)) = (inner.catalogue.home(), SessionId::from_encoded(name)) else {
-        return false;
-    };
-    storage::exists(&home.sidecar_path(&StreamId::Session(id)))
+    let id = SessionId::from_encoded(name);
+    id.is_ok_and(|id| storage::exists(&inner.catalogue.home().sidecar_path(&StreamId::Session(id))))
 }
 
 fn is_beside_a_session(name: &str) -> bool {

@@ -83,49 +83,48 @@ fn contents(fixture: &Fixture) -> usize {
 
 #[tokio::test]
 async fn a_batch_keeps_what_it_can_in_the_order_given() {
-    for fixture in [Fixture::new().await, Fixture::in_memory().await] {
-        let dir = fixture.dir.path();
-        for sub in ["a", "b"] {
-            fs::create_dir(dir.join(sub)).unwrap();
-        }
-        let mut files: Vec<NewFile> = (0..40)
-            .map(|number| NewFile::new(fixture.source(&format!("{number}.log"), &[number; 10])))
-            .collect();
-        files.push(NewFile::new(dir.join("missing")));
-        files.push(NewFile::new(fixture.source("a/x.log", b"a")));
-        files.push(NewFile::new(dir.join("a")));
-        files.push(NewFile::new(fixture.source("b/x.log", b"b")));
-        files.push(NewFile::new(fixture.source("empty", b"")));
-        let added = add_all(&fixture, files).await;
-        assert_eq!(added.len(), 45);
-        for (number, added) in added.iter().take(40).enumerate() {
-            assert_eq!(&*added.as_ref().unwrap().name, format!("{number}.log"));
-        }
-        assert!(matches!(
-            added[40],
-            Err(ArtifactError::Source(SourceError::Missing { .. }))
-        ));
-        assert!(matches!(
-            added[42],
-            Err(ArtifactError::Source(SourceError::NotAFile {
-                kind: FileKind::Directory,
-                ..
-            }))
-        ));
-        let path = |index: usize| added[index].as_ref().unwrap().local_path.clone().unwrap();
-        assert_eq!(
-            (&*path(41), &*path(43)),
-            ("artifacts/s/c/x.log", "artifacts/s/c/x-2.log")
-        );
-        assert_eq!(added[44].as_ref().unwrap().file_size, Some(0));
-        let report = fixture
-            .manager
-            .verify_artifacts(VerifyScope::All, |_| {})
-            .await
-            .unwrap();
-        assert!(report.is_clean(), "{report:?}");
-        assert_eq!(report.artifacts, 43);
+    let fixture = Fixture::new().await;
+    let dir = fixture.dir.path();
+    for sub in ["a", "b"] {
+        fs::create_dir(dir.join(sub)).unwrap();
     }
+    let mut files: Vec<NewFile> = (0..40)
+        .map(|number| NewFile::new(fixture.source(&format!("{number}.log"), &[number; 10])))
+        .collect();
+    files.push(NewFile::new(dir.join("missing")));
+    files.push(NewFile::new(fixture.source("a/x.log", b"a")));
+    files.push(NewFile::new(dir.join("a")));
+    files.push(NewFile::new(fixture.source("b/x.log", b"b")));
+    files.push(NewFile::new(fixture.source("empty", b"")));
+    let added = add_all(&fixture, files).await;
+    assert_eq!(added.len(), 45);
+    for (number, added) in added.iter().take(40).enumerate() {
+        assert_eq!(&*added.as_ref().unwrap().name, format!("{number}.log"));
+    }
+    assert!(matches!(
+        added[40],
+        Err(ArtifactError::Source(SourceError::Missing { .. }))
+    ));
+    assert!(matches!(
+        added[42],
+        Err(ArtifactError::Source(SourceError::NotAFile {
+            kind: FileKind::Directory,
+            ..
+        }))
+    ));
+    let path = |index: usize| added[index].as_ref().unwrap().local_path.clone().unwrap();
+    assert_eq!(
+        (&*path(41), &*path(43)),
+        ("artifacts/s/c/x.log", "artifacts/s/c/x-2.log")
+    );
+    assert_eq!(added[44].as_ref().unwrap().file_size, Some(0));
+    let report = fixture
+        .manager
+        .verify_artifacts(VerifyScope::All, |_| {})
+        .await
+        .unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.artifacts, 43);
 }
 
 /// More files than go in one wave, with progress to the end.

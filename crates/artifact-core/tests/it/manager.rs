@@ -18,64 +18,63 @@ use crate::support::{self, Fixture, open};
 
 #[tokio::test]
 async fn a_session_is_created_found_and_completed() {
-    for fixture in [Fixture::new().await, Fixture::in_memory().await] {
-        let session = fixture.manager.session(&fixture.session).await.unwrap();
-        assert_eq!((&*session.name, &*session.cluster_name), ("Test Session", "prod"));
-        assert_eq!(
-            session.s3_prefix.as_deref(),
-            Some("eks-upgrade-agent/artifacts/s")
-        );
-        let again = NewSession::new(UpgradeId::new("up").unwrap(), "prod");
-        let error = fixture
-            .manager
-            .create_session_as(fixture.session.clone(), again.clone())
-            .await;
-        assert!(matches!(
-            error,
-            Err(ArtifactError::Refused(SessionCommandError::SessionExists { .. }))
-        ));
-        let same = fixture
-            .manager
-            .ensure_session(fixture.session.clone(), again)
-            .await
-            .unwrap();
-        assert_eq!(same, session);
+    let fixture = Fixture::new().await;
+    let session = fixture.manager.session(&fixture.session).await.unwrap();
+    assert_eq!((&*session.name, &*session.cluster_name), ("Test Session", "prod"));
+    assert_eq!(
+        session.s3_prefix.as_deref(),
+        Some("eks-upgrade-agent/artifacts/s")
+    );
+    let again = NewSession::new(UpgradeId::new("up").unwrap(), "prod");
+    let error = fixture
+        .manager
+        .create_session_as(fixture.session.clone(), again.clone())
+        .await;
+    assert!(matches!(
+        error,
+        Err(ArtifactError::Refused(SessionCommandError::SessionExists { .. }))
+    ));
+    let same = fixture
+        .manager
+        .ensure_session(fixture.session.clone(), again)
+        .await
+        .unwrap();
+    assert_eq!(same, session);
 
-        let unknown = SessionId::new("nonexistent").unwrap();
-        assert!(matches!(
-            fixture.manager.session(&unknown).await,
-            Err(ArtifactError::UnknownSession(_))
-        ));
-        assert!(matches!(
-            fixture.manager.complete_session(&unknown, None).await,
-            Err(ArtifactError::UnknownSession(_))
-        ));
-        let unknown = CollectionId::new("nonexistent").unwrap();
-        let query = ArtifactQuery::new().in_session(fixture.session.clone());
-        let query = query.in_collection(unknown);
-        let error = fixture.manager.search_artifacts(query).await.unwrap_err();
-        assert!(matches!(error, ArtifactError::UnknownCollection { .. }));
-        let completed = fixture
-            .manager
-            .complete_session(&fixture.session, Some(SessionOutcome::Failed))
-            .await
-            .unwrap();
-        assert_eq!(completed.outcome, Some(SessionOutcome::Failed));
-        assert!(completed.completed_at.is_some());
-        let error = fixture.manager.complete_session(&fixture.session, None).await;
-        assert!(matches!(
-            error,
-            Err(ArtifactError::Refused(
-                SessionCommandError::SessionCompleted { .. }
-            ))
-        ));
-        assert_eq!(fixture.manager.sessions().await.unwrap().sessions.len(), 1);
-    }
+    let unknown = SessionId::new("nonexistent").unwrap();
+    assert!(matches!(
+        fixture.manager.session(&unknown).await,
+        Err(ArtifactError::UnknownSession(_))
+    ));
+    assert!(matches!(
+        fixture.manager.complete_session(&unknown, None).await,
+        Err(ArtifactError::UnknownSession(_))
+    ));
+    let unknown = CollectionId::new("nonexistent").unwrap();
+    let query = ArtifactQuery::new().in_session(fixture.session.clone());
+    let query = query.in_collection(unknown);
+    let error = fixture.manager.search_artifacts(query).await.unwrap_err();
+    assert!(matches!(error, ArtifactError::UnknownCollection { .. }));
+    let completed = fixture
+        .manager
+        .complete_session(&fixture.session, Some(SessionOutcome::Failed))
+        .await
+        .unwrap();
+    assert_eq!(completed.outcome, Some(SessionOutcome::Failed));
+    assert!(completed.completed_at.is_some());
+    let error = fixture.manager.complete_session(&fixture.session, None).await;
+    assert!(matches!(
+        error,
+        Err(ArtifactError::Refused(
+            SessionCommandError::SessionCompleted { .. }
+        ))
+    ));
+    assert_eq!(fixture.manager.sessions().await.unwrap().sessions.len(), 1);
 }
 
 #[tokio::test]
 async fn collections_are_listed_in_the_order_of_their_creation() {
-    let fixture = Fixture::in_memory().await;
+    let fixture = Fixture::new().await;
     let new = NewCollection::new("Screens").with_id(CollectionId::new("b").unwrap());
     fixture
         .manager
@@ -197,51 +196,50 @@ async fn what_does_not_exist_is_refused_by_name() {
 
 #[tokio::test]
 async fn streams_are_kept_up_to_their_limit() {
-    for fixture in [Fixture::new().await, Fixture::in_memory().await] {
-        let (session, collection) = (&fixture.session, &fixture.collection);
-        let manager = &fixture.manager;
-        let big = vec![b'x'; 1 << 20];
-        let new = NewArtifact::new().with_name("out.log");
-        let artifact = manager
-            .add_stream(session, collection, new.clone(), big.as_slice(), Some(1 << 20))
-            .await
-            .unwrap();
-        assert_eq!(artifact.file_size, Some(1 << 20));
-        let error = manager
-            .add_stream(session, collection, new.clone(), big.as_slice(), Some(1000))
-            .await
-            .unwrap_err();
-        assert!(matches!(
-            error,
-            ArtifactError::Source(SourceError::TooLong { limit: 1000 })
-        ));
-        let error = manager
-            .add_stream(session, collection, NewArtifact::new(), big.as_slice(), None)
-            .await
-            .unwrap_err();
-        assert!(error.to_string().contains("artifact name is empty"), "{error}");
+    let fixture = Fixture::new().await;
+    let (session, collection) = (&fixture.session, &fixture.collection);
+    let manager = &fixture.manager;
+    let big = vec![b'x'; 1 << 20];
+    let new = NewArtifact::new().with_name("out.log");
+    let artifact = manager
+        .add_stream(session, collection, new.clone(), big.as_slice(), Some(1 << 20))
+        .await
+        .unwrap();
+    assert_eq!(artifact.file_size, Some(1 << 20));
+    let error = manager
+        .add_stream(session, collection, new.clone(), big.as_slice(), Some(1000))
+        .await
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        ArtifactError::Source(SourceError::TooLong { limit: 1000 })
+    ));
+    let error = manager
+        .add_stream(session, collection, NewArtifact::new(), big.as_slice(), None)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("artifact name is empty"), "{error}");
 
-        let mut writer = manager
-            .begin_artifact(session, collection, new.clone())
-            .await
-            .unwrap();
-        writer.write_all(b"line 1\n").unwrap();
-        writer.write_all(b"line 2\n").unwrap();
-        assert_eq!(writer.finish().await.unwrap().file_size, Some(14));
-        let mut unfinished = manager.begin_artifact(session, collection, new).await.unwrap();
-        unfinished.write_all(b"lost").unwrap();
-        drop(unfinished);
-        let summary = manager.session_summary(session).await.unwrap();
-        assert_eq!(
-            (summary.total_artifacts, summary.total_size_bytes),
-            (2, (1 << 20) + 14)
-        );
-    }
+    let mut writer = manager
+        .begin_artifact(session, collection, new.clone())
+        .await
+        .unwrap();
+    writer.write_all(b"line 1\n").unwrap();
+    writer.write_all(b"line 2\n").unwrap();
+    assert_eq!(writer.finish().await.unwrap().file_size, Some(14));
+    let mut unfinished = manager.begin_artifact(session, collection, new).await.unwrap();
+    unfinished.write_all(b"lost").unwrap();
+    drop(unfinished);
+    let summary = manager.session_summary(session).await.unwrap();
+    assert_eq!(
+        (summary.total_artifacts, summary.total_size_bytes),
+        (2, (1 << 20) + 14)
+    );
 }
 
 #[tokio::test]
 async fn artifacts_are_found_by_name_tag_and_the_rest() {
-    let fixture = Fixture::in_memory().await;
+    let fixture = Fixture::new().await;
     let add = |name: &'static str, tags: &'static [&'static str], size: usize| {
         let fixture = &fixture;
         async move {
@@ -397,7 +395,7 @@ async fn verifying_reads_the_journals_alone() {
     std::fs::remove_file(&altered).unwrap();
     std::fs::write(&altered, b"ALTERED").unwrap();
 
-    let data = fixture.manager.data_dir().unwrap().clone();
+    let data = fixture.manager.data_dir().clone();
     // It would panic if it were asked anything.
     let options = support::options().with_index(Arc::new(MockArtifactIndex::new()));
     let report = TestArtifactsManager::new(data, options)

@@ -46,58 +46,55 @@ async fn is_clean(manager: &TestArtifactsManager) -> bool {
 
 #[tokio::test]
 async fn what_is_due_is_deleted_and_its_records_tell_what_it_was() {
-    for fixture in [Fixture::new().await, Fixture::in_memory().await] {
-        let artifact = add(&fixture, "a.log").await;
-        add(&fixture, "b.log").await;
-        fixture
-            .manager
-            .complete_session(&fixture.session, None)
-            .await
-            .unwrap();
-        let policy = RetentionPolicy::new()
-            .with_retention_days(0)
-            .with_min_age(tracking_model::Span::ZERO);
+    let fixture = Fixture::new().await;
+    let artifact = add(&fixture, "a.log").await;
+    add(&fixture, "b.log").await;
+    fixture
+        .manager
+        .complete_session(&fixture.session, None)
+        .await
+        .unwrap();
+    let policy = RetentionPolicy::new()
+        .with_retention_days(0)
+        .with_min_age(tracking_model::Span::ZERO);
 
-        let dry = clean(
-            &fixture.manager,
-            policy.clone(),
-            CleanupOptions::default().dry_run(),
-        )
-        .await;
-        assert_eq!((dry.plan.deleted_artifacts, dry.plan.deleted_bytes), (2, 10));
-        assert_eq!((dry.deleted_artifacts, dry.removed_files), (0, 0));
-        assert_eq!(
-            dry.plan,
-            fixture.manager.plan_retention(policy.clone()).await.unwrap()
-        );
+    let dry = clean(
+        &fixture.manager,
+        policy.clone(),
+        CleanupOptions::default().dry_run(),
+    )
+    .await;
+    assert_eq!((dry.plan.deleted_artifacts, dry.plan.deleted_bytes), (2, 10));
+    assert_eq!((dry.deleted_artifacts, dry.removed_files), (0, 0));
+    assert_eq!(
+        dry.plan,
+        fixture.manager.plan_retention(policy.clone()).await.unwrap()
+    );
 
-        let report = clean(&fixture.manager, policy.clone(), CleanupOptions::default()).await;
-        assert_eq!((report.deleted_artifacts, report.deleted_bytes), (2, 10));
-        assert_eq!(report.removed_files, 2);
-        assert!(matches!(
-            report.plan.delete[0].rule,
-            RetentionRule::Age { days: 0, factor: 1 }
-        ));
-        let deleted = fixture.manager.artifact(&artifact.artifact_id).await.unwrap();
-        assert_eq!(deleted.status, ArtifactStatus::Deleted);
-        assert_eq!(deleted.file_hash, artifact.file_hash);
-        let summary = fixture.manager.session_summary(&fixture.session).await.unwrap();
-        assert_eq!((summary.total_artifacts, summary.total_size_bytes), (0, 0));
-        assert!(is_clean(&fixture.manager).await);
-        if fixture.manager.data_dir().is_some() {
-            let session = fixture.dir.path().join("data/artifacts/s");
-            assert!(!session.exists(), "empty directories are removed");
-        }
-        let again = clean(&fixture.manager, policy, CleanupOptions::default()).await;
-        assert_eq!(
-            (
-                again.deleted_artifacts,
-                again.removed_files,
-                again.removed_directories
-            ),
-            (0, 0, 0)
-        );
-    }
+    let report = clean(&fixture.manager, policy.clone(), CleanupOptions::default()).await;
+    assert_eq!((report.deleted_artifacts, report.deleted_bytes), (2, 10));
+    assert_eq!(report.removed_files, 2);
+    assert!(matches!(
+        report.plan.delete[0].rule,
+        RetentionRule::Age { days: 0, factor: 1 }
+    ));
+    let deleted = fixture.manager.artifact(&artifact.artifact_id).await.unwrap();
+    assert_eq!(deleted.status, ArtifactStatus::Deleted);
+    assert_eq!(deleted.file_hash, artifact.file_hash);
+    let summary = fixture.manager.session_summary(&fixture.session).await.unwrap();
+    assert_eq!((summary.total_artifacts, summary.total_size_bytes), (0, 0));
+    assert!(is_clean(&fixture.manager).await);
+    let session_dir = fixture.dir.path().join("data/artifacts/s");
+    assert!(!session_dir.exists(), "empty directories are removed");
+    let again = clean(&fixture.manager, policy, CleanupOptions::default()).await;
+    assert_eq!(
+        (
+            again.deleted_artifacts,
+            again.removed_files,
+            again.removed_directories
+        ),
+        (0, 0, 0)
+    );
 }
 
 #[tokio::test]
@@ -242,48 +239,47 @@ async fn orphans_are_reported_and_removed_only_on_request() {
 
 #[tokio::test]
 async fn one_artifact_is_deleted_by_hand() {
-    for fixture in [Fixture::new().await, Fixture::in_memory().await] {
-        let (first, second) = (add(&fixture, "a.log").await, add(&fixture, "a.log").await);
-        let delete = async |id: &tracking_model::ArtifactId, pinned| {
-            let options = DeleteOptions::default()
-                .with_reason("has a password in it")
-                .with_pinned(pinned);
-            fixture.manager.delete_artifact(id, options).await
-        };
-        let deletion = delete(&first.artifact_id, IfPinned::Refuse).await.unwrap();
-        assert_eq!(deletion.artifact.status, ArtifactStatus::Deleted);
-        assert!(matches!(deletion.bytes, DeletedBytes::Removed));
-        assert!(matches!(
-            delete(&first.artifact_id, IfPinned::Refuse).await,
-            Err(ArtifactError::Refused(SessionCommandError::ArtifactDeleted(_)))
-        ));
-        // Its name is free again, for the bytes of another artifact.
-        let third = add(&fixture, "a.log").await;
-        assert_eq!(third.local_path, first.local_path);
+    let fixture = Fixture::new().await;
+    let (first, second) = (add(&fixture, "a.log").await, add(&fixture, "a.log").await);
+    let delete = async |id: &tracking_model::ArtifactId, pinned| {
+        let options = DeleteOptions::default()
+            .with_reason("has a password in it")
+            .with_pinned(pinned);
+        fixture.manager.delete_artifact(id, options).await
+    };
+    let deletion = delete(&first.artifact_id, IfPinned::Refuse).await.unwrap();
+    assert_eq!(deletion.artifact.status, ArtifactStatus::Deleted);
+    assert!(matches!(deletion.bytes, DeletedBytes::Removed));
+    assert!(matches!(
+        delete(&first.artifact_id, IfPinned::Refuse).await,
+        Err(ArtifactError::Refused(SessionCommandError::ArtifactDeleted(_)))
+    ));
+    // Its name is free again, for the bytes of another artifact.
+    let third = add(&fixture, "a.log").await;
+    assert_eq!(third.local_path, first.local_path);
 
-        fixture.manager.pin_session(&fixture.session, true).await.unwrap();
-        assert!(matches!(
-            delete(&second.artifact_id, IfPinned::Refuse).await,
-            Err(ArtifactError::Refused(SessionCommandError::SessionPinned(_)))
-        ));
-        delete(&second.artifact_id, IfPinned::Delete).await.unwrap();
-        assert!(is_clean(&fixture.manager).await);
+    fixture.manager.pin_session(&fixture.session, true).await.unwrap();
+    assert!(matches!(
+        delete(&second.artifact_id, IfPinned::Refuse).await,
+        Err(ArtifactError::Refused(SessionCommandError::SessionPinned(_)))
+    ));
+    delete(&second.artifact_id, IfPinned::Delete).await.unwrap();
+    assert!(is_clean(&fixture.manager).await);
 
-        // The record of the first names the file of the third, which stays.
-        fixture
-            .manager
-            .complete_session(&fixture.session, None)
-            .await
-            .unwrap();
-        let report = clean(
-            &fixture.manager,
-            RetentionPolicy::new(),
-            CleanupOptions::default(),
-        )
-        .await;
-        assert_eq!(report.removed_files, 0);
-        assert!(is_clean(&fixture.manager).await);
-    }
+    // The record of the first names the file of the third, which stays.
+    fixture
+        .manager
+        .complete_session(&fixture.session, None)
+        .await
+        .unwrap();
+    let report = clean(
+        &fixture.manager,
+        RetentionPolicy::new(),
+        CleanupOptions::default(),
+    )
+    .await;
+    assert_eq!(report.removed_files, 0);
+    assert!(is_clean(&fixture.manager).await);
 }
 
 /// The reference let a file be overwritten by another of the same name: two of its artifacts then name one file.

@@ -46,14 +46,6 @@ impl Fixture {
         Self::fill(dir, manager).await
     }
 
-    pub(crate) async fn in_memory() -> Self {
-        Self::fill(
-            TempDir::new().unwrap(),
-            TestArtifactsManager::in_memory(options()),
-        )
-        .await
-    }
-
     async fn fill(dir: TempDir, manager: TestArtifactsManager) -> Self {
         let session = SessionId::new("s").unwrap();
         let new = NewSession::new(UpgradeId::new("up").unwrap(), "prod").with_name("Test Session");

@@ -13,6 +13,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use tracking_model::FileHash;
 
+use crate::StoreError;
+
 use super::draft::Shelf;
 use super::{LocalStore, Missing, names_in};
 use crate::store::CHUNK_BYTES;
@@ -114,7 +116,12 @@ impl LocalStore {
     }
 
     /// Removes all contents that no artifact uses: what removals that were interrupted left. What else is there is not ours.
-    pub(in crate::store) fn sweep_content(&self) -> io::Result<SweptContent> {
+    pub(crate) fn sweep_content(&self) -> Result<SweptContent, StoreError> {
+        self.sweep()
+            .map_err(|source| StoreError::io("clean up", ".content", source))
+    }
+
+    fn sweep(&self) -> io::Result<SweptContent> {
         let content = match self.directory(&[CONTENT], Missing::Fail) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SweptContent::default()),
             content => content?,

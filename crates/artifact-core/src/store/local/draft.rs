@@ -13,7 +13,7 @@ use super::content::{Found, Taken};
 use super::incoming::{Incoming, Mark};
 use super::names::take_numbered;
 use super::{LocalStore, Missing, read_pieces};
-use crate::store::{ArtifactKey, PutMode};
+use crate::store::{ArtifactKey, KeyError, KeyPrefix, PutMode};
 
 /// So many bytes are handed on to the disk at a time while more are written.
 const HANDED_ON_BYTES: u64 = 8 << 20;
@@ -29,8 +29,10 @@ pub(crate) enum UploadKind {
 
 /// A collection's directory, opened to add files to it.
 #[derive(Debug)]
-pub(in crate::store) struct Shelf {
+pub(crate) struct Shelf {
     pub(super) store: LocalStore,
+    session_id: SessionId,
+    collection_id: CollectionId,
     pub(super) session: String,
     pub(super) collection: String,
     pub(super) directory: OwnedFd,
@@ -43,19 +45,30 @@ pub(in crate::store) struct Shelf {
 impl Shelf {
     pub(super) fn open(
         store: &LocalStore,
-        session: &SessionId,
-        collection: &CollectionId,
+        session_id: &SessionId,
+        collection_id: &CollectionId,
     ) -> io::Result<Arc<Self>> {
-        let (session, collection) = (session.encoded(), collection.encoded());
+        let (session, collection) = (session_id.encoded(), collection_id.encoded());
         let directory = store.directory(&[&session, &collection], Missing::Create)?;
         Ok(Arc::new(Self {
             store: store.clone(),
+            session_id: session_id.clone(),
+            collection_id: collection_id.clone(),
             session,
             collection,
             directory,
             content: OnceLock::new(),
             incoming: Mutex::new(None),
         }))
+    }
+
+    pub(in crate::store) fn prefix(&self) -> KeyPrefix {
+        KeyPrefix::Collection(self.session_id.clone(), self.collection_id.clone())
+    }
+
+    /// The key of a file in the directory.
+    pub(in crate::store) fn key(&self, file_name: &str) -> Result<ArtifactKey, KeyError> {
+        ArtifactKey::new(self.session_id.clone(), self.collection_id.clone(), file_name)
     }
 
     /// An empty file to write.
@@ -115,7 +128,7 @@ impl Shelf {
     }
 
     /// Makes the names of files durable.
-    pub(in crate::store) fn sync_names(&self) -> io::Result<()> {
+    pub(in crate::store) fn sync_directory(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.directory)?)
     }
 }

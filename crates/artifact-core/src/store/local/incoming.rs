@@ -11,7 +11,7 @@ use tracking_model::{CollectionId, SessionId};
 
 use super::draft::{Draft, Shelf, UploadKind};
 use super::{INCOMING, LocalStore, Missing, names_in};
-use crate::store::{ArtifactKey, KeyPrefix, StoreError};
+use crate::store::{ArtifactKey, Entry, KeyPrefix, StoreError};
 
 /// Begins the names of files that are worth keeping when their writer dies; `<collection>~<uuid>` follows.
 const LIVE: &str = "live~";
@@ -183,7 +183,7 @@ impl Shelf {
 
 impl LocalStore {
     /// Takes over what writers that died left in a session's `.incoming`.
-    pub(in crate::store) fn interrupted(&self, session: &SessionId) -> Result<Vec<Interrupted>, StoreError> {
+    pub(crate) fn interrupted(&self, session: &SessionId) -> Result<Vec<Interrupted>, StoreError> {
         match self.take_interrupted(session) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             taken => {
@@ -254,12 +254,21 @@ impl LocalStore {
         Ok(keys)
     }
 
-    /// Looks at what is in a session's `.incoming`; each is passed with its name.
-    pub(in crate::store) fn each_in_flight(
+    /// Passes what is in a session's `.incoming` to `each`: files on their way, and marks of those that may have no record.
+    pub(crate) fn each_in_flight(
         &self,
         session: &SessionId,
-        mut each: impl FnMut(&std::ffi::CStr, InFlight),
-    ) -> io::Result<()> {
+        each: impl FnMut(Entry, InFlight),
+    ) -> Result<(), StoreError> {
+        match self.look_in_flight(session, each) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            looked => {
+                looked.map_err(|source| StoreError::io("list", KeyPrefix::Session(session.clone()), source))
+            }
+        }
+    }
+
+    fn look_in_flight(&self, session: &SessionId, mut each: impl FnMut(Entry, InFlight)) -> io::Result<()> {
         let directory = self.directory(&[&session.encoded(), INCOMING], Missing::Fail)?;
         for name in names_in(&directory)? {
             let Some((file, stat)) = open(&directory, &name)? else {
@@ -268,7 +277,7 @@ impl LocalStore {
             let dead = file.try_lock().is_ok();
             if still_there(&directory, &name, &stat)? {
                 each(
-                    &name,
+                    Entry::in_flight(session, &name, stat.st_ino),
                     InFlight {
                         inode: stat.st_ino,
                         alone: stat.st_nlink == 1,
