@@ -165,7 +165,8 @@ impl<'a, 'c> Outcome<'a, 'c> {
         }
         let row: Option<i64> = self
             .at
-            .prepare_cached("SELECT id FROM artifact WHERE artifact_id = ?1 AND session = ?2")?
+            // The sign keeps SQLite from the index of sessions, which have many artifacts.
+            .prepare_cached("SELECT id FROM artifact WHERE artifact_id = ?1 AND +session = ?2")?
             .query_row(params![artifact_id, session.id], |row| row.get(0))
             .optional()?;
         // A row that is to go has been replaced by one that is not written yet.

@@ -33,7 +33,7 @@ pub(crate) fn sessions(at: &Connection) -> Result<Vec<SessionId>, Cause> {
 pub(crate) fn artifact(at: &Connection, artifact_id: &ArtifactId) -> Result<Option<Arc<Artifact>>, Cause> {
     let id: Option<i64> = at
         .prepare_cached(
-            "SELECT artifact.id FROM artifact JOIN session ON session.id = artifact.session \
+            "SELECT artifact.id FROM artifact CROSS JOIN session ON session.id = artifact.session \
              WHERE artifact_id = ?1 ORDER BY session.session_id LIMIT 1",
         )?
         .query_row([artifact_id.as_str()], |row| row.get(0))
