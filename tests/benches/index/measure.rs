@@ -22,7 +22,7 @@ pub(crate) fn small() {
     let data = tempfile::tempdir().unwrap();
     create(data.path(), 100_000);
     build(data.path(), 100_000, 3);
-    queries(data.path(), "100,000", 5.0);
+    queries(data.path(), "100,000", (5.0, 80.0));
     command(data.path());
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn large() {
     let data = tempfile::tempdir().unwrap();
     create(data.path(), 1_000_000);
     build(data.path(), 1_000_000, 1);
-    queries(data.path(), "1,000,000", 50.0);
+    queries(data.path(), "1,000,000", (50.0, 1000.0));
 }
 
 fn index_path(data_dir: &Path) -> PathBuf {
@@ -112,14 +112,20 @@ pub(crate) fn child(data_dir: &Path) {
 }
 
 /// Each kind of query, in the index alone.
-fn queries(data_dir: &Path, count: &str, aim: f64) {
+fn queries(data_dir: &Path, count: &str, (aim, ranked_aim): (f64, f64)) {
     let index = SqliteIndex::new(index_path(data_dir));
-    let mut slowest: (f64, &str) = (0.0, "");
+    // Ranking reads the records of up to 10,000 matches, whatever the index does.
+    let (mut slowest, mut slowest_ranked): ((f64, &str), (f64, &str)) = ((0.0, ""), (0.0, ""));
     let mut show = |name: &'static str, mut times: Vec<f64>, found: usize| {
         times.sort_by(f64::total_cmp);
         let (p50, p90) = (times[times.len() / 2], times[times.len() * 9 / 10]);
+        let slowest = if name.starts_with("ranked") {
+            &mut slowest_ranked
+        } else {
+            &mut slowest
+        };
         if p50 > slowest.0 {
-            slowest = (p50, name);
+            *slowest = (p50, name);
         }
         println!("  {name}: p50 {p50:.3} ms, p90 {p90:.3} ms, {found} found");
     };
@@ -152,12 +158,17 @@ fn queries(data_dir: &Path, count: &str, aim: f64) {
     });
     let counts = counts.collect();
     show("statistics of everything", counts, 0);
-    print(
-        &format!("slowest kind of query over {count}, p50, ms"),
-        slowest.0,
-        &format!("<= {aim:.2}"),
-        slowest.1,
-    );
+    for (kind, (p50, name), aim) in [
+        ("query", slowest, aim),
+        ("ranked query", slowest_ranked, ranked_aim),
+    ] {
+        print(
+            &format!("slowest kind of {kind} over {count}, p50, ms"),
+            p50,
+            &format!("<= {aim:.2}"),
+            name,
+        );
+    }
 }
 
 /// `ekstrack search` as a whole.
