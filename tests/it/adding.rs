@@ -37,9 +37,12 @@ fn look(data_dir: &Path) -> Found {
         .filter(|one| matches!(one.problem, Problem::Extra { .. }))
         .count();
     let incoming = fs::read_dir(data_dir.join("artifacts/s/.incoming"));
+    // A staged file that its killed writer left is unfinished, and must be called so.
     let half = |entry: &fs::DirEntry| {
-        let live = entry.file_name().to_string_lossy().starts_with("live~");
-        !live && entry.metadata().unwrap().nlink() == 1
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let mut unfinished = report.unfinished.iter();
+        let is_unfinished = unfinished.any(|path| path.rsplit('/').next() == Some(name.as_str()));
+        !name.starts_with("live~") && entry.metadata().unwrap().nlink() == 1 && !is_unfinished
     };
     let is_output = |name: &str| ["output.log", "interrupted-output.log"].contains(&name);
     Found {

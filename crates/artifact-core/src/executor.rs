@@ -7,7 +7,7 @@ use tokio::task::{JoinError, spawn_blocking};
 ///
 /// # Panics
 /// As [`joined`].
-pub async fn off_executor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     joined(spawn_blocking(work).await)
 }
 

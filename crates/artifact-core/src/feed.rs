@@ -11,7 +11,8 @@ use std::thread;
 use tracking_journal::{Committed, DataDir, JournalReader, Position, storage};
 use tracking_model::{SessionEvent, SessionId, StreamId, Timestamp};
 
-use crate::catalogue::{Catalogue, Fed, SessionEntry, decode, is_another};
+use crate::sessions::SessionRegistry;
+use crate::sessions::registry::{Fed, SessionEntry, decode, is_another};
 use crate::{ArtifactError, ArtifactIndex, IndexBatch, Unreadable};
 
 /// Most records that go to the index at a time. They become one piece of the index, so fewer and larger ones are faster;
@@ -36,12 +37,12 @@ pub struct IndexProgress {
     pub total_bytes: u64,
 }
 
-impl Catalogue {
+impl SessionRegistry {
     /// Brings the index up to date; names the sessions that cannot be read. `told` is called after each batch.
     pub(crate) fn refresh_all(&self, told: &dyn Fn(IndexProgress)) -> Result<Vec<Unreadable>, ArtifactError> {
         let ids = self.ids()?;
         let length = |id: &SessionId| {
-            let path = self.home().journal_path(&StreamId::Session(id.clone()));
+            let path = self.data_dir().journal_path(&StreamId::Session(id.clone()));
             storage::metadata(&path).map_or(0, |metadata| metadata.len())
         };
         let total_bytes = ids.iter().map(length).sum();
@@ -118,9 +119,9 @@ impl Catalogue {
         entries: &[Arc<SessionEntry>],
         told: &mut dyn FnMut(u64),
     ) -> Result<Vec<Result<u64, ArtifactError>>, ArtifactError> {
-        let home = self.home();
+        let home = self.data_dir();
         // All of it goes to the same one, whatever takes its place meanwhile.
-        let in_memory = self.is_in_memory();
+        let in_memory = self.uses_fallback();
         let index = self.index();
         let mut fed: Vec<MutexGuard<'_, Option<Fed>>> = entries.iter().map(|entry| entry.fed()).collect();
         let mut sources = Vec::with_capacity(entries.len());

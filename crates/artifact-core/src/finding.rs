@@ -61,7 +61,7 @@ impl TestArtifactsManager {
         &self,
         progress: impl Fn(IndexProgress) + Send + Sync + 'static,
     ) -> Result<Vec<Unreadable>, ArtifactError> {
-        self.run(move |inner| inner.with_index(|| inner.catalogue.refresh_all(&progress)))
+        self.run(move |inner| inner.with_index(|| inner.sessions.refresh_all(&progress)))
             .await
     }
 
@@ -69,7 +69,7 @@ impl TestArtifactsManager {
     /// long as it does not.
     #[must_use]
     pub fn index_failure(&self) -> Option<&IndexError> {
-        self.inner.catalogue.index_failure()
+        self.inner.sessions.index_failure()
     }
 
     /// Takes a session up into the index anew: after its texts, which come from elsewhere, became others.
@@ -81,7 +81,7 @@ impl TestArtifactsManager {
     /// It goes on when the future is dropped.
     pub async fn reindex_session(&self, id: &SessionId) -> Result<(), ArtifactError> {
         let id = id.clone();
-        self.run(move |inner| inner.with_index(|| inner.catalogue.feed_session_anew(&id)))
+        self.run(move |inner| inner.with_index(|| inner.sessions.feed_session_anew(&id)))
             .await
     }
 
@@ -96,7 +96,7 @@ impl TestArtifactsManager {
         self.run(move |inner| {
             inner.with_index(|| {
                 let unreadable = inner.refresh_for(&query)?;
-                let statistics = inner.catalogue.index().statistics(&query)?;
+                let statistics = inner.sessions.index().statistics(&query)?;
                 Ok(StatisticsResults {
                     statistics,
                     unreadable,
@@ -174,7 +174,7 @@ impl TestArtifactsManager {
             .await
     }
 
-    /// Where an artifact's bytes are on disk; `None` if they are not here.
+    /// Where an artifact's bytes are on disk; `None` where they are not here.
     #[must_use]
     pub fn local_path(&self, artifact: &Artifact) -> Option<PathBuf> {
         let path = artifact.local_path.as_deref()?;
@@ -192,8 +192,8 @@ impl Inner {
             Err(ArtifactError::Index(error))
                 if matches!(error.kind, IndexErrorKind::Full | IndexErrorKind::Unavailable) =>
             {
-                if self.catalogue.find_in_memory(error)
-                    && let Some(error) = self.catalogue.index_failure()
+                if self.sessions.fall_back(error)
+                    && let Some(error) = self.sessions.index_failure()
                 {
                     let error: &dyn std::error::Error = error;
                     tracing::warn!(error, "searching without the index, which is slower");
@@ -206,13 +206,13 @@ impl Inner {
 
     /// Asks the index, again if it was found to be useless and is empty now, or if another took its place meanwhile.
     fn with_own_index<T>(&self, ask: impl Fn() -> Result<T, ArtifactError>) -> Result<T, ArtifactError> {
-        let in_memory = self.catalogue.is_in_memory();
+        let in_memory = self.sessions.uses_fallback();
         match ask() {
-            _ if in_memory != self.catalogue.is_in_memory() => ask(),
+            _ if in_memory != self.sessions.uses_fallback() => ask(),
             Err(ArtifactError::Index(error)) if error.kind == IndexErrorKind::Reset => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "building the search index anew");
-                self.catalogue.feed_anew();
+                self.sessions.feed_anew();
                 ask()
             }
             answer => answer,
@@ -228,7 +228,7 @@ impl Inner {
     pub(crate) fn artifact_as_of(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
         let asked = self.with_own_index(|| {
             let session_id = self.look_up(id)?.session_id.clone();
-            let as_of = match self.catalogue.refresh(&session_id) {
+            let as_of = match self.sessions.refresh(&session_id) {
                 Err(ArtifactError::UnknownSession(_)) => 0,
                 refreshed => refreshed?,
             };
@@ -246,17 +246,17 @@ impl Inner {
 
     fn look_up(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
         // What is known already needs only its own session brought up to date.
-        if let Some(artifact) = self.catalogue.index().artifact(id)? {
-            match self.catalogue.refresh(&artifact.session_id) {
+        if let Some(artifact) = self.sessions.index().artifact(id)? {
+            match self.sessions.refresh(&artifact.session_id) {
                 Ok(_) | Err(ArtifactError::UnknownSession(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        if let Some(artifact) = self.catalogue.index().artifact(id)? {
+        if let Some(artifact) = self.sessions.index().artifact(id)? {
             return Ok(artifact);
         }
-        let mut unreadable = self.catalogue.refresh_all(&|_| {})?;
-        match (self.catalogue.index().artifact(id)?, unreadable.pop()) {
+        let mut unreadable = self.sessions.refresh_all(&|_| {})?;
+        match (self.sessions.index().artifact(id)?, unreadable.pop()) {
             (Some(artifact), _) => Ok(artifact),
             (None, Some(unreadable)) => Err(unreadable.error),
             (None, None) => Err(ArtifactError::UnknownArtifact(id.clone())),
@@ -266,10 +266,10 @@ impl Inner {
     /// Brings the index up to date as far as a query looks.
     fn refresh_for(&self, query: &ArtifactQuery) -> Result<Vec<Unreadable>, ArtifactError> {
         let Some(id) = &query.session_id else {
-            return self.catalogue.refresh_all(&|_| {});
+            return self.sessions.refresh_all(&|_| {});
         };
         // One session is looked at as closely as all of them are: both see the same damage, or neither does.
-        if self.catalogue.refresh(id)? == 0 {
+        if self.sessions.refresh(id)? == 0 {
             return Err(ArtifactError::UnknownSession(id.clone()));
         }
         if let Some(collection_id) = &query.collection_id {
@@ -281,7 +281,7 @@ impl Inner {
     /// Refuses a collection that a session does not have: that it finds nothing would be no answer.
     fn check_collection(&self, id: &SessionId, collection_id: &CollectionId) -> Result<(), ArtifactError> {
         let has_it = |session: &Session| session.collection(collection_id).is_some();
-        if self.catalogue.look(id, has_it)? {
+        if self.sessions.with_session(id, has_it)? {
             return Ok(());
         }
         // Its header may be lost, and its artifacts not.
@@ -290,7 +290,7 @@ impl Inner {
             .in_collection(collection_id.clone())
             .with_limit(1);
         any.statuses = ArtifactStatus::ALL.to_vec();
-        if self.catalogue.index().query(&any)?.artifacts.is_empty() {
+        if self.sessions.index().query(&any)?.artifacts.is_empty() {
             return Err(ArtifactError::UnknownCollection {
                 session_id: id.clone(),
                 collection_id: collection_id.clone(),
@@ -308,11 +308,11 @@ impl Inner {
             return Err(error.into());
         }
         let unreadable = self.refresh_for(query)?;
-        let found = self.catalogue.index().query(query)?;
+        let found = self.sessions.index().query(query)?;
         let snippets = match &query.text {
             Some(text) if query.snippets => {
                 let snippet = |artifact: &Arc<Artifact>| {
-                    let searched = self.catalogue.texts.text(artifact)?;
+                    let searched = self.sessions.texts.text(artifact)?;
                     Snippet::of(text, &searched)
                 };
                 found.artifacts.iter().map(snippet).collect()
@@ -341,7 +341,7 @@ impl Inner {
             longer.types = ArtifactType::ALL.to_vec();
         }
         longer.types.retain(|one| type_has_text(*one));
-        Ok(!longer.types.is_empty() && !self.catalogue.index().query(&longer)?.artifacts.is_empty())
+        Ok(!longer.types.is_empty() && !self.sessions.index().query(&longer)?.artifacts.is_empty())
     }
 
     /// Passes every artifact that `query` matches to `each`, whatever the query's limit; what was added before this call is
@@ -363,7 +363,7 @@ impl Inner {
                         tracing::warn!(session = %unreadable.session_id, error, "passing over a session that cannot be read");
                     }
                 }
-                let found = self.catalogue.index().query(&query)?;
+                let found = self.sessions.index().query(&query)?;
                 is_fed.set(true);
                 Ok(found)
             })?;

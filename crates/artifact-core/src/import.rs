@@ -17,9 +17,10 @@ use tracking_model::{
     SessionCommand, SessionCommandError, SessionId, StreamId, stored_file_name,
 };
 
+use crate::dir::StagedKind;
 use crate::manager::Inner;
 use crate::source::{SourceFile, Symlinks};
-use crate::store::{CHUNK_BYTES, PutMode, UploadKind};
+use crate::store::{CHUNK_BYTES, PutMode};
 use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager};
 
 /// The largest file of a session that is read: about a million artifacts.
@@ -121,9 +122,11 @@ impl TestArtifactsManager {
     /// As [`Self::import_reference_sessions`].
     pub async fn adopt_sessions(&self) -> Result<ImportReport, ArtifactError> {
         let inner = Arc::clone(&self.inner);
-        let artifacts = inner.catalogue.home().artifacts_dir();
-        self.run(move |_| inner.import(&artifacts, &ImportOptions::default()))
-            .await
+        self.run(move |_| {
+            let root = inner.sessions.data_dir().artifacts_dir();
+            inner.import(&root, &ImportOptions::default())
+        })
+        .await
     }
 }
 
@@ -154,7 +157,7 @@ impl Inner {
     }
 
     fn has_journal_beside(&self, file: &Path) -> bool {
-        file.parent() == Some(&self.catalogue.home().artifacts_dir())
+        file.parent() == Some(&self.sessions.data_dir().artifacts_dir())
             && storage::exists(&file.with_extension("jsonl"))
     }
 
@@ -165,7 +168,7 @@ impl Inner {
             .map_err(|error| ArtifactError::io("read", file, error))?;
         let read = ReferenceSession::read(&content)?;
         let session_id = read.session.created.session_id.clone();
-        if let Ok(session) = self.catalogue.session(&session_id) {
+        if let Ok(session) = self.sessions.session(&session_id) {
             let upgrade_id = session.upgrade_id.expect("sessions that are found exist");
             let exists = SessionCommandError::SessionExists {
                 session_id,
@@ -191,7 +194,7 @@ impl Inner {
         bytes: &mut Bytes<'_>,
     ) -> Result<ImportedSession, ImportError> {
         let session_id = read.session.created.session_id.clone();
-        let home = self.catalogue.home();
+        let home = self.sessions.data_dir();
         announce(home, &session_id).map_err(|error| ArtifactError::io("begin the import of", file, error))?;
         let mut session = read.session;
         let mut artifacts = Vec::with_capacity(read.artifacts.len());
@@ -213,8 +216,8 @@ impl Inner {
         let snapshot = home.snapshot_path(&StreamId::Session(session_id.clone()));
         keep_original(file, &snapshot, content)
             .map_err(|error| ArtifactError::io("keep a copy of", file, error))?;
-        let entry = self.catalogue.entry(&session_id);
-        self.catalogue
+        let entry = self.sessions.entry(&session_id);
+        self.sessions
             .submit(&entry, SessionCommand::Import(Box::new(import)))?;
         Ok(imported)
     }
@@ -265,7 +268,7 @@ impl<'a> Bytes<'a> {
             _ => Path::new("."),
         };
         let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-        let in_place = inner.catalogue.home().artifacts_dir() == root;
+        let in_place = inner.sessions.data_dir().artifacts_dir() == root;
         let mut roots = Vec::new();
         // The reference names the session's own directory, other writers the one that holds it. Either may be relative to
         // where its writer ran, and may have been moved since.
@@ -367,7 +370,6 @@ impl<'a> Bytes<'a> {
         source: SourceFile,
         relative: &[OsString],
     ) -> Result<(ArtifactKey, u64, FileHash), ArtifactError> {
-        let vault = self.inner.catalogue.vault();
         if self.in_place
             && let Some(key) = key_of(artifact, relative)
             && !self.used.contains(&key)
@@ -394,14 +396,11 @@ impl<'a> Bytes<'a> {
                 Err(error) => return Err(error),
             }
         }
-        let mut upload = vault.begin(
-            &artifact.session_id,
-            &artifact.collection_id,
-            None,
-            UploadKind::Copy,
-        )?;
-        source.copy_to(&mut upload, &|_| {})?;
-        let stored = upload.commit(&name, PutMode::Numbered)?;
+        let artifacts = self.inner.sessions.artifacts();
+        let collection = artifacts.collection(&artifact.session_id, &artifact.collection_id)?;
+        let mut staged = collection.stage(None, StagedKind::Copy)?;
+        source.copy_to(&mut staged, &|_| {})?;
+        let stored = staged.finish().commit(&name, PutMode::Numbered)?;
         let put = stored.put.clone();
         // Names in `.incoming` tell that the files have no record yet. They need no lock, as nobody can add to the session.
         stored.leave();
@@ -409,7 +408,7 @@ impl<'a> Bytes<'a> {
     }
 
     fn digest(&self, key: &ArtifactKey) -> Result<(u64, FileHash), ArtifactError> {
-        let (mut reader, _) = self.inner.catalogue.vault().read(key)?;
+        let (mut reader, _) = self.inner.sessions.artifacts().read(key)?;
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut size = 0;

@@ -1,30 +1,24 @@
 #![doc = include_str!("../README.md")]
 
-mod catalogue;
-mod cleanup;
+mod add;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod copies;
-mod copy_out;
 mod cursor;
-mod deletion;
+mod dir;
+mod download;
 mod error;
 mod executor;
 mod feed;
 mod finding;
-mod history;
 mod import;
 mod index;
-mod ingest;
-mod live;
 mod manager;
-mod on_disk;
 mod options;
+mod path_set;
 mod query;
-mod recorded;
 mod retention;
 mod sessions;
-mod snapshots;
 mod snippet;
 mod source;
 mod statistics;
@@ -33,18 +27,14 @@ mod text_query;
 mod texts;
 mod verify;
 pub mod words;
-mod writer;
 
-pub use cleanup::{
-    CleanupFailure, CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, LeftBecause, OrphanFile,
-    OrphanMode, SparedMeanwhile,
-};
+pub use add::{AddProgress, ArtifactReader, ArtifactWriter, NewFile};
 pub use copies::{ArtifactCopies, CopyPlace};
-pub use copy_out::{Download, DownloadRecord, download_name};
 pub use cursor::{PageCursor, PageCursorError};
-pub use deletion::{DeleteOptions, DeletedBytes, Deletion};
+pub use dir::ArtifactDir;
+pub use download::{Download, DownloadRecord, download_name};
 pub use error::ArtifactError;
-pub use executor::{joined, off_executor};
+pub use executor::{joined, run_blocking};
 pub use feed::IndexProgress;
 pub use finding::{SearchResults, StatisticsResults};
 pub use import::{ImportError, ImportFailure, ImportOptions, ImportReport, ImportedSession};
@@ -53,13 +43,14 @@ pub use index::MockArtifactIndex;
 pub use index::{
     ArtifactIndex, ArtifactTexts, IndexBatch, IndexError, IndexErrorKind, Matches, MemoryIndex, NoTexts,
 };
-pub use ingest::{AddProgress, NewFile};
 pub use manager::{TestArtifactsManager, Unreadable};
 pub use options::{DEFAULT_TEXT_BYTES, ManagerOptions};
 pub use query::{ArtifactQuery, DEFAULT_LIMIT, MAX_RANKED, NamePattern, PatternError, Sort};
 pub use retention::{
-    DEFAULT_FAILED_FACTOR, Held, PlannedSession, RetentionPlan, RetentionPolicy, RetentionRule, SessionMeta,
-    SpareReason, SparedSession,
+    CleanupFailure, CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, DEFAULT_FAILED_FACTOR,
+    DeleteOptions, DeletedBytes, Deletion, LeftBecause, OrphanFile, OrphanMode, PlannedSession,
+    RetentionPlan, RetentionPolicy, RetentionRule, SessionMeta, SpareReason, SparedMeanwhile, SparedSession,
+    StatusTotals,
 };
 pub use sessions::Sessions;
 pub use snippet::Snippet;
@@ -68,10 +59,9 @@ pub use statistics::{Amount, Day, Group, LARGEST, Statistics};
 #[cfg(any(test, feature = "test-util"))]
 pub use store::MockArtifactStore;
 pub use store::{
-    ArtifactKey, ArtifactStore, ChunkSender, Chunks, KeyError, KeyPrefix, LocalStore, MemoryStore, Object,
-    ObjectMeta, PutBody, PutMode, PutOptions, PutOutcome, ReceiverGone, Retry, StoreError, StoreErrorKind,
+    ArtifactKey, ArtifactStore, ChunkSender, Chunks, KeyError, KeyPrefix, MemoryStore, Object, ObjectMeta,
+    PutBody, PutMode, PutOptions, PutOutcome, ReceiverGone, Retry, StoreError, StoreErrorKind,
 };
 pub use text_query::{TextQuery, TextQueryError, TextTerm};
 pub use texts::{may_have_text, text_of};
 pub use verify::{Finding, Problem, VerifyProgress, VerifyReport, VerifyScope};
-pub use writer::{ArtifactReader, ArtifactWriter};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tracking_journal::{DataDir, Receipt};
 use tracking_model::{Session, SessionCommand, SessionId};
 
-use crate::catalogue::Catalogue;
-use crate::executor::off_executor;
-use crate::snapshots::Snapshots;
+use crate::executor::run_blocking;
+use crate::sessions::SessionRegistry;
+use crate::sessions::Snapshots;
 use crate::{ArtifactError, ManagerOptions};
 
 /// A session that could not be read, so that what it holds is not in an answer.
@@ -33,7 +33,7 @@ pub struct TestArtifactsManager {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) catalogue: Catalogue,
+    pub(crate) sessions: SessionRegistry,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) options: ManagerOptions,
 }
@@ -42,9 +42,10 @@ impl TestArtifactsManager {
     /// A manager over a data directory.
     #[must_use]
     pub fn new(dir: DataDir, options: ManagerOptions) -> Self {
+        let sessions = SessionRegistry::new(dir, &options);
         Self {
             inner: Arc::new(Inner {
-                catalogue: Catalogue::new(dir, &options),
+                sessions,
                 snapshots: Arc::default(),
                 options,
             }),
@@ -54,7 +55,7 @@ impl TestArtifactsManager {
     /// The data directory.
     #[must_use]
     pub fn data_dir(&self) -> &DataDir {
-        self.inner.catalogue.home()
+        self.inner.sessions.data_dir()
     }
 
     /// Runs blocking work on the manager's state.
@@ -63,7 +64,7 @@ impl TestArtifactsManager {
         work: impl FnOnce(&Arc<Inner>) -> Result<T, ArtifactError> + Send + 'static,
     ) -> Result<T, ArtifactError> {
         let inner = Arc::clone(&self.inner);
-        off_executor(move || work(&inner)).await
+        run_blocking(move || work(&inner)).await
     }
 
     /// Removes stored contents that no artifact uses any more, which only a deletion that was interrupted leaves, and tells
@@ -75,7 +76,7 @@ impl TestArtifactsManager {
     /// # Cancellation
     /// Removing goes on when the future is dropped.
     pub async fn sweep_content(&self) -> Result<u64, ArtifactError> {
-        self.run(|inner| Ok(inner.catalogue.vault().sweep_content()?.bytes))
+        self.run(|inner| Ok(inner.sessions.artifacts().sweep_content()?.bytes))
             .await
     }
 
@@ -87,7 +88,7 @@ impl TestArtifactsManager {
     pub async fn close(&self) -> Result<(), ArtifactError> {
         self.run(|inner| {
             let written = inner.write_snapshots();
-            inner.catalogue.close_journals();
+            inner.sessions.close_journals();
             written
         })
         .await
@@ -111,9 +112,9 @@ impl Inner {
         command: SessionCommand,
     ) -> Result<Receipt<Session>, ArtifactError> {
         // Looking first keeps an unknown id from becoming an empty journal.
-        self.catalogue.look(id, |_| ())?;
-        let entry = self.catalogue.entry(id);
-        let receipt = self.catalogue.submit(&entry, command)?;
+        self.sessions.with_session(id, |_| ())?;
+        let entry = self.sessions.entry(id);
+        let receipt = self.sessions.submit(&entry, command)?;
         self.snapshot_later(id);
         Ok(receipt)
     }

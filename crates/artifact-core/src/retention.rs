@@ -1,12 +1,20 @@
-//! What is deleted and when: a policy makes a plan of what it knows of the sessions. Pure; who carries a plan out is in
-//! `cleanup.rs`.
+//! Retention: a policy makes a plan from the headers of sessions (pure), and `cleanup` carries it out.
 
+mod cleanup;
+mod deletion;
 mod plan;
 
 use serde::Serialize;
 use tracking_model::{ArtifactStatus, ClockContradiction, SessionOutcome, Span, Timestamp};
 
-pub use plan::{Held, PlannedSession, RetentionPlan, RetentionRule, SessionMeta, SpareReason, SparedSession};
+pub use cleanup::{
+    CleanupFailure, CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, LeftBecause, OrphanFile,
+    OrphanMode, SparedMeanwhile,
+};
+pub use deletion::{DeleteOptions, DeletedBytes, Deletion};
+pub use plan::{
+    PlannedSession, RetentionPlan, RetentionRule, SessionMeta, SpareReason, SparedSession, StatusTotals,
+};
 
 /// How many times longer failed sessions are kept unless told otherwise.
 pub const DEFAULT_FAILED_FACTOR: u32 = 3;

@@ -1,5 +1,10 @@
 //! Sessions and the collections in them.
 
+mod history;
+mod journal_lookup;
+pub(crate) mod registry;
+mod snapshots;
+
 use std::sync::Arc;
 
 use tracking_model::{
@@ -9,6 +14,8 @@ use tracking_model::{
 
 use crate::manager::Inner;
 use crate::{ArtifactError, TestArtifactsManager, Unreadable};
+pub(crate) use registry::SessionRegistry;
+pub(crate) use snapshots::Snapshots;
 
 /// The sessions that there are.
 #[derive(Debug, Default)]
@@ -47,11 +54,11 @@ impl TestArtifactsManager {
     /// # Errors
     /// As [`Self::create_session_as`], but for a taken id.
     pub async fn ensure_session(&self, id: SessionId, session: NewSession) -> Result<Session, ArtifactError> {
-        self.run(move |inner| match inner.catalogue.session(&id) {
+        self.run(move |inner| match inner.sessions.session(&id) {
             Err(ArtifactError::UnknownSession(_)) => match inner.create_session(&id, session) {
                 // Someone else was faster.
                 Err(ArtifactError::Refused(SessionCommandError::SessionExists { .. })) => {
-                    inner.catalogue.session(&id)
+                    inner.sessions.session(&id)
                 }
                 created => created,
             },
@@ -66,7 +73,7 @@ impl TestArtifactsManager {
     /// [`ArtifactError::UnknownSession`]; else as its journal can be read.
     pub async fn session(&self, id: &SessionId) -> Result<Session, ArtifactError> {
         let id = id.clone();
-        self.run(move |inner| inner.catalogue.session(&id)).await
+        self.run(move |inner| inner.sessions.session(&id)).await
     }
 
     /// All sessions.
@@ -76,8 +83,8 @@ impl TestArtifactsManager {
     pub async fn sessions(&self) -> Result<Sessions, ArtifactError> {
         self.run(|inner| {
             let mut found = Sessions::default();
-            for session_id in inner.catalogue.ids()? {
-                match inner.catalogue.session(&session_id) {
+            for session_id in inner.sessions.ids()? {
+                match inner.sessions.session(&session_id) {
                     Ok(session) => found.sessions.push(session),
                     // Its first record is not there yet.
                     Err(ArtifactError::UnknownSession(_)) => {}
@@ -98,7 +105,7 @@ impl TestArtifactsManager {
     /// As [`Self::session`].
     pub async fn session_summary(&self, id: &SessionId) -> Result<SessionSummary, ArtifactError> {
         let id = id.clone();
-        self.run(move |inner| inner.catalogue.look(&id, Session::summary))
+        self.run(move |inner| inner.sessions.with_session(&id, Session::summary))
             .await
     }
 
@@ -113,7 +120,7 @@ impl TestArtifactsManager {
     ) -> Result<Session, ArtifactError> {
         let recovered = id.clone();
         self.run(move |inner| {
-            if inner.catalogue.look(&recovered, Session::is_open)? {
+            if inner.sessions.with_session(&recovered, Session::is_open)? {
                 inner.recover_once(&recovered)?;
             }
             Ok(())
@@ -134,7 +141,7 @@ impl TestArtifactsManager {
         let id = id.clone();
         self.run(move |inner| {
             inner.submit(&id, command)?;
-            inner.catalogue.session(&id)
+            inner.sessions.session(&id)
         })
         .await
     }
@@ -214,11 +221,11 @@ impl Inner {
             let prefix = options.s3_prefix.trim_end_matches('/');
             new.s3_prefix = Some(format!("{prefix}/{}", id.encoded()).into());
         }
-        let entry = self.catalogue.entry(id);
-        self.catalogue.submit(&entry, SessionCommand::Create(new))?;
-        self.catalogue.vault().prepare(id)?;
+        let entry = self.sessions.entry(id);
+        self.sessions.submit(&entry, SessionCommand::Create(new))?;
+        self.sessions.artifacts().prepare(id)?;
         self.snapshot_later(id);
-        self.catalogue.session(id)
+        self.sessions.session(id)
     }
 
     fn create_collection(
@@ -232,8 +239,8 @@ impl Inner {
     }
 
     fn collection(&self, id: &SessionId, collection_id: &CollectionId) -> Result<Collection, ArtifactError> {
-        self.catalogue
-            .look(id, |session| session.collection(collection_id).cloned())?
+        self.sessions
+            .with_session(id, |session| session.collection(collection_id).cloned())?
             .ok_or_else(|| ArtifactError::UnknownCollection {
                 session_id: id.clone(),
                 collection_id: collection_id.clone(),

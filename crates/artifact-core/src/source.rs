@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use tracking_journal::storage;
 
 use crate::ArtifactError;
-use crate::store::{FillError, Upload};
+use crate::dir::{CopyError, StagedFile};
 
 /// Smaller files are copied: sharing a block or two costs more than it saves.
 const SMALLEST_CLONE: u64 = 64 * 1024;
@@ -298,48 +298,52 @@ impl SourceFile {
 
     /// Copies it to its end, then makes sure that it held still; `copied` is told how many bytes came each time. Where the
     /// file system can, the copy shares the source's blocks.
-    pub(crate) fn copy_to(mut self, upload: &mut Upload, copied: &dyn Fn(u64)) -> Result<(), ArtifactError> {
-        if self.before.size >= SMALLEST_CLONE && upload.clone_blocks(&self.file) {
+    pub(crate) fn copy_to(
+        mut self,
+        staged: &mut StagedFile,
+        copied: &dyn Fn(u64),
+    ) -> Result<(), ArtifactError> {
+        if self.before.size >= SMALLEST_CLONE && staged.clone_blocks(&self.file) {
             // From here on the source may change: the clone does not.
             self.check_unchanged(self.before.size)?;
-            let taken = upload.take_what_is_there(copied);
+            let taken = staged.hash_file(copied);
             taken.map_err(|error| self.io("read the copy of", error))?;
             return Ok(());
         }
         let filled = if self.is_sparse {
-            self.fill_sparse(upload, copied)
+            self.fill_sparse(staged, copied)
         } else {
-            upload.fill_from(&mut self.file, Some(self.before.size), copied)
+            staged.copy_and_hash(&mut self.file, Some(self.before.size), copied)
         };
         match filled {
-            Ok(()) => Ok(self.check_unchanged(upload.size())?),
-            Err(FillError::Read(error)) => Err(self.io("read", error).into()),
-            Err(FillError::Store(error)) => Err(error.into()),
+            Ok(()) => Ok(self.check_unchanged(staged.size())?),
+            Err(CopyError::Read(error)) => Err(self.io("read", error).into()),
+            Err(CopyError::Store(error)) => Err(error.into()),
         }
     }
 
     /// Copies what is not a hole, and leaves the holes out.
-    fn fill_sparse(&mut self, upload: &mut Upload, copied: &dyn Fn(u64)) -> Result<(), FillError> {
+    fn fill_sparse(&mut self, staged: &mut StagedFile, copied: &dyn Fn(u64)) -> Result<(), CopyError> {
         let size = self.before.size;
         let mut at = 0;
         while at < size {
-            let Some((from, to)) = data_after(&self.file, at, size).map_err(FillError::Read)? else {
+            let Some((from, to)) = data_after(&self.file, at, size).map_err(CopyError::Read)? else {
                 break;
             };
-            upload.write_hole(from - at, copied)?;
+            staged.write_hole(from - at, copied)?;
             self.file
                 .seek(io::SeekFrom::Start(from))
-                .map_err(FillError::Read)?;
+                .map_err(CopyError::Read)?;
             let mut data = (&self.file).take(to - from);
-            upload.fill_from(&mut data, Some(to - from), copied)?;
+            staged.copy_and_hash(&mut data, Some(to - from), copied)?;
             at = to;
         }
-        upload.write_hole(size - at, copied)?;
+        staged.write_hole(size - at, copied)?;
         // Bytes beyond the size came after the file was opened.
         self.file
             .seek(io::SeekFrom::Start(size))
-            .map_err(FillError::Read)?;
-        upload.fill_from(&mut self.file, Some(0), copied)
+            .map_err(CopyError::Read)?;
+        staged.copy_and_hash(&mut self.file, Some(0), copied)
     }
 
     fn check_unchanged(&self, copied: u64) -> Result<(), SourceError> {

@@ -9,13 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use anstream::adapter::strip_str;
 use tracking_model::{Artifact, ArtifactStatus, ArtifactType};
 
-use crate::store::OpenCollection;
-use crate::{ArtifactKey, ArtifactTexts, LocalStore};
+use crate::dir::OpenCollection;
+use crate::{ArtifactDir, ArtifactKey, ArtifactTexts};
 
 /// Reads texts from where a manager keeps its bytes.
 #[derive(Debug)]
 pub(crate) struct StoredTexts {
-    vault: LocalStore,
+    artifacts: ArtifactDir,
     max_bytes: u64,
     /// Whose directory is open: most often the next artifact is of the same collection.
     last: Mutex<Option<OpenCollection>>,
@@ -23,9 +23,9 @@ pub(crate) struct StoredTexts {
 
 impl StoredTexts {
     /// Reads at most so many bytes of each.
-    pub(crate) const fn new(vault: LocalStore, max_bytes: u64) -> Self {
+    pub(crate) const fn new(artifacts: ArtifactDir, max_bytes: u64) -> Self {
         Self {
-            vault,
+            artifacts,
             max_bytes,
             last: Mutex::new(None),
         }
@@ -44,7 +44,7 @@ impl ArtifactTexts for StoredTexts {
         }
         let opened = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            self.vault.read_near(&key, &mut last)
+            self.artifacts.read_near(&key, &mut last)
         };
         let read = opened.map(|(reader, size)| {
             let size = size.min(self.max_bytes);

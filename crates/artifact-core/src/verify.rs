@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, FileHash, SessionId};
 
 use crate::manager::Inner;
-use crate::on_disk::Paths;
+use crate::path_set::PathSet;
 use crate::store::CHUNK_BYTES;
 use crate::{
     ArtifactError, ArtifactKey, FileKind, PutBody, StoreErrorKind, TestArtifactsManager, Unreadable,
@@ -162,14 +162,14 @@ impl TestArtifactsManager {
                         Ok(())
                     })?;
                     let now = inner.artifact_in_journal(&id)?;
-                    let mut deleted = Paths::new();
+                    let mut deleted = PathSet::new();
                     extras::note_deleted(&mut deleted, &now);
                     run.forget_deleted(0, &deleted);
                 }
                 VerifyScope::Session(id) => run.session(&id)?,
                 VerifyScope::Beside => run.beside(),
                 VerifyScope::All => {
-                    for session_id in inner.catalogue.ids()? {
+                    for session_id in inner.sessions.ids()? {
                         match run.session(&session_id) {
                             // Its first record is not there yet.
                             Ok(()) | Err(ArtifactError::UnknownSession(_)) => {}
@@ -210,9 +210,9 @@ impl<'a> Verification<'a> {
     /// Memory holds eight bytes a file, and the artifacts that are being read.
     fn session(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let inner = self.inner;
-        let (vault, mut unexplained) = (inner.catalogue.vault(), Unexplained::new());
+        let (stored, mut unexplained) = (inner.sessions.artifacts(), Unexplained::new());
         // A directory that cannot be listed hides nothing else.
-        let mut listed = vault.each_entry(id, &mut |entry| unexplained.found(&entry));
+        let mut listed = stored.each_entry(id, &mut |entry| unexplained.found(&entry));
         let before = self.report.findings.len();
         self.read_all(|each| {
             inner.each_recorded(id, |artifact| {
@@ -225,13 +225,13 @@ impl<'a> Verification<'a> {
         let any_missing = found.any(|finding| finding.problem == Problem::Missing);
         // Before the records are read for the last time: what then has none was on its way here.
         let mut in_flight = InFlightFiles::new();
-        listed = listed.and(vault.each_in_flight(id, |entry, found| in_flight.found(&entry, found)));
+        listed = listed.and(stored.each_in_flight(id, &mut |entry, found| in_flight.found(&entry, found)));
         self.report.unfinished.append(&mut in_flight.unfinished);
         if listed.is_ok() && unexplained.is_empty() && !any_missing {
             return Ok(());
         }
         // What was added while the files were read has a record by now, and what was deleted is not missing.
-        let mut deleted = Paths::new();
+        let mut deleted = PathSet::new();
         inner.each_recorded(id, |artifact| {
             unexplained.explain(&artifact);
             extras::note_deleted(&mut deleted, &artifact);
@@ -239,7 +239,7 @@ impl<'a> Verification<'a> {
         unexplained.explain_collections(self, id)?;
         self.forget_deleted(before, &deleted);
         let report = &mut self.report;
-        listed = listed.and(vault.each_entry(id, &mut |entry| {
+        listed = listed.and(stored.each_entry(id, &mut |entry| {
             if unexplained.contains(&entry) {
                 match in_flight.of(&entry) {
                     Some(true) => report.unfinished.push(entry.local_path().into()),
@@ -385,15 +385,15 @@ pub(crate) fn has_bytes(artifact: &Artifact) -> bool {
 }
 
 impl Inner {
-    /// Opens an artifact's bytes, with their number.
+    /// Opens an artifact's bytes; tells how many there are.
     pub(crate) fn read_artifact(&self, artifact: &Artifact) -> Result<(File, u64), ArtifactError> {
-        Ok(self.catalogue.vault().read(&Self::key_of_bytes(artifact)?)?)
+        Ok(self.sessions.artifacts().read(&Self::key_of_bytes(artifact)?)?)
     }
 
     /// The same, with their key, to be put into another store.
     pub(crate) fn read_body(&self, artifact: &Artifact) -> Result<(ArtifactKey, PutBody), ArtifactError> {
         let key = Self::key_of_bytes(artifact)?;
-        let (file, _) = self.catalogue.vault().read(&key)?;
+        let (file, _) = self.sessions.artifacts().read(&key)?;
         Ok((key, PutBody::File(file)))
     }
 

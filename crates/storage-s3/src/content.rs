@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Runs what blocks on a thread of its own.
-pub(crate) use artifact_core::off_executor as blocking;
+pub(crate) use artifact_core::run_blocking as blocking;
 use artifact_core::{ArtifactKey, Chunks, PutBody, StoreError, StoreErrorKind};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};

@@ -63,12 +63,12 @@ pub use artifact_core::ImportReport as SessionImport;
 pub use artifact_core::{
     AddProgress, Amount, ArtifactError, ArtifactQuery, ArtifactReader, ArtifactWriter, CleanupFailure,
     CleanupMode, CleanupOptions, CleanupProgress, CleanupReport, DEFAULT_FAILED_FACTOR, Day, DeleteOptions,
-    DeletedBytes, Deletion, Download, DownloadRecord, FileKind, Finding, Held, ImportError, IndexError,
+    DeletedBytes, Deletion, Download, DownloadRecord, FileKind, Finding, ImportError, IndexError,
     IndexErrorKind, IndexProgress, LeftBecause, ManagerOptions, NamePattern, NewFile, OrphanFile, OrphanMode,
     PageCursor, PageCursorError, PatternError, PlannedSession, RetentionPlan, RetentionPolicy, RetentionRule,
     SearchResults, SessionMeta, Sessions, Snippet, Sort, SourceError, SpareReason, SparedMeanwhile,
-    SparedSession, Statistics, StatisticsResults, StoreErrorKind, Symlinks, TestArtifactsManager, TextQuery,
-    TextQueryError, Unreadable, VerifyProgress, VerifyReport, VerifyScope,
+    SparedSession, Statistics, StatisticsResults, StatusTotals, StoreErrorKind, Symlinks,
+    TestArtifactsManager, TextQuery, TextQueryError, Unreadable, VerifyProgress, VerifyReport, VerifyScope,
 };
 pub use progress_core::{
     Agent, CallbackGuard, CallbackInfo, CompleteOptions, Estimate, EstimateBasis, History, ImportReport,

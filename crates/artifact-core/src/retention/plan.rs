@@ -32,12 +32,12 @@ pub struct SessionMeta {
     /// For how many days after its completion it is to be kept.
     pub retention_days: u32,
     /// What it holds, by status, without what is deleted.
-    pub holds: Vec<Held>,
+    pub holds: Vec<StatusTotals>,
 }
 
 /// Artifacts of one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Held {
+pub struct StatusTotals {
     /// The status.
     pub status: ArtifactStatus,
     /// How many they are.
@@ -51,7 +51,7 @@ impl SessionMeta {
     #[must_use]
     pub fn of(session: &Session) -> Self {
         let counts = session.counts();
-        let held = |status| Held {
+        let held = |status| StatusTotals {
             status,
             artifacts: counts.of_status(status),
             bytes: counts.bytes_of_status(status),

@@ -21,7 +21,7 @@ fn completed(id: &str, day: i64, bytes: u64) -> SessionMeta {
         outcome: None,
         pinned: false,
         retention_days: 30,
-        holds: vec![Held {
+        holds: vec![StatusTotals {
             status: ArtifactStatus::Created,
             artifacts: 1,
             bytes,
@@ -147,7 +147,7 @@ fn arbitrary() -> impl Strategy<Value = SessionMeta> {
             retention_days,
             holds: holds
                 .into_iter()
-                .map(|(status, artifacts, bytes)| Held {
+                .map(|(status, artifacts, bytes)| StatusTotals {
                     status: ArtifactStatus::ALL[status],
                     artifacts,
                     bytes,

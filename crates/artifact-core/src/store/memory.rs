@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -13,7 +12,6 @@ use super::{
     ArtifactKey, ArtifactStore, Chunks, KeyPrefix, Object, ObjectMeta, PutBody, PutMode, PutOptions,
     PutOutcome, StoreError, StoreErrorKind,
 };
-use crate::executor::off_executor;
 
 /// Keeps bytes in memory. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -75,31 +73,7 @@ impl MemoryStore {
     }
 }
 
-/// Reads a whole body, up to `most` bytes.
-fn all_of(key: &ArtifactKey, body: PutBody, most: Option<u64>) -> Result<Vec<u8>, StoreError> {
-    let failed = |source| StoreError::new(StoreErrorKind::Body, "put", key).with_source(source);
-    let most = most.unwrap_or(u64::MAX);
-    let mut all = Vec::new();
-    match body {
-        PutBody::Bytes(bytes) => all = bytes,
-        PutBody::File(file) => {
-            let mut file = file.take(most.saturating_add(1));
-            file.read_to_end(&mut all).map_err(failed)?;
-        }
-        PutBody::Chunks(mut chunks) => {
-            while let Some(chunk) = chunks.next_blocking().map_err(failed)? {
-                all.extend_from_slice(&chunk);
-                if all.len() as u64 > most {
-                    break;
-                }
-            }
-        }
-    }
-    if all.len() as u64 > most {
-        return Err(StoreError::new(StoreErrorKind::TooLarge, "put", key));
-    }
-    Ok(all)
-}
+use crate::executor::detach;
 
 #[async_trait]
 impl ArtifactStore for MemoryStore {
@@ -113,14 +87,23 @@ impl ArtifactStore for MemoryStore {
         body: PutBody,
         options: &PutOptions,
     ) -> Result<PutOutcome, StoreError> {
-        let (store, key, options) = (self.clone(), key.clone(), options.clone());
-        off_executor(move || {
-            let bytes = all_of(&key, body, options.max_bytes)?;
-            let (size, hash) = (bytes.len() as u64, FileHash::new(Sha256::digest(&bytes).into()));
-            let key = store.insert(&key, options.mode, bytes)?;
-            Ok(PutOutcome { key, size, hash })
-        })
-        .await
+        let failed = |source| StoreError::new(StoreErrorKind::Body, "put", key).with_source(source);
+        let bytes = match body {
+            PutBody::Bytes(bytes) => bytes,
+            PutBody::File(file) => {
+                let (sender, chunks) = Chunks::channel();
+                detach(move || sender.send_file(file));
+                chunks.collect().await.map_err(failed)?
+            }
+            PutBody::Chunks(chunks) => chunks.collect().await.map_err(failed)?,
+        };
+        let size = bytes.len() as u64;
+        if options.max_bytes.is_some_and(|max| size > max) {
+            return Err(StoreError::new(StoreErrorKind::TooLarge, "put", key));
+        }
+        let hash = FileHash::new(Sha256::digest(&bytes).into());
+        let key = self.insert(key, options.mode, bytes)?;
+        Ok(PutOutcome { key, size, hash })
     }
 
     async fn get(&self, key: &ArtifactKey) -> Result<Object, StoreError> {

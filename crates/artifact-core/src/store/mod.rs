@@ -3,11 +3,7 @@
 mod body;
 mod error;
 mod key;
-mod local;
 mod memory;
-mod pump;
-mod upload;
-mod walk;
 
 use std::fmt::Debug;
 
@@ -18,12 +14,7 @@ pub(crate) use body::CHUNK_BYTES;
 pub use body::{ChunkSender, Chunks, PutBody, ReceiverGone};
 pub use error::{Retry, StoreError, StoreErrorKind};
 pub use key::{ArtifactKey, KeyError, KeyPrefix};
-pub use local::LocalStore;
-pub(crate) use local::{InFlight, Interrupted, OpenCollection, Shelf, UploadKind, is_content};
 pub use memory::MemoryStore;
-pub(crate) use pump::FillError;
-pub(crate) use upload::{Sealed, Stored, Upload};
-pub(crate) use walk::{Entry, FileAge};
 
 /// What is to happen where a key is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

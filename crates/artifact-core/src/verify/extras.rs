@@ -7,9 +7,9 @@ use tracking_journal::storage;
 use tracking_model::{Artifact, ArtifactStatus, SessionId, StreamId};
 
 use super::{Finding, Problem, Verification, VerifyReport, has_bytes, unreadable};
+use crate::dir::{Entry, InFlight, is_content};
 use crate::manager::Inner;
-use crate::on_disk::Paths;
-use crate::store::{Entry, InFlight, is_content};
+use crate::path_set::PathSet;
 use crate::{ArtifactError, FileKind, StoreError};
 
 /// Most extras that a report names one by one; the rest is counted.
@@ -31,11 +31,11 @@ const SUFFIXES: [&str; 10] = [
 const BEGINNINGS: [&str; 2] = [".jsonl.damaged-", ".json.reference"];
 
 /// What was found in a session's directory and not yet among its records.
-pub(super) struct Unexplained(Paths);
+pub(super) struct Unexplained(PathSet);
 
 impl Unexplained {
     pub(super) fn new() -> Self {
-        Self(Paths::new())
+        Self(PathSet::new())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -64,7 +64,7 @@ impl Unexplained {
         run: &Verification<'_>,
         id: &SessionId,
     ) -> Result<(), ArtifactError> {
-        run.inner.catalogue.look(id, |session| {
+        run.inner.sessions.with_session(id, |session| {
             for collection in session.collections.keys() {
                 let path = format!("artifacts/{}/{}", id.encoded(), collection.encoded());
                 self.0.remove(&other(&path));
@@ -151,7 +151,7 @@ impl Verification<'_> {
     /// Looks for what is beside the directories of sessions.
     pub(super) fn beside(&mut self) {
         let (inner, report) = (self.inner, &mut self.report);
-        let listed = inner.catalogue.vault().each_beside(&mut |entry| {
+        let listed = inner.sessions.artifacts().each_beside(&mut |entry| {
             let belongs = match (entry.depth(), entry.kind) {
                 (0, None) => entry.name().is_some_and(is_beside_a_session),
                 (0, Some(FileKind::Directory)) => entry.name().is_some_and(|name| has_session(inner, name)),
@@ -171,7 +171,7 @@ impl Verification<'_> {
     }
 
     /// Removes from the findings what was deleted since it was found missing.
-    pub(super) fn forget_deleted(&mut self, since: usize, deleted: &Paths) {
+    pub(super) fn forget_deleted(&mut self, since: usize, deleted: &PathSet) {
         let mut number = 0;
         self.report.findings.retain(|finding| {
             number += 1;
@@ -184,7 +184,7 @@ impl Verification<'_> {
 }
 
 /// Notes an artifact that is deleted.
-pub(super) fn note_deleted(deleted: &mut Paths, artifact: &Artifact) {
+pub(super) fn note_deleted(deleted: &mut PathSet, artifact: &Artifact) {
     if artifact.status == ArtifactStatus::Deleted {
         deleted.insert(artifact.artifact_id.as_str());
     }
@@ -195,7 +195,7 @@ fn has_session(inner: &Inner, name: &str) -> bool {
     let Ok(id) = SessionId::from_encoded(name) else {
         return false;
     };
-    let home = inner.catalogue.home();
+    let home = inner.sessions.data_dir();
     let stream = StreamId::Session(id);
     // What cannot be looked at is not said to be missing.
     storage::exists(&home.journal_path(&stream)) || storage::exists(&home.snapshot_path(&stream))
@@ -207,8 +207,10 @@ fn is_being_imported(inner: &Inner, entry: &Entry) -> bool {
     let (0, Some(FileKind::Directory), Some(name)) = (entry.depth(), entry.kind, entry.name()) else {
         return false;
     };
-    let id = SessionId::from_encoded(name);
-    id.is_ok_and(|id| storage::exists(&inner.catalogue.home().sidecar_path(&StreamId::Session(id))))
+    let Ok(id) = SessionId::from_encoded(name) else {
+        return false;
+    };
+    storage::exists(&inner.sessions.data_dir().sidecar_path(&StreamId::Session(id)))
 }
 
 fn is_beside_a_session(name: &str) -> bool {

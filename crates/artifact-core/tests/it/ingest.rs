@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use artifact_core::{
-    ArtifactError, ArtifactStore, FileKind, LocalStore, NewFile, PutMode, PutOptions, SourceError, Symlinks,
+    ArtifactDir, ArtifactError, ArtifactStore, FileKind, NewFile, PutMode, PutOptions, SourceError, Symlinks,
     VerifyScope,
 };
 use tracking_model::{Artifact, NewArtifact};
@@ -208,7 +208,7 @@ async fn identical_content_is_stored_once() {
     assert_eq!(contents(&fixture), 1);
 
     // The content goes with the last that uses it.
-    let store = LocalStore::new(fixture.dir.path().join("data/artifacts"));
+    let store = ArtifactDir::new(fixture.dir.path().join("data/artifacts"));
     for (left, artifact) in all.iter().enumerate().rev() {
         let key =
             artifact_core::ArtifactKey::from_local_path(artifact.local_path.as_deref().unwrap()).unwrap();
@@ -315,7 +315,7 @@ async fn symbolic_links_are_followed_where_that_is_asked_for() {
 async fn content_may_be_shared_and_deleted_at_once() {
     const ROUNDS: usize = 30;
     let dir = tempfile::TempDir::new().unwrap();
-    let store = LocalStore::new(dir.path());
+    let store = ArtifactDir::new(dir.path());
     let mut workers = tokio::task::JoinSet::new();
     for worker in 0..4 {
         let store = store.clone();

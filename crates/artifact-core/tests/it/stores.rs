@@ -1,6 +1,6 @@
 //! The conformance suites against every store and index of this crate.
 
-use artifact_core::{LocalStore, MemoryIndex, MemoryStore, conformance};
+use artifact_core::{ArtifactDir, MemoryIndex, MemoryStore, conformance};
 
 #[tokio::test]
 async fn the_memory_store_conforms() {
@@ -10,7 +10,7 @@ async fn the_memory_store_conforms() {
 #[tokio::test]
 async fn the_local_store_conforms() {
     let dir = tempfile::TempDir::new().unwrap();
-    conformance::store(&LocalStore::new(dir.path())).await;
+    conformance::store(&ArtifactDir::new(dir.path())).await;
 }
 
 #[test]

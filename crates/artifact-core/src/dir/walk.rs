@@ -10,9 +10,10 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use tracking_model::{CollectionId, SessionId, Timestamp};
 
-use super::local::{INCOMING, Missing};
-use super::{ArtifactKey, KeyPrefix, LocalStore, StoreError};
+use super::content::CONTENT;
+use super::{ArtifactDir, INCOMING, IfMissing};
 use crate::FileKind;
+use crate::store::{ArtifactKey, KeyPrefix, StoreError};
 
 /// Directories that are deeper are named and not entered, for each is open while what is in it is looked at. Artifacts
 /// are at a depth of two.
@@ -42,7 +43,7 @@ pub(crate) struct Entry {
     pub(crate) kind: Option<FileKind>,
     /// The key whose file is there, if one can be.
     pub(crate) key: Option<ArtifactKey>,
-    /// The number of the file; 0 in memory.
+    /// The number of the file.
     pub(crate) inode: u64,
 }
 
@@ -70,7 +71,7 @@ impl Entry {
     }
 
     /// Whether it is a directory that the store makes for a collection.
-    pub(crate) fn is_shelf(&self) -> bool {
+    pub(crate) fn is_collection(&self) -> bool {
         self.depth() == 1
             && self.kind == Some(FileKind::Directory)
             && self
@@ -97,7 +98,7 @@ pub(crate) struct Unlinked {
     pub(crate) durable: Result<(), StoreError>,
 }
 
-impl LocalStore {
+impl ArtifactDir {
     /// Passes everything that is below a session's directory to `each`, in no particular order and without holding it all;
     /// only a directory comes after what is in it. What is in `.incoming` is left out.
     pub(crate) fn each_entry(
@@ -132,6 +133,38 @@ impl LocalStore {
         }
     }
 
+    /// Removes entries of one directory that are no directories, and makes that durable once for all of them. `removed` is
+    /// called after each. The content that one may have shared with others is left to [`Self::sweep_content`].
+    pub(crate) fn unlink_all(&self, entries: &[Entry], removed: &dyn Fn()) -> Unlinked {
+        let failed = |entry: &Entry, source| StoreError::io("delete", entry.local_path(), source);
+        let Some(first) = entries.first() else {
+            return Unlinked {
+                each: Vec::new(),
+                durable: Ok(()),
+            };
+        };
+        let directory = match self.open_place(&first.place) {
+            Ok(directory) => directory,
+            Err(error) => {
+                let error = failed(first, error);
+                return Unlinked {
+                    each: entries.iter().map(|_| Err(error.repeated())).collect(),
+                    durable: Ok(()),
+                };
+            }
+        };
+        let unlink = |entry: &Entry| match rustix::fs::unlinkat(&directory, &entry.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {
+                removed();
+                Ok(())
+            }
+            Err(error) => Err(failed(entry, error.into())),
+        };
+        let each = entries.iter().map(unlink).collect();
+        let durable = rustix::fs::fsync(&directory).map_err(|error| failed(first, error.into()));
+        Unlinked { each, durable }
+    }
+
     /// Removes a directory if it is empty; tells whether it was.
     pub(crate) fn remove_directory(&self, entry: &Entry) -> Result<bool, StoreError> {
         let place = self.open_place(&entry.place);
@@ -141,7 +174,7 @@ impl LocalStore {
 
     /// Removes the directories of a session that are empty; tells how many. What is put into one meanwhile keeps it.
     pub(crate) fn tidy(&self, session: &SessionId) -> Result<u64, StoreError> {
-        match self.remove_empty_directories(session) {
+        match self.tidy_session(session) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             tidied => {
                 tidied.map_err(|source| StoreError::io("tidy", KeyPrefix::Session(session.clone()), source))
@@ -179,11 +212,11 @@ const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-impl LocalStore {
+impl ArtifactDir {
     fn walk_session(&self, session: &SessionId, each: &mut dyn FnMut(Entry)) -> io::Result<()> {
         let encoded = session.encoded();
         let top = Directory {
-            opened: self.directory(&[&encoded], Missing::Fail)?,
+            opened: self.directory(&[&encoded], IfMissing::Fail)?,
             place: Arc::new(Place::default().below(&c_name(&encoded)?)),
             collection: None,
         };
@@ -210,12 +243,12 @@ impl LocalStore {
 
     fn walk_beside(&self, each: &mut dyn FnMut(Entry)) -> io::Result<()> {
         let root = Directory {
-            opened: self.directory(&[], Missing::Fail)?,
+            opened: self.directory(&[], IfMissing::Fail)?,
             place: Arc::default(),
             collection: None,
         };
         each_in(&root, &mut |entry| {
-            let is_contents = entry.name.to_bytes() == super::local::CONTENT.as_bytes();
+            let is_contents = entry.name.to_bytes() == CONTENT.as_bytes();
             if is_contents && entry.kind == Some(FileKind::Directory) {
                 return descend(&root, &entry, None, each);
             }
@@ -225,7 +258,7 @@ impl LocalStore {
     }
 
     fn open_place(&self, place: &Place) -> io::Result<OwnedFd> {
-        let mut directory = self.directory(&[], Missing::Fail)?;
+        let mut directory = self.directory(&[], IfMissing::Fail)?;
         for name in &place.names {
             directory = rustix::fs::openat(&directory, name, OPEN_DIRECTORY, Mode::empty())?;
         }
@@ -243,50 +276,18 @@ impl LocalStore {
         })
     }
 
-    /// Removes entries of one directory that are no directories, and makes that durable once for all of them. `removed` is
-    /// called after each. The content that one may have shared with others is left to [`Self::sweep_content`].
-    pub(crate) fn unlink_all(&self, entries: &[Entry], removed: &dyn Fn()) -> Unlinked {
-        let failed = |entry: &Entry, source| StoreError::io("delete", entry.local_path(), source);
-        let Some(first) = entries.first() else {
-            return Unlinked {
-                each: Vec::new(),
-                durable: Ok(()),
-            };
-        };
-        let directory = match self.open_place(&first.place) {
-            Ok(directory) => directory,
-            Err(error) => {
-                let error = failed(first, error);
-                return Unlinked {
-                    each: entries.iter().map(|_| Err(error.repeated())).collect(),
-                    durable: Ok(()),
-                };
-            }
-        };
-        let unlink = |entry: &Entry| match rustix::fs::unlinkat(&directory, &entry.name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {
-                removed();
-                Ok(())
-            }
-            Err(error) => Err(failed(entry, error.into())),
-        };
-        let each = entries.iter().map(unlink).collect();
-        let durable = rustix::fs::fsync(&directory).map_err(|error| failed(first, error.into()));
-        Unlinked { each, durable }
-    }
-
-    fn remove_empty_directories(&self, session: &SessionId) -> io::Result<u64> {
+    fn tidy_session(&self, session: &SessionId) -> io::Result<u64> {
         let encoded = session.encoded();
         let collections = self.collections_of(session)?;
         let mut names: Vec<String> = collections.iter().map(CollectionId::encoded).collect();
         names.push(INCOMING.to_owned());
-        let directory = self.directory(&[&encoded], Missing::Fail)?;
+        let directory = self.directory(&[&encoded], IfMissing::Fail)?;
         let mut removed = 0;
         for name in &names {
             removed += u64::from(remove_if_empty(&directory, &c_name(name)?)?);
         }
         drop(directory);
-        let root = self.directory(&[], Missing::Fail)?;
+        let root = self.directory(&[], IfMissing::Fail)?;
         removed += u64::from(remove_if_empty(&root, &c_name(&encoded)?)?);
         Ok(removed)
     }

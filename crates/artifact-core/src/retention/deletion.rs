@@ -107,12 +107,14 @@ impl Inner {
         }
         let key = Self::key_of(artifact)?;
         let imported = self
-            .catalogue
-            .look(&artifact.session_id, |session: &Session| session.imported)?;
+            .sessions
+            .with_session(&artifact.session_id, |session: &Session| session.imported)?;
         if imported && self.is_named_twice(&artifact.session_id, artifact)? {
             return Ok(DeletedBytes::Shared);
         }
-        self.catalogue.vault().remove(&key, artifact.file_hash.as_ref())?;
+        self.sessions
+            .artifacts()
+            .remove(&key, artifact.file_hash.as_ref())?;
         Ok(DeletedBytes::Removed)
     }
 

@@ -9,12 +9,12 @@ use std::hash::{BuildHasher, RandomState};
 /// Two paths may have one number; of a million, with a probability of one in ten million. Numbers are keyed at random, so
 /// nobody can choose paths that collide.
 #[derive(Debug)]
-pub(crate) struct Paths {
+pub(crate) struct PathSet {
     numbers: HashSet<u64>,
     keys: RandomState,
 }
 
-impl Paths {
+impl PathSet {
     pub(crate) fn new() -> Self {
         Self {
             numbers: HashSet::new(),

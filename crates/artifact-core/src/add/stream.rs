@@ -30,33 +30,6 @@ pub(super) async fn send_all(mut stream: impl AsyncRead + Send + Unpin, sender: 
 /// A receiver that is gone has no use for the end either.
 fn told(_: Result<(), ReceiverGone>) {}
 
-/// Drives two futures to their ends.
-pub(super) async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
-    let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
-    let (mut done_a, mut done_b) = (None, None);
-    std::future::poll_fn(move |context| {
-        use std::task::Poll;
-        if done_a.is_none()
-            && let Poll::Ready(done) = a.as_mut().poll(context)
-        {
-            done_a = Some(done);
-        }
-        if done_b.is_none()
-            && let Poll::Ready(done) = b.as_mut().poll(context)
-        {
-            done_b = Some(done);
-        }
-        match (done_a.take(), done_b.take()) {
-            (Some(a), Some(b)) => Poll::Ready((a, b)),
-            (a, b) => {
-                (done_a, done_b) = (a, b);
-                Poll::Pending
-            }
-        }
-    })
-    .await
-}
-
 /// Chunks as a reader.
 pub(super) struct ChunkReader {
     chunks: Chunks,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tracking_model::{ArtifactStatus, CollectionId, Session, SessionId, Span};
 
 use super::{Cleanup, CleanupMode, LeftBecause, OrphanFile, OrphanMode};
-use crate::on_disk::Paths;
-use crate::store::{Entry, FileAge};
+use crate::dir::{Entry, FileAge};
+use crate::path_set::PathSet;
 use crate::{ArtifactError, FileKind};
 
 /// What no record speaks of is only reported when it is older: until then it may belong to an artifact that is being
@@ -36,12 +36,14 @@ impl Cleanup<'_> {
     /// empty then; looks for what has no record.
     pub(super) fn sweep(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let inner = self.inner;
-        let (vault, completed) = (
-            inner.catalogue.vault(),
-            inner.catalogue.look(id, |session: &Session| !session.is_open())?,
+        let (stored, completed) = (
+            inner.sessions.artifacts(),
+            inner
+                .sessions
+                .with_session(id, |session: &Session| !session.is_open())?,
         );
         let mut is_empty = true;
-        vault.each_entry(id, &mut |_| is_empty = false)?;
+        stored.each_entry(id, &mut |_| is_empty = false)?;
         if !is_empty {
             self.sweep_entries(id, completed)?;
         }
@@ -49,7 +51,7 @@ impl Cleanup<'_> {
             self.sweep_in_flight(id)?;
         }
         if completed && self.options.mode == CleanupMode::Delete {
-            let removed = vault.tidy(id)?;
+            let removed = stored.tidy(id)?;
             self.report.removed_directories += removed;
             if removed > 0 {
                 self.steps.add(&self.steps.files, 0);
@@ -60,7 +62,7 @@ impl Cleanup<'_> {
 
     fn sweep_entries(&mut self, id: &SessionId, completed: bool) -> Result<(), ArtifactError> {
         let inner = self.inner;
-        let (mut live, mut dead) = (Paths::new(), Paths::new());
+        let (mut live, mut dead) = (PathSet::new(), PathSet::new());
         inner.each_recorded(id, |artifact| {
             if let Some(path) = &artifact.local_path {
                 match artifact.status {
@@ -71,12 +73,12 @@ impl Cleanup<'_> {
         })?;
         let mut found = Found::default();
         let mut walked = Ok(());
-        inner.catalogue.vault().each_entry(id, &mut |entry| {
+        inner.sessions.artifacts().each_entry(id, &mut |entry| {
             if walked.is_ok() && found.is_due(&entry) {
                 walked = self.deal_with(id, std::mem::take(&mut found), completed);
             }
             // Those of collections are the store's own, and tidied away when they are empty.
-            if walked.is_err() || entry.is_shelf() {
+            if walked.is_err() || entry.is_collection() {
                 return;
             }
             let path = entry.key.as_ref().map(|key| key.local_path());
@@ -94,8 +96,8 @@ impl Cleanup<'_> {
     /// Looks for what writers that died left on its way into a completed session, to which nobody adds any more.
     fn sweep_in_flight(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let mut left = Found::default();
-        let vault = self.inner.catalogue.vault();
-        vault.each_in_flight(id, |entry, found| match (found.dead, found.alone) {
+        let stored = self.inner.sessions.artifacts();
+        stored.each_in_flight(id, &mut |entry, found| match (found.dead, found.alone) {
             (false, _) => {}
             (true, true) => left.orphans.push(entry),
             (true, false) => left.leftovers.push(entry),
@@ -149,8 +151,8 @@ impl Cleanup<'_> {
         if let (1, Some(collection)) = (entry.depth(), collection)
             && self
                 .inner
-                .catalogue
-                .look(id, |session| session.collection(&collection).is_some())?
+                .sessions
+                .with_session(id, |session| session.collection(&collection).is_some())?
         {
             return Ok(Some(LeftBecause::InPlaceOfCollection));
         }
@@ -164,7 +166,7 @@ impl Cleanup<'_> {
     /// How old it is, if it is old enough to be an orphan.
     fn old(&self, entry: &Entry) -> Result<Option<FileAge>, ArtifactError> {
         let now = self.inner.options.journal.clock.now();
-        let age = self.inner.catalogue.vault().age(entry)?;
+        let age = self.inner.sessions.artifacts().age(entry)?;
         Ok(age.filter(|age| now >= age.changed + ORPHAN_AGE))
     }
 
@@ -180,7 +182,7 @@ impl Cleanup<'_> {
     }
 
     fn remove_directory(&mut self, id: &SessionId, entry: &Entry) -> bool {
-        match self.inner.catalogue.vault().remove_directory(entry) {
+        match self.inner.sessions.artifacts().remove_directory(entry) {
             Ok(removed) => {
                 self.report.removed_directories += u64::from(removed);
                 removed
@@ -197,8 +199,8 @@ impl Cleanup<'_> {
         let steps = &self.steps;
         let unlinked = self
             .inner
-            .catalogue
-            .vault()
+            .sessions
+            .artifacts()
             .unlink_all(entries, &|| steps.add(&steps.files, 1));
         let mut gone = Vec::with_capacity(entries.len());
         for result in unlinked.each {

@@ -42,8 +42,8 @@ impl TestArtifactsManager {
     pub async fn plan_retention(&self, policy: RetentionPolicy) -> Result<RetentionPlan, ArtifactError> {
         self.run(move |inner| {
             let mut metas = Vec::new();
-            for id in inner.catalogue.ids()? {
-                metas.extend(inner.catalogue.look(&id, SessionMeta::of).ok());
+            for id in inner.sessions.ids()? {
+                metas.extend(inner.sessions.with_session(&id, SessionMeta::of).ok());
             }
             Ok(policy.plan(&metas, inner.options.journal.clock.now()))
         })
@@ -123,8 +123,8 @@ impl<'a> Cleanup<'a> {
 
     fn run(mut self, policy: &RetentionPolicy) -> Result<CleanupReport, ArtifactError> {
         let (mut readable, mut metas) = (Vec::new(), Vec::new());
-        for id in self.inner.catalogue.ids()? {
-            match self.inner.catalogue.look(&id, SessionMeta::of) {
+        for id in self.inner.sessions.ids()? {
+            match self.inner.sessions.with_session(&id, SessionMeta::of) {
                 Ok(meta) => {
                     metas.push(meta);
                     readable.push(id);
@@ -148,7 +148,7 @@ impl<'a> Cleanup<'a> {
             self.steps.add(&self.steps.sessions, 1);
         }
         if self.options.mode == CleanupMode::Delete {
-            self.inner.catalogue.vault().sweep_content()?;
+            self.inner.sessions.artifacts().sweep_content()?;
         }
         Ok(self.report)
     }
@@ -197,7 +197,7 @@ impl<'a> Cleanup<'a> {
         }
         // Everything that is read from here on takes at least this record into account, and each of our own commits. If
         // anybody else changes an artifact the session refuses the next page as stale.
-        let mut as_of = inner.with_index(|| inner.catalogue.refresh(id))?;
+        let mut as_of = inner.with_index(|| inner.sessions.refresh(id))?;
         let mut page = Vec::with_capacity(PAGE);
         inner.each_artifact(query, |artifact| {
             // What points elsewhere is neither deleted nor said to be.
@@ -279,9 +279,9 @@ impl<'a> Cleanup<'a> {
             as_of: *as_of,
             reason: Arc::clone(reason),
         };
-        let entry = self.inner.catalogue.entry(id);
+        let entry = self.inner.sessions.entry(id);
         let command = SessionCommand::Expire(Box::new(expire));
-        let receipt = self.inner.catalogue.submit(&entry, command)?;
+        let receipt = self.inner.sessions.submit(&entry, command)?;
         *as_of = receipt.last_seq().unwrap_or(*as_of);
         self.report.deleted_artifacts += count;
         self.report.deleted_bytes += bytes;

@@ -9,12 +9,10 @@ use tracking_model::{
     SessionEvent, SessionId, StoredFile, stored_file_name,
 };
 
-use super::file::Meter;
-use super::{AddProgress, NewFile};
+use crate::dir::{CollectionDir, CopyError, FinishedFile, Interrupted, LinkedFile, StagedFile, StagedKind};
 use crate::manager::Inner;
-use crate::on_disk::Paths;
-use crate::source::SourceFile;
-use crate::store::{FillError, Interrupted, PutMode, PutOutcome, Sealed, Stored, Upload, UploadKind};
+use crate::path_set::PathSet;
+use crate::store::{PutMode, PutOutcome};
 use crate::verify::has_bytes;
 use crate::{ArtifactError, SourceError, StoreErrorKind, TestArtifactsManager};
 
@@ -37,7 +35,7 @@ impl TestArtifactsManager {
                 return inner.recover_if_open(&id);
             }
             let mut all = Vec::new();
-            for id in inner.catalogue.ids()? {
+            for id in inner.sessions.ids()? {
                 match inner.recover_if_open(&id) {
                     Ok(recovered) => all.extend(recovered),
                     // Its first record is not there yet, or it cannot be read, which whoever reads it says.
@@ -53,28 +51,11 @@ impl TestArtifactsManager {
 
 impl Inner {
     fn recover_if_open(self: &Arc<Self>, id: &SessionId) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
-        if self.catalogue.look(id, Session::is_open)? {
+        if self.sessions.with_session(id, Session::is_open)? {
             self.recover_once(id)
         } else {
             Ok(Vec::new())
         }
-    }
-
-    pub(super) fn add_file(
-        self: &Arc<Self>,
-        session_id: &SessionId,
-        collection_id: &CollectionId,
-        mut file: NewFile,
-        progress: &(dyn Fn(AddProgress) + Sync),
-    ) -> Result<Arc<Artifact>, ArtifactError> {
-        file.name_by_path();
-        let mut upload = self.begin(session_id, collection_id, &file.artifact, None, UploadKind::Copy)?;
-        let source = SourceFile::open(&file.path, file.symlinks)?;
-        let meter = Meter::new(progress, 1, source.size());
-        source.copy_to(&mut upload, &|bytes| meter.bytes(bytes))?;
-        let added = self.finish(session_id, collection_id, file.artifact, upload, UploadKind::Copy);
-        meter.file();
-        added
     }
 
     pub(crate) fn add_reader(
@@ -85,36 +66,45 @@ impl Inner {
         mut reader: impl Read,
         max_bytes: Option<u64>,
     ) -> Result<Arc<Artifact>, ArtifactError> {
-        let mut upload = self.begin(session_id, collection_id, &artifact, max_bytes, UploadKind::Copy)?;
-        match upload.fill_from(&mut reader, None, &|_| {}) {
+        let mut staged = self.begin(session_id, collection_id, &artifact, max_bytes, StagedKind::Copy)?;
+        match staged.copy_and_hash(&mut reader, None, &|_| {}) {
             Ok(()) => {}
-            Err(FillError::Store(error)) if error.kind() == StoreErrorKind::TooLarge => {
+            Err(CopyError::Store(error)) if error.kind() == StoreErrorKind::TooLarge => {
                 let limit = max_bytes.unwrap_or(u64::MAX);
                 return Err(SourceError::TooLong { limit }.into());
             }
-            Err(FillError::Store(error)) => return Err(error.into()),
-            Err(FillError::Read(source)) => {
-                let bytes = upload.size();
+            Err(CopyError::Store(error)) => return Err(error.into()),
+            Err(CopyError::Read(source)) => {
+                let bytes = staged.size();
                 return Err(SourceError::Stream { bytes, source }.into());
             }
         }
-        self.finish(session_id, collection_id, artifact, upload, UploadKind::Copy)
+        self.finish(session_id, collection_id, artifact, staged)
     }
 
-    /// Refuses what would be refused anyway, before any byte is copied.
+    /// Refuses an artifact that cannot be recorded before any byte is copied, and opens its collection.
+    pub(super) fn open_collection(
+        self: &Arc<Self>,
+        session_id: &SessionId,
+        collection_id: &CollectionId,
+        artifact: &NewArtifact,
+    ) -> Result<Arc<CollectionDir>, ArtifactError> {
+        self.sessions
+            .with_session(session_id, |session| session.check_add(collection_id, artifact))??;
+        self.recover_once(session_id)?;
+        Ok(self.sessions.artifacts().collection(session_id, collection_id)?)
+    }
+
     pub(crate) fn begin(
         self: &Arc<Self>,
         session_id: &SessionId,
         collection_id: &CollectionId,
         artifact: &NewArtifact,
         max_bytes: Option<u64>,
-        kind: UploadKind,
-    ) -> Result<Upload, ArtifactError> {
-        self.catalogue
-            .look(session_id, |session| session.check_add(collection_id, artifact))??;
-        self.recover_once(session_id)?;
-        let vault = self.catalogue.vault();
-        Ok(vault.begin(session_id, collection_id, max_bytes, kind)?)
+        kind: StagedKind,
+    ) -> Result<StagedFile, ArtifactError> {
+        let collection = self.open_collection(session_id, collection_id, artifact)?;
+        Ok(collection.stage(max_bytes, kind)?)
     }
 
     /// Records what live writers that died had written, the first time that something is written to a session.
@@ -123,17 +113,17 @@ impl Inner {
         session_id: &SessionId,
     ) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
         let mut all = Vec::new();
-        if !self.catalogue.is_first_write(session_id) {
+        if !self.sessions.is_first_write(session_id) {
             return Ok(all);
         }
-        let interrupted = self.catalogue.vault().interrupted(session_id)?;
+        let interrupted = self.sessions.artifacts().interrupted(session_id)?;
         let live = self.without_unrecorded_names(session_id, interrupted)?;
-        for (collection_id, upload) in live {
+        for (collection_id, staged) in live {
             let artifact = NewArtifact::new()
                 .with_name("interrupted-output.log")
                 .with_description("what a writer had written when it died")
                 .with_tags(["interrupted"]);
-            let recovered = self.finish(session_id, &collection_id, artifact, upload, UploadKind::Live)?;
+            let recovered = self.finish(session_id, &collection_id, artifact, staged)?;
             tracing::warn!(session = %session_id, artifact = %recovered.artifact_id, "recovered interrupted output");
             all.push(recovered);
         }
@@ -142,7 +132,7 @@ impl Inner {
 
     /// Removes what an interrupted import left of a session that has been imported since.
     pub(crate) fn remove_unrecorded(&self, session_id: &SessionId) -> Result<(), ArtifactError> {
-        let interrupted = self.catalogue.vault().interrupted(session_id)?;
+        let interrupted = self.sessions.artifacts().interrupted(session_id)?;
         self.without_unrecorded_names(session_id, interrupted)?;
         Ok(())
     }
@@ -153,9 +143,9 @@ impl Inner {
         &self,
         session_id: &SessionId,
         interrupted: Vec<Interrupted>,
-    ) -> Result<Vec<(CollectionId, Upload)>, ArtifactError> {
-        let vault = self.catalogue.vault();
-        let mut recorded = Paths::new();
+    ) -> Result<Vec<(CollectionId, StagedFile)>, ArtifactError> {
+        let artifacts = self.sessions.artifacts();
+        let mut recorded = PathSet::new();
         if interrupted.iter().any(|one| !one.named.is_empty()) {
             self.each_recorded(session_id, |artifact| {
                 if let Some(path) = artifact.local_path.as_ref().filter(|_| has_bytes(&artifact)) {
@@ -170,93 +160,88 @@ impl Inner {
                 .iter()
                 .partition(|key| recorded.contains(&key.local_path()));
             for key in &without {
-                vault.remove(key, None)?;
+                artifacts.remove(key, None)?;
             }
             // Other records of the same bytes share the file, unless the output was written live: then one of
             // its names is its own.
             let is_recorded = without.is_empty() && !with_record.is_empty();
             if !is_recorded {
-                live.extend(crate::LocalStore::live_output(one)?);
+                live.extend(one.live()?);
             }
         }
         Ok(live)
     }
 
-    /// Makes the bytes durable under their name, then records them. Bytes that exist nowhere else stay where they cannot be
-    /// recorded.
+    /// Makes the bytes durable under their final name, then records them.
     pub(crate) fn finish(
         self: &Arc<Self>,
         session_id: &SessionId,
         collection_id: &CollectionId,
-        mut artifact: NewArtifact,
-        upload: Upload,
-        kind: UploadKind,
+        artifact: NewArtifact,
+        staged: StagedFile,
     ) -> Result<Arc<Artifact>, ArtifactError> {
-        let sealed = upload.seal();
-        describe(&mut artifact, &sealed);
-        let stored = sealed.commit(&file_name(&artifact), PutMode::Numbered)?;
-        let add = command(collection_id, artifact, &stored.put);
-        let entry = self.catalogue.entry(session_id);
-        let receipt = self.catalogue.submit(&entry, add);
+        let (artifact, finished) = described(artifact, staged);
+        let linked = finished.commit(&file_name(&artifact), PutMode::Numbered)?;
+        let add = command(collection_id, artifact, &linked.put);
+        let entry = self.sessions.entry(session_id);
+        let receipt = self.sessions.submit(&entry, add);
         if receipt.is_ok() {
             self.snapshot_later(session_id);
         }
-        match (receipt, kind) {
-            (Err(error), UploadKind::Live) => {
-                let path = stored.put.key.local_path().into();
-                // A refused file is never recorded; the next add takes up any other.
-                if !matches!(error, ArtifactError::Refused(_)) {
-                    stored.leave();
-                }
-                Err(ArtifactError::Unrecorded {
-                    path,
-                    source: Box::new(error),
-                })
-            }
-            (receipt, _) => self.recorded(stored, receipt),
-        }
+        self.recorded(linked, receipt)
     }
 
-    /// What became of the record of bytes that are stored; they are removed if there is none.
+    /// The artifact of a file that is linked. Without a record the file is removed, unless it is live output, which exists
+    /// nowhere else.
     pub(super) fn recorded(
         &self,
-        stored: Stored,
+        linked: LinkedFile,
         receipt: Result<Receipt<Session>, ArtifactError>,
     ) -> Result<Arc<Artifact>, ArtifactError> {
-        match receipt {
+        let error = match receipt {
             Ok(receipt) => {
                 let added = receipt.records().iter().find_map(|record| match &record.event {
                     SessionEvent::ArtifactAdded(artifact) => Some(Arc::clone(artifact)),
                     _ => None,
                 });
-                Ok(added.expect("adding an artifact causes exactly this record"))
+                return Ok(added.expect("adding an artifact causes exactly this record"));
             }
-            Err(error) => {
-                // After a failed sync nobody knows whether the record is there, so the bytes stay; whoever adds next
-                // removes them if it is not.
-                let unknown = matches!(
-                    error,
-                    ArtifactError::Journal(JournalError::Poisoned { .. } | JournalError::Closed)
-                );
-                if unknown {
-                    stored.leave();
-                } else {
-                    let put = &stored.put;
-                    self.catalogue.vault().remove(&put.key, Some(&put.hash))?;
-                }
-                Err(error)
+            Err(error) => error,
+        };
+        if linked.is_live() {
+            let path = linked.put.key.local_path().into();
+            // A refused file is never recorded; the next add takes up any other.
+            if !matches!(error, ArtifactError::Refused(_)) {
+                linked.leave();
             }
+            let source = Box::new(error);
+            return Err(ArtifactError::Unrecorded { path, source });
         }
+        // After a failed sync it is unknown whether the record is there, so the bytes stay; the next writer of the session
+        // removes them if it is not.
+        let unknown = matches!(
+            error,
+            ArtifactError::Journal(JournalError::Poisoned { .. } | JournalError::Closed)
+        );
+        if unknown {
+            linked.leave();
+        } else {
+            let put = &linked.put;
+            self.sessions.artifacts().remove(&put.key, Some(&put.hash))?;
+        }
+        Err(error)
     }
 }
 
-/// Guesses the type of what has none.
-pub(super) fn describe(artifact: &mut NewArtifact, sealed: &Sealed) {
+/// Ends writing, and guesses the type of an artifact that has none.
+pub(super) fn described(mut artifact: NewArtifact, staged: StagedFile) -> (NewArtifact, FinishedFile) {
+    let finished = staged.finish();
     if artifact.artifact_type.is_none()
         && let Some(name) = &artifact.name
     {
-        artifact.artifact_type = Some(ArtifactType::guess_with(&name.text, &sealed.head));
+        artifact.artifact_type = Some(ArtifactType::guess_with(&name.text, &finished.head));
     }
+    (artifact, finished)
 }
 
 /// The name that its bytes are to have on disk.

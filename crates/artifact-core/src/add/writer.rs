@@ -1,6 +1,5 @@
 //! Artifacts that are written bit by bit, and artifacts that are read.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -8,9 +7,9 @@ use std::sync::Arc;
 use tracking_model::{Artifact, CollectionId, Details, NewArtifact, SessionId};
 
 use crate::ArtifactError;
-use crate::executor::off_executor;
+use crate::dir::StagedFile;
+use crate::executor::run_blocking;
 use crate::manager::Inner;
-use crate::store::{Upload, UploadKind};
 
 /// An artifact in the making: write it, then finish it. Writing blocks.
 ///
@@ -23,7 +22,7 @@ pub struct ArtifactWriter {
     session_id: SessionId,
     collection_id: CollectionId,
     artifact: NewArtifact,
-    upload: Upload,
+    staged: StagedFile,
 }
 
 impl ArtifactWriter {
@@ -32,21 +31,21 @@ impl ArtifactWriter {
         session_id: SessionId,
         collection_id: CollectionId,
         artifact: NewArtifact,
-        upload: Upload,
+        staged: StagedFile,
     ) -> Self {
         Self {
             inner,
             session_id,
             collection_id,
             artifact,
-            upload,
+            staged,
         }
     }
 
     /// How many bytes were written so far.
     #[must_use]
     pub const fn size(&self) -> u64 {
-        self.upload.size()
+        self.staged.size()
     }
 
     /// Sets its metadata, for what is known only once it is written.
@@ -63,7 +62,7 @@ impl ArtifactWriter {
     /// # Cancellation
     /// Finishing that has begun goes on when the future is dropped.
     pub async fn finish(self) -> Result<Arc<Artifact>, ArtifactError> {
-        off_executor(move || self.finish_blocking()).await
+        run_blocking(move || self.finish_blocking()).await
     }
 
     /// As [`Self::finish`], blocking the thread.
@@ -72,14 +71,13 @@ impl ArtifactWriter {
     /// As [`Self::finish`].
     pub fn finish_blocking(self) -> Result<Arc<Artifact>, ArtifactError> {
         let (session, collection) = (&self.session_id, &self.collection_id);
-        self.inner
-            .finish(session, collection, self.artifact, self.upload, UploadKind::Live)
+        self.inner.finish(session, collection, self.artifact, self.staged)
     }
 }
 
 impl Write for ArtifactWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.upload.write(bytes).map_err(io::Error::other)?;
+        self.staged.write(bytes).map_err(io::Error::other)?;
         Ok(bytes.len())
     }
 
@@ -90,6 +88,7 @@ impl Write for ArtifactWriter {
 }
 
 /// An artifact's bytes. Reading blocks.
+#[derive(Debug)]
 pub struct ArtifactReader {
     pub(crate) reader: File,
     pub(crate) size: u64,
@@ -106,13 +105,5 @@ impl ArtifactReader {
 impl Read for ArtifactReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.reader.read(buffer)
-    }
-}
-
-impl fmt::Debug for ArtifactReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ArtifactReader")
-            .field("size", &self.size)
-            .finish_non_exhaustive()
     }
 }

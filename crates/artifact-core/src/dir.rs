@@ -1,74 +1,62 @@
-//! A store on the local file system.
+//! The directory that keeps the bytes of artifacts.
 //!
-//! Bytes are at `<root>/<session>/<collection>/<file name>`. What is being copied has no name at all until its bytes are
-//! durable, so that nothing of it stays when its writer dies. What exists nowhere else, as the output of something that
-//! runs, is written to `<root>/<session>/.incoming/`, locked by its writer, and so is what is copied where the file
-//! system knows no files without names. Each file has a name there, too, from before it gets its own until it is recorded.
-//! The unlocked leftovers there are what writers that died had not finished.
+//! Bytes are at `<root>/<session>/<collection>/<file name>`. They get there by one path: staged in
+//! `<root>/<session>/.incoming/`, locked by their writer, synced, linked under their final name; the name in `.incoming` goes
+//! when the record is durable. Unlocked files there are leftovers of writers that died: the next writer of the session
+//! removes them, or makes artifacts of those that exist nowhere else.
 //! `<root>/.content/` has one more link to each stored file, under its SHA-256, for others with the same bytes.
 //! Every directory below the root is opened by itself and never through a symbolic link.
 
+mod collection;
 mod content;
-mod draft;
 mod incoming;
-mod names;
+mod staged;
+mod walk;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use sha2::{Digest, Sha256};
 use tracking_model::{CollectionId, FileHash, SessionId};
 
-use super::{
+use crate::FileKind;
+use crate::executor::{detach, run_blocking};
+use crate::store::{
     ArtifactKey, ArtifactStore, CHUNK_BYTES, Chunks, KeyPrefix, Object, ObjectMeta, PutBody, PutOptions,
     PutOutcome, StoreError, StoreErrorKind,
 };
 
-use crate::FileKind;
-use crate::executor::{detach, off_executor};
-pub(super) use content::CONTENT;
+pub(crate) use collection::CollectionDir;
 pub(crate) use content::is_content;
-pub(super) use draft::Draft;
-pub(crate) use draft::Shelf;
-pub(crate) use draft::UploadKind;
-pub(crate) use incoming::{InFlight, Interrupted, Mark};
+pub(crate) use incoming::{InFlight, Interrupted};
+pub(crate) use staged::{CopyError, FinishedFile, LinkedFile, StagedFile, StagedKind};
+pub(crate) use walk::{Entry, FileAge};
 
 /// No collection is called so, for ids begin with a letter or digit.
-pub(super) const INCOMING: &str = ".incoming";
+const INCOMING: &str = ".incoming";
 
 /// Keeps bytes in files. Clones are the same store; any number of processes may use one directory.
 #[derive(Debug, Clone)]
-pub struct LocalStore {
+pub struct ArtifactDir {
     root: PathBuf,
-    abilities: Arc<Abilities>,
+    capabilities: Arc<FsCapabilities>,
 }
 
-/// What the file system below the root cannot do, as far as it was tried.
+/// Abilities of the file system below the root, as far as they were tried.
 #[derive(Debug, Default)]
-struct Abilities {
-    no_unnamed: AtomicBool,
+struct FsCapabilities {
     no_reflink: AtomicBool,
-    links_open_files: OnceLock<bool>,
 }
 
-impl Abilities {
-    /// Whether files may be written before they have a name.
-    fn unnamed(&self) -> bool {
-        !self.no_unnamed.load(Ordering::Relaxed) && self.links_open_files()
-    }
-
-    fn no_unnamed(&self) {
-        self.no_unnamed.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether files may share blocks.
+impl FsCapabilities {
+    /// True if files may share blocks.
     fn reflink(&self) -> bool {
         !self.no_reflink.load(Ordering::Relaxed)
     }
@@ -76,18 +64,11 @@ impl Abilities {
     fn no_reflink(&self) {
         self.no_reflink.store(true, Ordering::Relaxed);
     }
-
-    /// Whether an open file can be given a name, which goes through `/proc`.
-    fn links_open_files(&self) -> bool {
-        *self
-            .links_open_files
-            .get_or_init(|| Path::new("/proc/self/fd").is_dir())
-    }
 }
 
-/// Whether a directory is created where it is missing.
+/// Decides about a directory that is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
+enum IfMissing {
     Create,
     Fail,
 }
@@ -106,13 +87,13 @@ impl OpenCollection {
     }
 }
 
-impl LocalStore {
+impl ArtifactDir {
     /// A store in the directory `root`, which must exist when something is put.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
-            abilities: Arc::default(),
+            capabilities: Arc::default(),
         }
     }
 
@@ -123,12 +104,12 @@ impl LocalStore {
     }
 
     /// Opens the directory at `path` below the root, one component after the other, never through a symbolic link.
-    pub(super) fn directory(&self, path: &[&str], missing: Missing) -> io::Result<OwnedFd> {
+    fn directory(&self, path: &[&str], if_missing: IfMissing) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut directory = rustix::fs::open(&self.root, flags, Mode::empty())?;
         for name in path {
             let next = match rustix::fs::openat(&directory, *name, flags, Mode::empty()) {
-                Err(rustix::io::Errno::NOENT) if missing == Missing::Create => {
+                Err(rustix::io::Errno::NOENT) if if_missing == IfMissing::Create => {
                     match rustix::fs::mkdirat(&directory, *name, Mode::RWXU) {
                         // Whoever was faster may not have got so far.
                         Ok(()) | Err(rustix::io::Errno::EXIST) => rustix::fs::fsync(&directory)?,
@@ -143,14 +124,13 @@ impl LocalStore {
         Ok(directory)
     }
 
-    pub(super) fn directory_of(&self, key: &ArtifactKey) -> io::Result<OwnedFd> {
+    fn directory_of(&self, key: &ArtifactKey) -> io::Result<OwnedFd> {
         let (session, collection) = (key.session_id().encoded(), key.collection_id().encoded());
-        self.directory(&[&session, &collection], Missing::Fail)
+        self.directory(&[&session, &collection], IfMissing::Fail)
     }
 
-    /// Makes the directory of a session, which people look into before anything is in it.
     pub(crate) fn prepare(&self, session: &SessionId) -> Result<(), StoreError> {
-        match self.directory(&[&session.encoded()], Missing::Create) {
+        match self.directory(&[&session.encoded()], IfMissing::Create) {
             Ok(_) => Ok(()),
             Err(source) => Err(StoreError::io(
                 "create",
@@ -161,15 +141,40 @@ impl LocalStore {
     }
 
     /// Opens a collection's directory to add files to it.
-    pub(crate) fn shelf(
+    pub(crate) fn collection(
         &self,
         session: &SessionId,
         collection: &CollectionId,
-    ) -> Result<Arc<Shelf>, StoreError> {
-        Shelf::open(self, session, collection).map_err(|source| {
+    ) -> Result<Arc<CollectionDir>, StoreError> {
+        CollectionDir::open(self, session, collection).map_err(|source| {
             let place = KeyPrefix::Collection(session.clone(), collection.clone());
             StoreError::io("put", place, source)
         })
+    }
+
+    fn put_blocking(
+        &self,
+        key: &ArtifactKey,
+        body: PutBody,
+        options: &PutOptions,
+    ) -> Result<PutOutcome, StoreError> {
+        let collection = self.collection(key.session_id(), key.collection_id())?;
+        let mut staged = collection.stage(options.max_bytes, StagedKind::Copy)?;
+        let failed = |source| StoreError::new(StoreErrorKind::Body, "put", key).with_source(source);
+        match body {
+            PutBody::Bytes(bytes) => staged.write(&bytes)?,
+            PutBody::File(mut file) => match staged.copy_and_hash(&mut file, None, &|_| {}) {
+                Ok(()) => {}
+                Err(CopyError::Read(error)) => return Err(failed(error)),
+                Err(CopyError::Store(error)) => return Err(error),
+            },
+            PutBody::Chunks(mut chunks) => {
+                while let Some(chunk) = chunks.next_blocking().map_err(failed)? {
+                    staged.write(&chunk)?;
+                }
+            }
+        }
+        Ok(staged.finish().commit(key.file_name(), options.mode)?.put.clone())
     }
 
     /// Opens an object, with its size.
@@ -243,7 +248,7 @@ impl LocalStore {
         self.release(&hash, &stat)
     }
 
-    pub(super) fn objects(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectMeta>, StoreError> {
+    fn objects(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectMeta>, StoreError> {
         let listed = match prefix {
             KeyPrefix::Collection(session, collection) => self.objects_of(session, collection),
             KeyPrefix::Session(session) => self.collections_of(session).and_then(|collections| {
@@ -260,8 +265,8 @@ impl LocalStore {
         }
     }
 
-    pub(super) fn collections_of(&self, session: &SessionId) -> io::Result<Vec<CollectionId>> {
-        let names = names_in(&self.directory(&[&session.encoded()], Missing::Fail)?)?;
+    fn collections_of(&self, session: &SessionId) -> io::Result<Vec<CollectionId>> {
+        let names = names_in(&self.directory(&[&session.encoded()], IfMissing::Fail)?)?;
         let ids = names.iter().filter_map(|name| name.to_str().ok());
         Ok(ids
             .filter_map(|name| CollectionId::from_encoded(name).ok())
@@ -269,7 +274,7 @@ impl LocalStore {
     }
 
     fn objects_of(&self, session: &SessionId, collection: &CollectionId) -> io::Result<Vec<ObjectMeta>> {
-        let directory = self.directory(&[&session.encoded(), &collection.encoded()], Missing::Fail)?;
+        let directory = self.directory(&[&session.encoded(), &collection.encoded()], IfMissing::Fail)?;
         let mut objects = Vec::new();
         for name in names_in(&directory)? {
             // What has another name, or is no file, was not put here by a store.
@@ -346,7 +351,7 @@ fn names_in(directory: &OwnedFd) -> io::Result<Vec<std::ffi::CString>> {
 }
 
 #[async_trait]
-impl ArtifactStore for LocalStore {
+impl ArtifactStore for ArtifactDir {
     fn name(&self) -> &'static str {
         "local"
     }
@@ -357,13 +362,13 @@ impl ArtifactStore for LocalStore {
         body: PutBody,
         options: &PutOptions,
     ) -> Result<PutOutcome, StoreError> {
-        let (store, key, options) = (self.clone(), key.clone(), options.clone());
-        off_executor(move || store.store(&key, body, &options)).await
+        let (dir, key, options) = (self.clone(), key.clone(), options.clone());
+        run_blocking(move || dir.put_blocking(&key, body, &options)).await
     }
 
     async fn get(&self, key: &ArtifactKey) -> Result<Object, StoreError> {
         let (store, wanted) = (self.clone(), key.clone());
-        let (file, size) = off_executor(move || store.read(&wanted)).await?;
+        let (file, size) = run_blocking(move || store.read(&wanted)).await?;
         let (sender, body) = Chunks::channel();
         detach(move || sender.send_file(file));
         let meta = ObjectMeta {
@@ -375,12 +380,12 @@ impl ArtifactStore for LocalStore {
 
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectMeta>, StoreError> {
         let (store, prefix) = (self.clone(), prefix.clone());
-        off_executor(move || store.objects(&prefix)).await
+        run_blocking(move || store.objects(&prefix)).await
     }
 
     async fn delete(&self, key: &ArtifactKey) -> Result<(), StoreError> {
         let (store, key) = (self.clone(), key.clone());
-        off_executor(move || store.remove(&key, None)).await
+        run_blocking(move || store.remove(&key, None)).await
     }
 }
 
@@ -389,21 +394,16 @@ mod tests {
     use super::*;
     use crate::conformance;
 
-    /// File systems without files that have no name, and systems without `/proc`.
     #[tokio::test]
-    async fn it_conforms_where_the_file_system_can_less() {
-        for links_open_files in [true, false] {
-            let dir = tempfile::TempDir::new().expect("a temporary directory");
-            let store = LocalStore::new(dir.path());
-            store.abilities.no_unnamed();
-            store.abilities.no_reflink();
-            assert!(store.abilities.links_open_files.set(links_open_files).is_ok());
-            conformance::store(&store).await;
-            let session = SessionId::new("s1").expect("a valid id");
-            let incoming = store.directory(&[&session.encoded(), INCOMING], Missing::Fail);
-            let left = names_in(&incoming.expect("it was used")).expect("it can be listed");
-            assert!(left.is_empty(), "{left:?}");
-        }
+    async fn it_conforms_where_the_file_system_cannot_clone() {
+        let dir = tempfile::TempDir::new().expect("a temporary directory");
+        let store = ArtifactDir::new(dir.path());
+        store.capabilities.no_reflink();
+        conformance::store(&store).await;
+        let session = SessionId::new("s1").expect("a valid id");
+        let incoming = store.directory(&[&session.encoded(), INCOMING], IfMissing::Fail);
+        let left = names_in(&incoming.expect("it was used")).expect("it can be listed");
+        assert!(left.is_empty(), "{left:?}");
     }
 
     /// Neither finds the other's bytes when its own are all there.
@@ -412,22 +412,23 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
 
         let dir = tempfile::TempDir::new().unwrap();
-        let vault = LocalStore::new(dir.path());
+        let store = ArtifactDir::new(dir.path());
         let (session, collection) = (SessionId::new("s1").unwrap(), CollectionId::new("c1").unwrap());
+        let opened = store.collection(&session, &collection).unwrap();
         let kinds = [
-            UploadKind::Copy,
-            UploadKind::Live,
-            UploadKind::Copy,
-            UploadKind::Live,
+            StagedKind::Copy,
+            StagedKind::Live,
+            StagedKind::Copy,
+            StagedKind::Live,
         ];
-        let sealed = kinds.map(|kind| {
-            let mut upload = vault.begin(&session, &collection, None, kind).unwrap();
-            upload.write(b"the same").unwrap();
-            upload.seal()
+        let finished = kinds.map(|kind| {
+            let mut staged = opened.stage(None, kind).unwrap();
+            staged.write(b"the same").unwrap();
+            staged.finish()
         });
-        let put = sealed.map(|sealed| {
-            let stored = sealed.commit("a.log", crate::store::PutMode::Numbered).unwrap();
-            stored.put.key.file_name().to_owned()
+        let put = finished.map(|finished| {
+            let linked = finished.commit("a.log", crate::store::PutMode::Numbered).unwrap();
+            linked.put.key.file_name().to_owned()
         });
         let files = put.map(|name| dir.path().join("s1/c1").join(name).metadata().unwrap());
         assert_eq!((files[0].ino(), files[0].nlink()), (files[2].ino(), 3));
@@ -444,21 +445,26 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_leaves_no_bytes_behind() {
         let dir = tempfile::TempDir::new().unwrap();
-        let vault = LocalStore::new(dir.path());
+        let store = ArtifactDir::new(dir.path());
         let key = ArtifactKey::from_local_path("artifacts/s1/c1/a.log").unwrap();
-        let put = |bytes: &[u8]| vault.store(&key, bytes.to_vec().into(), &PutOptions::default());
+        let put = |bytes: &[u8]| store.put_blocking(&key, bytes.to_vec().into(), &PutOptions::default());
         put(b"the first").unwrap();
         assert!(matches!(
             put(b"the second").unwrap_err().kind(),
             StoreErrorKind::AlreadyExists
         ));
-        assert_eq!(std::fs::read_dir(dir.path().join(CONTENT)).unwrap().count(), 1);
+        assert_eq!(
+            std::fs::read_dir(dir.path().join(content::CONTENT))
+                .unwrap()
+                .count(),
+            1
+        );
     }
 
     #[test]
     fn a_directory_that_is_open_hides_none_that_was_made_anew() {
         let dir = tempfile::TempDir::new().unwrap();
-        let store = LocalStore::new(dir.path());
+        let store = ArtifactDir::new(dir.path());
         let key = |collection: &str| {
             let path = format!("artifacts/s1/{collection}/a.log");
             ArtifactKey::from_local_path(&path).unwrap()

@@ -11,7 +11,7 @@ use tracking_model::{Artifact, ArtifactId, ArtifactStatus, RecordMeta, SessionEv
 use crate::ArtifactError;
 use crate::manager::Inner;
 
-/// Artifacts whose bytes are not here any more, by a number for each id: see [`Paths`](crate::on_disk::Paths).
+/// Artifacts whose bytes are not here any more, by a number for each id: see [`PathSet`](crate::path_set::PathSet).
 #[derive(Debug, Default)]
 struct Gone {
     statuses: HashMap<u64, ArtifactStatus>,
@@ -85,7 +85,7 @@ impl Inner {
     /// One artifact, and the last sequence of its session that this takes into account; it reads journals until one has it.
     pub(crate) fn find_recorded(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
         let mut unreadable = None;
-        for session_id in self.catalogue.ids()? {
+        for session_id in self.sessions.ids()? {
             match self.recorded_in(&session_id, id) {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) | Err(ArtifactError::UnknownSession(_)) => {}
@@ -129,7 +129,7 @@ impl Inner {
         id: &SessionId,
         mut each: impl FnMut(&RecordMeta, SessionEvent),
     ) -> Result<(), ArtifactError> {
-        let home = self.catalogue.home();
+        let home = self.sessions.data_dir();
         let stream = StreamId::Session(id.clone());
         if !storage::exists(&home.journal_path(&stream)) {
             return Err(ArtifactError::UnknownSession(id.clone()));

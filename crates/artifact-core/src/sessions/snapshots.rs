@@ -126,7 +126,7 @@ impl Inner {
 
     /// Replaces a session's snapshot by the state that is durable now.
     fn write_snapshot(&self, id: &SessionId) -> Result<(), ArtifactError> {
-        let home = self.catalogue.home();
+        let home = self.sessions.data_dir();
         let began = Instant::now();
         let path = home.snapshot_path(&StreamId::Session(id.clone()));
         // One writer at a time, in all processes: whoever writes last has read last.
@@ -136,7 +136,7 @@ impl Inner {
         let lock = storage::open_with(&lock_path, &mut options)
             .and_then(|lock| storage::lock(&lock).map(|()| lock))
             .map_err(|error| ArtifactError::io("lock", &lock_path, error))?;
-        let session = self.catalogue.session(id)?;
+        let session = self.sessions.session(id)?;
         let artifacts = OfSession { inner: self, id };
         let data_dir = home.path().to_string_lossy();
         let snapshot = SessionSnapshot::new(&session, &artifacts, &data_dir);

@@ -14,16 +14,16 @@ use tracking_model::{Fold, Session, SessionCommand, SessionEvent, SessionId, Str
 
 use crate::texts::StoredTexts;
 use crate::{
-    ArtifactError, ArtifactIndex, ArtifactTexts, IndexError, LocalStore, ManagerOptions, MemoryIndex,
+    ArtifactDir, ArtifactError, ArtifactIndex, ArtifactTexts, IndexError, ManagerOptions, MemoryIndex,
 };
 
 #[derive(Debug)]
-pub(crate) struct Catalogue {
+pub(crate) struct SessionRegistry {
     home: DataDir,
-    vault: LocalStore,
+    artifacts: ArtifactDir,
     index: Arc<dyn ArtifactIndex>,
     /// The one in memory that took its place when it could not be written, and why.
-    stand_in: OnceLock<(MemoryIndex, IndexError)>,
+    fallback: OnceLock<(MemoryIndex, IndexError)>,
     pub(crate) texts: Arc<dyn ArtifactTexts>,
     journal_options: JournalOptions,
     sessions: Mutex<HashMap<SessionId, Arc<SessionEntry>>>,
@@ -91,52 +91,51 @@ impl SessionEntry {
     }
 }
 
-impl Catalogue {
+impl SessionRegistry {
     pub(crate) fn new(home: DataDir, options: &ManagerOptions) -> Self {
-        let vault = LocalStore::new(home.artifacts_dir());
+        let artifacts = ArtifactDir::new(home.artifacts_dir());
         Self {
             home,
             texts: match &options.texts {
                 Some(texts) => Arc::clone(texts),
-                None => Arc::new(StoredTexts::new(vault.clone(), options.text_bytes)),
+                None => Arc::new(StoredTexts::new(artifacts.clone(), options.text_bytes)),
             },
-            vault,
+            artifacts,
             index: Arc::clone(&options.index),
-            stand_in: OnceLock::new(),
+            fallback: OnceLock::new(),
             journal_options: options.journal.clone(),
             sessions: Mutex::new(HashMap::new()),
         }
     }
 
-    /// The data directory.
-    pub(crate) const fn home(&self) -> &DataDir {
+    pub(crate) const fn data_dir(&self) -> &DataDir {
         &self.home
     }
 
-    pub(crate) const fn vault(&self) -> &LocalStore {
-        &self.vault
+    pub(crate) const fn artifacts(&self) -> &ArtifactDir {
+        &self.artifacts
     }
 
     pub(crate) fn index(&self) -> &dyn ArtifactIndex {
-        match self.stand_in.get() {
+        match self.fallback.get() {
             Some((index, _)) => index,
             None => &*self.index,
         }
     }
 
     /// Whether the index was replaced by one in memory.
-    pub(crate) fn is_in_memory(&self) -> bool {
-        self.stand_in.get().is_some()
+    pub(crate) fn uses_fallback(&self) -> bool {
+        self.fallback.get().is_some()
     }
 
     /// Why it was, if it was.
     pub(crate) fn index_failure(&self) -> Option<&IndexError> {
-        self.stand_in.get().map(|(_, why)| why)
+        self.fallback.get().map(|(_, why)| why)
     }
 
-    /// Falls back to an in-memory index, on a read-only or full disk; `false` if that is in use already.
-    pub(crate) fn find_in_memory(&self, why: IndexError) -> bool {
-        self.stand_in.set((MemoryIndex::new(), why)).is_ok()
+    /// Falls back to an index in memory, on a read-only or full disk; `false` if that is so already.
+    pub(crate) fn fall_back(&self, why: IndexError) -> bool {
+        self.fallback.set((MemoryIndex::new(), why)).is_ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<SessionEntry>>> {
@@ -191,11 +190,11 @@ impl Catalogue {
 
     /// The session's header, as of now.
     pub(crate) fn session(&self, id: &SessionId) -> Result<Session, ArtifactError> {
-        self.look(id, Session::clone)
+        self.with_session(id, Session::clone)
     }
 
     /// Looks at the session's header, as of now.
-    pub(crate) fn look<R>(
+    pub(crate) fn with_session<R>(
         &self,
         id: &SessionId,
         look: impl FnOnce(&Session) -> R,

@@ -55,12 +55,13 @@ impl Inner {
         id: &SessionId,
         mut each: impl FnMut(Committed<SessionEvent>) -> ControlFlow<()>,
     ) -> Result<(), ArtifactError> {
-        let known = self.catalogue.ids()?.contains(id);
+        let home = self.sessions.data_dir();
+        let known = self.sessions.ids()?.contains(id);
         if !known {
             return Err(ArtifactError::UnknownSession(id.clone()));
         }
         let mut is_empty = true;
-        let mut reader = JournalReader::open(self.catalogue.home(), &StreamId::Session(id.clone()))?;
+        let mut reader = JournalReader::open(home, &StreamId::Session(id.clone()))?;
         while let Some(record) = reader.next_record()? {
             let event = record.decode().map_err(|source| ArtifactError::Undecodable {
                 session_id: id.clone(),
@@ -85,7 +86,7 @@ impl Inner {
         upgrade_id: &UpgradeId,
         outcome: SessionOutcome,
     ) -> Result<Vec<SessionId>, ArtifactError> {
-        let mut ids = self.catalogue.known_ids();
+        let mut ids = self.sessions.known_ids();
         // An upgrade's id is one of a session too: both have the same rules.
         ids.extend(SessionId::new(upgrade_id.as_str()).ok());
         ids.sort();
@@ -93,8 +94,8 @@ impl Inner {
         let (mut noted, mut first_error) = (Vec::new(), None);
         for id in ids {
             let of_upgrade = self
-                .catalogue
-                .look(&id, |session| session.upgrade_id.as_ref() == Some(upgrade_id));
+                .sessions
+                .with_session(&id, |session| session.upgrade_id.as_ref() == Some(upgrade_id));
             let done = match of_upgrade {
                 Ok(false) | Err(ArtifactError::UnknownSession(_)) => continue,
                 Ok(true) => self.submit(&id, SessionCommand::SetOutcome { outcome }),

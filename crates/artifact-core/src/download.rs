@@ -55,7 +55,7 @@ impl TestArtifactsManager {
         let (id, destination) = (id.clone(), destination.into());
         self.run(move |inner| {
             let artifact = inner.artifact_in_journal(&id)?;
-            let path = inner.copy_out(&artifact, &destination)?;
+            let path = inner.download_to(&artifact, &destination)?;
             let record = match inner.record_download(&artifact) {
                 Ok(()) => DownloadRecord::Written,
                 Err(error) => DownloadRecord::NotWritten(error),
@@ -127,13 +127,13 @@ pub fn download_name(artifact: &Artifact) -> PathBuf {
 
 impl Inner {
     fn record_download(&self, artifact: &Arc<Artifact>) -> Result<(), ArtifactError> {
-        let entry = self.catalogue.entry(&artifact.session_id);
+        let entry = self.sessions.entry(&artifact.session_id);
         let command = SessionCommand::RecordDownload(Arc::clone(artifact));
-        self.catalogue.submit(&entry, command)?;
+        self.sessions.submit(&entry, command)?;
         Ok(())
     }
 
-    fn copy_out(&self, artifact: &Arc<Artifact>, destination: &Path) -> Result<PathBuf, ArtifactError> {
+    fn download_to(&self, artifact: &Arc<Artifact>, destination: &Path) -> Result<PathBuf, ArtifactError> {
         let target = if storage::is_named_directory(destination) {
             destination.join(download_name(artifact))
         } else {

@@ -2,22 +2,26 @@
 
 mod batch;
 mod file;
+mod live;
 mod record;
 mod stream;
+mod writer;
 
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use tokio::io::AsyncRead;
 use tracking_model::{Artifact, CollectionId, NewArtifact, SessionId};
 
-use crate::executor::off_executor;
-use crate::store::UploadKind;
-use crate::{ArtifactError, ArtifactWriter, Chunks, TestArtifactsManager};
+use crate::dir::StagedKind;
+use crate::executor::run_blocking;
+use crate::{ArtifactError, Chunks, TestArtifactsManager};
 
 pub use file::{AddProgress, NewFile};
-use stream::{ChunkReader, join, send_all};
+use stream::{ChunkReader, send_all};
+pub use writer::{ArtifactReader, ArtifactWriter};
 
 /// Adding artifacts.
 impl TestArtifactsManager {
@@ -61,12 +65,11 @@ impl TestArtifactsManager {
             .await
     }
 
-    /// Adds copies of many files: small ones several at once, their bytes and then their records made durable together.
-    /// The answers are in the order of the files, and what fails of one file leaves the others alone. `progress` is called
-    /// from several threads.
+    /// Adds copies of many files: their bytes and then their records made durable together.
+    /// The answers are in the order of the files, and what fails of one file leaves the others alone.
     ///
     /// Memory and open files are bounded, however many files there are. What was added of a batch whose process dies is
-    /// whole; the rest has left nothing.
+    /// whole; the rest is removed by the next add to the session.
     ///
     /// # Errors
     /// Each file's own, as of [`Self::add_artifact`].
@@ -82,7 +85,7 @@ impl TestArtifactsManager {
     ) -> Vec<Result<Arc<Artifact>, ArtifactError>> {
         let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
         let inner = Arc::clone(&self.inner);
-        off_executor(move || inner.add_files(&session_id, &collection_id, files, &progress)).await
+        run_blocking(move || inner.add_files(&session_id, &collection_id, files, &progress)).await
     }
 
     /// Adds what a stream delivers, up to its end; more than `max_bytes` is an error. `artifact` must have a name.
@@ -150,13 +153,13 @@ impl TestArtifactsManager {
         let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
         let inner = Arc::clone(&self.inner);
         self.run(move |_| {
-            let upload = inner.begin(&session_id, &collection_id, &artifact, None, UploadKind::Live)?;
+            let staged = inner.begin(&session_id, &collection_id, &artifact, None, StagedKind::Live)?;
             Ok(ArtifactWriter::new(
                 inner,
                 session_id,
                 collection_id,
                 artifact,
-                upload,
+                staged,
             ))
         })
         .await

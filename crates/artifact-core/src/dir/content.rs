@@ -1,9 +1,8 @@
 //! Contents that are stored once, however many artifacts have them.
 //!
-//! `<root>/.content/<sha-256>` is one more hard link to a stored file. It is made after the file's bytes are durable, so
-//! that whoever finds it may link to it at once, and before the file has a name: of several that copy the same bytes at
-//! the same time one makes it, and the others use that one's. Only what is in `.incoming` has its name first, for its links
-//! tell whether it has. A content whose only link is its own is garbage, which a crash leaves. Nothing depends on a link that is missing: bytes are then stored once more.
+//! `<root>/.content/<sha-256>` is one more hard link to a stored file. It is made when the file is durable and has its name,
+//! so concurrent writers of equal bytes share one inode. A content whose only link is its own is garbage, which a crash leaves
+//! and a clean-up removes. If the link is missing, the bytes are stored once more.
 
 use std::fs::File;
 use std::io;
@@ -13,14 +12,12 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use tracking_model::FileHash;
 
-use crate::StoreError;
-
-use super::draft::Shelf;
-use super::{LocalStore, Missing, names_in};
-use crate::store::CHUNK_BYTES;
+use super::incoming::StagedName;
+use super::{ArtifactDir, CollectionDir, IfMissing, StagedKind, names_in};
+use crate::store::{CHUNK_BYTES, StoreError};
 
 /// No session is called so, for ids begin with a letter or digit.
-pub(in crate::store) const CONTENT: &str = ".content";
+pub(super) const CONTENT: &str = ".content";
 /// Permissions of stored files. What has others may have been put there by somebody who can still write it.
 const STORED_MODE: u32 = 0o400;
 
@@ -34,12 +31,12 @@ pub(super) enum Found {
     Unusable,
 }
 
-/// What is to happen with a file that has a content's name already.
+/// Decides about a file that has a content's name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum OnConflict {
     /// It stays.
-    Leave,
-    /// It cannot be used, so the new one takes its place.
+    Keep,
+    /// It cannot be used: the new file takes its place.
     Replace,
 }
 
@@ -52,25 +49,25 @@ pub(crate) struct SweptContent {
     pub(crate) bytes: u64,
 }
 
-impl Shelf {
+impl CollectionDir {
     fn content(&self) -> io::Result<&OwnedFd> {
         if let Some(content) = self.content.get() {
             return Ok(content);
         }
-        let opened = self.store.directory(&[CONTENT], Missing::Create)?;
+        let opened = self.artifacts.directory(&[CONTENT], IfMissing::Create)?;
         Ok(self.content.get_or_init(|| opened))
     }
 
-    /// Looks for the bytes of `draft`, which hash to `hash`. What is found is compared with them, byte for byte, so that a
-    /// stored file that rotted never stands for good bytes.
-    pub(super) fn find(&self, hash: &FileHash, size: u64, draft: &File) -> Found {
+    /// Looks for the bytes of `staged`, which hash to `hash`. The stored file is compared with them byte for byte: one that
+    /// rotted never stands for good bytes.
+    pub(super) fn find(&self, hash: &FileHash, size: u64, staged: &File) -> Found {
         // Empty files use no space.
-        if size == 0 || !self.store.abilities.links_open_files() {
+        if size == 0 {
             return Found::Nothing;
         }
         let compare = || -> io::Result<Option<File>> {
             let found = open(self.content()?, hash)?;
-            let is_same = is_ours(&found, size)? && same(&found, draft, size)?;
+            let is_same = is_ours(&found, size)? && same(&found, staged, size)?;
             Ok(is_same.then_some(found))
         };
         match compare() {
@@ -84,16 +81,35 @@ impl Shelf {
         }
     }
 
+    /// Links a stored file under `.incoming`, as if it were staged, and locks it.
+    pub(super) fn stage_content(&self, hash: &FileHash, stored: &File) -> io::Result<StagedName> {
+        // A recovery needs the exclusive lock: the shared one keeps it away while this writer lives.
+        stored.lock_shared()?;
+        let content = self.content()?;
+        let name = self.in_incoming(StagedKind::Copy, |directory, name| {
+            rustix::fs::linkat(content, hash.to_string(), directory, name, AtFlags::empty())?;
+            Ok(())
+        })?;
+        // The content may have been replaced since it was opened.
+        if name.stat()?.st_ino == rustix::fs::fstat(stored)?.st_ino {
+            Ok(name)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
     /// Gives a file whose bytes are durable the name of its content, by `link`, so that others may use it.
     pub(super) fn link_content(
         &self,
         hash: &FileHash,
-        taken: Taken,
+        on_conflict: OnConflict,
         link: impl Fn(&OwnedFd, &str) -> io::Result<()>,
     ) -> io::Result<()> {
         let (content, entry) = (self.content()?, hash.to_string());
         match link(content, &entry) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && taken == Taken::Replace => {
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists && on_conflict == OnConflict::Replace =>
+            {
                 rustix::fs::unlinkat(content, entry.as_str(), AtFlags::empty())?;
                 link(content, &entry)
             }
@@ -102,10 +118,10 @@ impl Shelf {
     }
 }
 
-impl LocalStore {
+impl ArtifactDir {
     /// Removes a content if no artifact uses it any more; `file` is what was its last one.
     pub(super) fn release(&self, hash: &FileHash, file: &Stat) -> io::Result<()> {
-        let content = self.directory(&[CONTENT], Missing::Fail)?;
+        let content = self.directory(&[CONTENT], IfMissing::Fail)?;
         let entry = hash.to_string();
         let kept = rustix::fs::statat(&content, entry.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
         if (kept.st_dev, kept.st_ino, kept.st_nlink) == (file.st_dev, file.st_ino, 1) {
@@ -115,14 +131,14 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Removes all contents that no artifact uses: what removals that were interrupted left. What else is there is not ours.
+    /// Removes all contents that no artifact uses, which interrupted removals left. Other files in `.content` stay.
     pub(crate) fn sweep_content(&self) -> Result<SweptContent, StoreError> {
         self.sweep()
             .map_err(|source| StoreError::io("clean up", ".content", source))
     }
 
     fn sweep(&self) -> io::Result<SweptContent> {
-        let content = match self.directory(&[CONTENT], Missing::Fail) {
+        let content = match self.directory(&[CONTENT], IfMissing::Fail) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SweptContent::default()),
             content => content?,
         };

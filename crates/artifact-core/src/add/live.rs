@@ -15,7 +15,7 @@ const LIVE: &str = "live~";
 
 impl TestArtifactsManager {
     /// Unfinished output of a collection's [`ArtifactWriter`](crate::ArtifactWriter)s: their process is
-    /// at work, or died and nobody has added to the session since. In the order in which they were begun. Empty in memory.
+    /// at work, or died and nobody has added to the session since. In the order in which they were begun.
     ///
     /// # Errors
     /// [`ArtifactError::Io`] if the files cannot be listed or opened.
@@ -27,8 +27,12 @@ impl TestArtifactsManager {
         let prefix = format!("{LIVE}{}~", collection_id.encoded());
         let session = session_id.encoded();
         self.run(move |inner| {
-            let artifacts = inner.catalogue.home().artifacts_dir();
-            let incoming = artifacts.join(session).join(INCOMING);
+            let incoming = inner
+                .sessions
+                .data_dir()
+                .artifacts_dir()
+                .join(session)
+                .join(INCOMING);
             open_all(&incoming, &prefix).map_err(|source| ArtifactError::Io {
                 operation: "read",
                 path: incoming,

@@ -1,5 +1,5 @@
-//! `.incoming`: files on their way, and marks of files that have their name and may have no record yet. Whoever writes
-//! holds a shared lock of the file; whoever takes up what died has it alone.
+//! `.incoming`: staged files, and second names of files that are linked and may have no record yet. A writer holds a shared
+//! lock of its file; a recovery takes the exclusive lock.
 
 use std::fs::File;
 use std::io;
@@ -9,69 +9,57 @@ use std::sync::{Arc, PoisonError};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use tracking_model::{CollectionId, SessionId};
 
-use super::draft::{Draft, Shelf, UploadKind};
-use super::{INCOMING, LocalStore, Missing, names_in};
-use crate::store::{ArtifactKey, Entry, KeyPrefix, StoreError};
+use super::{ArtifactDir, CollectionDir, Entry, INCOMING, IfMissing, StagedFile, StagedKind, names_in};
+use crate::store::{ArtifactKey, KeyPrefix, StoreError};
 
 /// Begins the names of files that are worth keeping when their writer dies; `<collection>~<uuid>` follows.
 const LIVE: &str = "live~";
 /// Begins the names of files whose source is still there; the same follows.
 const COPY: &str = "copy~";
 
-/// A name in `.incoming`, which is removed at the end.
+/// A name in `.incoming`, removed on drop.
 #[derive(Debug)]
-pub(super) struct Incoming {
-    pub(super) directory: Arc<OwnedFd>,
-    pub(super) name: String,
-    /// True if it stays, to be recovered.
+pub(super) struct StagedName {
+    directory: Arc<OwnedFd>,
+    name: String,
+    /// True if the name stays, for a recovery.
     pub(super) stays: bool,
 }
 
-impl Incoming {
+impl StagedName {
     pub(super) fn is_live(&self) -> bool {
         self.name.starts_with(LIVE)
     }
+
+    /// Gives the file one more name.
+    pub(super) fn link(&self, directory: &OwnedFd, name: &str) -> io::Result<()> {
+        rustix::fs::linkat(
+            &*self.directory,
+            self.name.as_str(),
+            directory,
+            name,
+            AtFlags::empty(),
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        Ok(rustix::fs::statat(
+            &*self.directory,
+            self.name.as_str(),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
+    }
 }
 
-impl Drop for Incoming {
+impl Drop for StagedName {
     fn drop(&mut self) {
         if self.stays {
             return;
         }
         if let Err(error) = rustix::fs::unlinkat(&*self.directory, self.name.as_str(), AtFlags::empty()) {
-            // It is unlocked with this process, so the next one that adds to the session removes it.
-            tracing::debug!(name = self.name, %error, "leaving an unfinished file behind");
-        }
-    }
-}
-
-/// Says, for as long as it lives, that a file may have its name and no record. When the process dies before, whoever
-/// adds to the session next looks whether there is one.
-#[derive(Debug)]
-pub(crate) struct Mark {
-    // Before the file, whose handle has the lock: a name that is there is locked.
-    incoming: Option<Incoming>,
-    _file: File,
-}
-
-impl Mark {
-    pub(super) fn new(incoming: Option<Incoming>, file: File) -> Self {
-        let mut mark = Self {
-            incoming,
-            _file: file,
-        };
-        mark.stay(false);
-        mark
-    }
-
-    /// Leaves it there, for it is not known whether there is a record, or there will be one later.
-    pub(crate) fn leave(mut self) {
-        self.stay(true);
-    }
-
-    fn stay(&mut self, stays: bool) {
-        if let Some(incoming) = &mut self.incoming {
-            incoming.stays = stays;
+            // Its lock ends with this process, so the next writer of the session removes it.
+            tracing::debug!(name = self.name, %error, "leaving a staged file behind");
         }
     }
 }
@@ -90,63 +78,80 @@ pub(crate) struct InFlight {
 /// A file that a writer left that died, which nobody else can take up meanwhile.
 #[derive(Debug)]
 pub(crate) struct Interrupted {
-    shelf: Option<Arc<Shelf>>,
-    collection: Option<CollectionId>,
+    collection: Option<Arc<CollectionDir>>,
+    name: StagedName,
     file: File,
-    incoming: Incoming,
     size: u64,
     /// Its names in its collection.
     pub(crate) named: Vec<ArtifactKey>,
 }
 
 impl Interrupted {
-    /// The collection and the bytes, if they exist nowhere else and are to be kept; else it is removed.
-    pub(in crate::store) fn live(mut self) -> Option<(CollectionId, Draft)> {
-        let (collection, shelf) = self.collection.take().zip(self.shelf.take())?;
-        if !self.incoming.is_live() || self.size == 0 {
-            return None;
+    /// The collection and the bytes of output that exists nowhere else; everything else is removed, except for its names in
+    /// its collection.
+    pub(crate) fn live(mut self) -> Result<Option<(CollectionId, StagedFile)>, StoreError> {
+        let Some(collection) = self.collection.take() else {
+            return Ok(None);
+        };
+        if !self.name.is_live() || self.size == 0 {
+            return Ok(None);
         }
-        self.incoming.stays = true;
-        Some((collection, Draft::take_over(shelf, self.file, self.incoming)))
+        self.name.stays = true;
+        let (id, prefix) = (collection.collection.clone(), collection.prefix());
+        let mut staged = StagedFile::new(collection, self.name, self.file, None);
+        staged
+            .hash_file(&|_| {})
+            .map_err(|source| StoreError::io("recover", prefix, source))?;
+        Ok(Some((id, staged)))
     }
 }
 
-impl Shelf {
+impl CollectionDir {
+    /// Begins to store bytes.
+    pub(crate) fn stage(
+        self: &Arc<Self>,
+        max_bytes: Option<u64>,
+        kind: StagedKind,
+    ) -> Result<StagedFile, StoreError> {
+        let (file, name) = self.create_staged(kind).map_err(self.failed())?;
+        Ok(StagedFile::new(Arc::clone(self), name, file, max_bytes))
+    }
+
     /// A file in `.incoming`, locked for as long as its writer lives.
-    pub(super) fn begin_incoming(&self, kind: UploadKind) -> io::Result<(File, Incoming)> {
+    fn create_staged(&self, kind: StagedKind) -> io::Result<(File, StagedName)> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
             let mut opened = None;
-            let incoming = self.in_incoming(kind, |directory, name| {
-                let file = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+            let staged = self.in_incoming(kind, |directory, name| {
+                let file = rustix::fs::openat(directory, name, flags, Mode::RUSR)?;
                 opened = Some(File::from(file));
                 Ok(())
             })?;
-            // Between its creation and its lock the file looks like a leftover; whoever sweeps may have taken it.
+            // Between its creation and its lock the file looks like a leftover: a recovery may have taken it.
             if let Some(file) = opened
                 && file.try_lock_shared().is_ok()
                 && rustix::fs::fstat(&file)?.st_nlink > 0
             {
-                return Ok((file, incoming));
+                return Ok((file, staged));
             }
         }
     }
 
-    /// Gives a file that is locked a name in `.incoming`, by `link`.
-    pub(super) fn mark(&self, link: impl FnMut(&OwnedFd, &str) -> io::Result<()>) -> io::Result<Incoming> {
-        self.in_incoming(UploadKind::Copy, link)
-    }
-
-    fn in_incoming(
+    /// Creates a name in `.incoming` by `create`.
+    pub(super) fn in_incoming(
         &self,
-        kind: UploadKind,
+        kind: StagedKind,
         mut create: impl FnMut(&OwnedFd, &str) -> io::Result<()>,
-    ) -> io::Result<Incoming> {
+    ) -> io::Result<StagedName> {
         let prefix = match kind {
-            UploadKind::Copy => COPY,
-            UploadKind::Live => LIVE,
+            StagedKind::Copy => COPY,
+            StagedKind::Live => LIVE,
         };
-        let name = format!("{prefix}{}~{}", self.collection, tracking_model::new_uuid());
+        let name = format!(
+            "{prefix}{}~{}",
+            self.collection.encoded(),
+            tracking_model::new_uuid()
+        );
         let mut known = self
             .incoming
             .lock()
@@ -157,9 +162,8 @@ impl Shelf {
             let directory = match known.take() {
                 Some(directory) => directory,
                 None => {
-                    let opened = self
-                        .store
-                        .directory(&[&self.session, INCOMING], Missing::Create)?;
+                    let names = [&*self.session.encoded(), INCOMING];
+                    let opened = self.artifacts.directory(&names, IfMissing::Create)?;
                     let opened = Arc::new(opened);
                     *self.incoming.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&opened));
                     opened
@@ -170,7 +174,7 @@ impl Shelf {
                 Err(error) if was_known && error.kind() == io::ErrorKind::NotFound => {}
                 created => {
                     created?;
-                    return Ok(Incoming {
+                    return Ok(StagedName {
                         directory,
                         name,
                         stays: false,
@@ -181,7 +185,7 @@ impl Shelf {
     }
 }
 
-impl LocalStore {
+impl ArtifactDir {
     /// Takes over what writers that died left in a session's `.incoming`.
     pub(crate) fn interrupted(&self, session: &SessionId) -> Result<Vec<Interrupted>, StoreError> {
         match self.take_interrupted(session) {
@@ -193,7 +197,7 @@ impl LocalStore {
     }
 
     fn take_interrupted(&self, session: &SessionId) -> io::Result<Vec<Interrupted>> {
-        let directory = Arc::new(self.directory(&[&session.encoded(), INCOMING], Missing::Fail)?);
+        let directory = Arc::new(self.directory(&[&session.encoded(), INCOMING], IfMissing::Fail)?);
         let mut taken = Vec::new();
         for name in names_in(&directory)? {
             let Some((file, stat)) = open(&directory, &name)? else {
@@ -205,18 +209,17 @@ impl LocalStore {
             }
             let stat = rustix::fs::fstat(&file)?;
             let collection = collection_of(&name);
-            let (mut shelf, mut named) = (None, Vec::new());
+            let (mut opened, mut named) = (None, Vec::new());
             if let Some(collection) = &collection {
                 if stat.st_nlink > 1 {
                     named = self.names_of(session, collection, stat.st_ino)?;
                 }
-                shelf = Some(Shelf::open(self, session, collection)?);
+                opened = Some(CollectionDir::open(self, session, collection)?);
             }
             taken.push(Interrupted {
-                shelf,
-                collection,
+                collection: opened,
                 file,
-                incoming: Incoming {
+                name: StagedName {
                     directory: Arc::clone(&directory),
                     name: name.to_string_lossy().into_owned(),
                     stays: false,
@@ -235,7 +238,7 @@ impl LocalStore {
         collection: &CollectionId,
         inode: u64,
     ) -> io::Result<Vec<ArtifactKey>> {
-        let opened = self.directory(&[&session.encoded(), &collection.encoded()], Missing::Fail);
+        let opened = self.directory(&[&session.encoded(), &collection.encoded()], IfMissing::Fail);
         let directory = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             opened => opened?,
@@ -254,13 +257,13 @@ impl LocalStore {
         Ok(keys)
     }
 
-    /// Passes what is in a session's `.incoming` to `each`: files on their way, and marks of those that may have no record.
+    /// Passes what is in a session's `.incoming` to `each`: staged files, and second names of files that may have no record.
     pub(crate) fn each_in_flight(
         &self,
         session: &SessionId,
-        each: impl FnMut(Entry, InFlight),
+        each: &mut dyn FnMut(Entry, InFlight),
     ) -> Result<(), StoreError> {
-        match self.look_in_flight(session, each) {
+        match self.walk_in_flight(session, each) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             looked => {
                 looked.map_err(|source| StoreError::io("list", KeyPrefix::Session(session.clone()), source))
@@ -268,8 +271,8 @@ impl LocalStore {
         }
     }
 
-    fn look_in_flight(&self, session: &SessionId, mut each: impl FnMut(Entry, InFlight)) -> io::Result<()> {
-        let directory = self.directory(&[&session.encoded(), INCOMING], Missing::Fail)?;
+    fn walk_in_flight(&self, session: &SessionId, each: &mut dyn FnMut(Entry, InFlight)) -> io::Result<()> {
+        let directory = self.directory(&[&session.encoded(), INCOMING], IfMissing::Fail)?;
         for name in names_in(&directory)? {
             let Some((file, stat)) = open(&directory, &name)? else {
                 continue;
