@@ -92,11 +92,12 @@ pub(crate) const fn type_has_text(artifact_type: ArtifactType) -> bool {
 #[must_use]
 pub fn text_of(bytes: Vec<u8>) -> Option<String> {
     let mut text = encoding::decoded(bytes)?;
-    if text.contains('\u{1b}') {
-        text = strip_str(&text).to_string();
-    }
     if text.contains('\\') {
         text = json::unescaped(&text);
+    }
+    // Colours stand in JSON as escapes, too.
+    if text.contains('\u{1b}') {
+        text = strip_str(&text).to_string();
     }
     Some(text)
 }
@@ -120,6 +121,8 @@ mod tests {
             words_of(&text),
             ["2026", "m", "one", "fatal", "two", "c", "new", "été", "x"]
         );
+        let text = text_of(br#"{"log":"\u001b[31mFATAL"} err="a\nPANIC""#.to_vec()).unwrap();
+        assert_eq!(words_of(&text), ["log", "fatal", "err", "a", "panic"]);
         // Elsewhere a backslash is one.
         assert_eq!(
             words_of(&text_of(br"open C:\new\table".to_vec()).unwrap()),

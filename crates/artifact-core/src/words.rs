@@ -2,22 +2,23 @@
 
 use tracking_model::Artifact;
 use unicode_normalization::char::is_combining_mark;
-use unicode_normalization::{UnicodeNormalization, is_nfc};
+use unicode_normalization::{UnicodeNormalization, is_nfkc};
 
 /// Longest word in characters; longer runs, as of encoded bytes, are known by their beginning.
 const MAX_WORD_CHARS: usize = 128;
 /// Stands between two fields, so that no phrase reaches from one into the next. No word has this character.
 pub const FIELD_BREAK: &str = "\u{E000}";
 
-/// Passes each word of `text` to `each`: runs of letters and digits of any script, in lower case, with composed letters.
+/// Passes each word of `text` to `each`: runs of letters and digits of any script, in lower case, in the normal form NFKC:
+/// composed and decomposed letters are alike, and so are letters of full and half width.
 ///
 /// Each character of Chinese and Japanese, which have no spaces, is a word. Of a date and time as ISO 8601 writes them
 /// (`2026-11-30T20:01:02Z`) each number is a word.
 pub fn each_word(text: &str, each: impl FnMut(&str)) {
-    if text.is_ascii() || is_nfc(text) {
+    if text.is_ascii() || is_nfkc(text) {
         each_word_composed(text, each);
     } else {
-        each_word_composed(&text.nfc().collect::<String>(), each);
+        each_word_composed(&text.nfkc().collect::<String>(), each);
     }
 }
 
@@ -44,27 +45,28 @@ fn each_word_composed(text: &str, mut each: impl FnMut(&str)) {
     }
 }
 
-/// The text as it is compared without regard to case: in lower case, with composed letters.
+/// The text as it is compared without regard to case: in lower case and in the normal form NFKC.
 #[must_use]
 pub fn folded(text: &str) -> String {
     if text.is_ascii() {
         text.to_ascii_lowercase()
     } else {
-        text.nfc().collect::<String>().to_lowercase()
+        text.nfkc().collect::<String>().to_lowercase()
     }
 }
 
 /// Passes a word, or the numbers of a date and time: `30t20`, `02z`, `20261130t200102z`.
 fn each_number(word: &str, each: &mut impl FnMut(&str)) {
-    let is_number =
-        |text: &str| matches!(text.len(), 2 | 4 | 6 | 8) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |text: &str, lengths: &[usize]| {
+        lengths.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
     let (rest, zone) = match word.strip_suffix('z') {
         Some(rest) => (rest, true),
         None => (word, false),
     };
     let numbers = match rest.split_once('t') {
-        Some((day, time)) if is_number(day) && is_number(time) => [day, time],
-        None if zone && is_number(rest) => [rest, ""],
+        Some((day, time)) if is_number(day, &[2, 8]) && is_number(time, &[2, 4, 6]) => [day, time],
+        None if zone && is_number(rest, &[1, 2, 3, 4, 5, 6, 7, 8, 9]) => [rest, ""],
         _ => return each(word),
     };
     numbers
@@ -235,7 +237,7 @@ mod tests {
             words_of("2026-11-30T20:01:02Z 20261130T200102Z 20:01:02.123Z"),
             [
                 "2026", "11", "30", "20", "01", "02", "z", "20261130", "200102", "z", "20", "01", "02",
-                "123z"
+                "123", "z"
             ]
         );
         assert_eq!(
@@ -249,6 +251,7 @@ mod tests {
         assert_eq!(words_of("Cafe\u{301} gro\u{308}ße"), words_of("Café größe"));
         assert_eq!(words_of("Café größe"), ["café", "größe"]);
         assert_eq!(folded("Cafe\u{301}.LOG"), "café.log");
+        assert_eq!(words_of("ＥＫＳ ﾃﾞ"), ["eks", "デ"]);
         // A mark that no composed letter has stays in its word.
         assert_eq!(words_of("q\u{303}x y"), ["q\u{303}x", "y"]);
     }
@@ -264,7 +267,7 @@ mod tests {
     /// The words, character by character.
     fn words_slowly(text: &str) -> Vec<String> {
         let (mut words, mut word, mut chars) = (Vec::new(), String::new(), 0);
-        let text: String = text.nfc().collect();
+        let text: String = text.nfkc().collect();
         let mut alone = false;
         for c in text.chars().chain(std::iter::once(' ')) {
             let goes_on = chars > 0 && continues_word(c) && !is_alone(c) && (!alone || is_combining_mark(c));

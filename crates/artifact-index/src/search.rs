@@ -236,8 +236,8 @@ fn columns(query: &ArtifactQuery, values: &mut Vec<Value>) -> Vec<String> {
         }
     }
     let comparisons = [
-        ("artifact.size >= ", least.map(Value::Integer)),
-        ("artifact.size <= ", most.map(Value::Integer)),
+        ("+artifact.size >= ", least.map(Value::Integer)),
+        ("+artifact.size <= ", most.map(Value::Integer)),
         ("artifact.size <= ", from_size.map(Value::Integer)),
         ("artifact.name_key >= ", from_name.map(Value::Text)),
     ];

@@ -17,7 +17,8 @@ fn json_start(line: &str) -> Option<usize> {
     if line.trim_start().starts_with('"') {
         return Some(indented);
     }
-    let starts = [line.find("{\""), line.find("[\"")];
+    // The last is a quoted value of a line of `key="value"` pairs, whose escapes are the same.
+    let starts = [line.find("{\""), line.find("[\""), line.find("=\"")];
     starts.into_iter().flatten().min()
 }
 
