@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use notify_eventbridge::EventBridgeBuilder;
 use serde_json::{Value, json};
-use storage_s3::test_servers::{Reply, Request, ScriptedServer};
+use test_servers::{Reply, Request, ScriptedServer};
 use tracking_journal::{DataDir, Journal, JournalOptions, Relay, RelayOptions};
 use tracking_model::{
     Details, NewTask, PlanId, StreamId, TaskAction, TaskId, TaskType, UpgradeCommand, UpgradeId,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
-use storage_s3::test_servers::{FsServer, MotoServer};
+use test_servers::{FsServer, MotoServer};
 
 use crate::Choices;
 use crate::machine::Machine;

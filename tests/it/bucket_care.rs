@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use serde_json::{Value, json};
-use storage_s3::test_servers::{FsServer, MotoServer};
+use test_servers::{FsServer, MotoServer};
 
 use crate::bucket_gaps::{segments, working};
 use crate::machine::Machine;

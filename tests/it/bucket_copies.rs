@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
-use storage_s3::test_servers::{FsServer, Reply, ScriptedServer};
+use test_servers::{FsServer, Reply, ScriptedServer};
 
 use crate::bucket_gaps::working;
 use crate::machine::Machine;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use storage_s3::S3StoreBuilder;
-use storage_s3::test_servers::{FsServer, MotoServer};
+use test_servers::{FsServer, MotoServer};
 
 use crate::bucket_gaps::working;
 use crate::machine::Machine;

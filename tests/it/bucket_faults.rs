@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use storage_s3::test_servers::{BUCKET, FsServer, builder};
 use storage_s3::{Catalogue, CatalogueOptions, ObjectKey, ObjectMetadata, S3Store};
+use test_servers::{BUCKET, FsServer, builder};
 use tracking_facade::s3::SharedBucket;
 use tracking_facade::{
     ArtifactQuery, CollectionId, NewArtifact, NewCollection, NewSession, SessionId, StreamId, Tracking,

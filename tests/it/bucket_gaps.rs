@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use storage_s3::test_servers::{FsServer, Reply, ScriptedServer};
+use test_servers::{FsServer, Reply, ScriptedServer};
 
 use crate::machine::Machine;
 

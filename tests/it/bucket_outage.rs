@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use storage_s3::test_servers::{FsServer, Reply, ScriptedServer};
+use test_servers::{FsServer, Reply, ScriptedServer};
 
 use crate::machine::Machine;
 

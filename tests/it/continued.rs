@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use storage_s3::test_servers::FsServer;
+use test_servers::FsServer;
 
 use crate::machine::Machine;
 

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use storage_s3::test_servers::{
-    ACCESS_KEY, FsServer, MotoServer, Reply, Request, SECRET_KEY, ScriptedServer,
-};
+use test_servers::{ACCESS_KEY, FsServer, MotoServer, Reply, Request, SECRET_KEY, ScriptedServer};
 
 use crate::machine::Machine;
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use notify_eventbridge::EventBridgeBuilder;
 use serde_json::{Value, json};
-use storage_s3::test_servers::{MotoServer, NotifiedQueue};
+use test_servers::{MotoServer, NotifiedQueue};
 
 use crate::machine::ekstrack;
 

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use storage_s3::test_servers::{ACCESS_KEY, BUCKET, SECRET_KEY};
 use tempfile::TempDir;
+use test_servers::{ACCESS_KEY, BUCKET, SECRET_KEY};
 
 /// A machine: a home directory, a data directory in it, and credentials.
 pub(crate) struct Machine {

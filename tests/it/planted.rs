@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use storage_s3::test_servers::FsServer;
+use test_servers::FsServer;
 
 use crate::machine::Machine;
 

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 use snapbox::{Assert, Data};
-use storage_s3::test_servers::FsServer;
+use test_servers::FsServer;
 
 use page::{Page, Part, Sample};
 use shell::Shell;

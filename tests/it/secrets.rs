@@ -1,6 +1,6 @@
 //! Secrets of requests that S3 answers: none is logged, and the password of an address is nobody's business.
 
-use storage_s3::test_servers::{FsServer, SECRET_KEY};
+use test_servers::{FsServer, SECRET_KEY};
 
 use crate::machine::Machine;
 

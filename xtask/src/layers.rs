@@ -24,6 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         "storage-s3",
         &["artifact-core", "aws-connect", "tracking-journal"],
     ),
+    // For tests alone: no crate of the product depends on it.
+    ("test-servers", &["storage-s3"]),
     ("notify-eventbridge", &["aws-connect", "tracking-journal"]),
     ("stream-ws", &["tracking-journal"]),
     (

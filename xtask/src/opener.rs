@@ -12,7 +12,7 @@ const OF_TESTS: [&str; 6] = [
     "/tests/",
     "/tests.rs",
     "/testing.rs",
-    "/test_servers/",
+    "/test-servers/",
     "/conformance/",
     "/conformance.rs",
 ];
@@ -255,7 +255,7 @@ mod tests {
     fn tests_may_open_what_they_like() {
         for path in [
             "crates/a/tests/it/b.rs",
-            "crates/a/src/test_servers/fs.rs",
+            "crates/test-servers/src/fs.rs",
             "xtask/src/a.rs",
             OPENER,
         ] {

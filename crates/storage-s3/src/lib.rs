@@ -27,8 +27,6 @@ mod records;
 mod resume;
 mod settings;
 mod store;
-#[cfg(feature = "test-util")]
-pub mod test_servers;
 mod transfer;
 mod upload;
 mod window;

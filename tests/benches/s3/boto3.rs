@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use scenarios::measure::output_of;
-use storage_s3::test_servers::{ACCESS_KEY, BUCKET, MotoServer, SECRET_KEY};
+use test_servers::{ACCESS_KEY, BUCKET, MotoServer, SECRET_KEY};
 
 use super::work::Spent;
 

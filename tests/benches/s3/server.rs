@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use storage_s3::test_servers::{BUCKET, FsServer};
 use tempfile::TempDir;
+use test_servers::{BUCKET, FsServer};
 
 use super::work::Spent;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scenarios::measure::median;
 use storage_s3::UploadOptions;
-use storage_s3::test_servers::DelayProxy;
+use test_servers::DelayProxy;
 
 use super::server::Server;
 use super::work::{download, make_files, print, upload};

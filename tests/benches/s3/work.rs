@@ -8,8 +8,8 @@ use std::time::Instant;
 use artifact_core::PutBody;
 use futures_util::StreamExt;
 use scenarios::measure::{cpu_time, median};
-use storage_s3::test_servers::builder;
 use storage_s3::{DownloadOptions, ObjectKey, S3Store, UploadOptions, Uploaded};
+use test_servers::builder;
 use tracking_model::FileHash;
 
 /// What some work took.

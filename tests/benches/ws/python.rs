@@ -16,7 +16,7 @@ impl Python {
     /// Broadcasts `text`.
     pub(crate) fn start(text: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = storage_s3::test_servers::MotoServer::python();
+        let python = test_servers::MotoServer::python();
         let mut child = Command::new(python)
             .arg(root.join("benches/ws/python_server.py"))
             .arg(text)

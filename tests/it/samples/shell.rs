@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use storage_s3::test_servers::{ACCESS_KEY, SECRET_KEY};
+use test_servers::{ACCESS_KEY, SECRET_KEY};
 
 use crate::machine::ekstrack;
 

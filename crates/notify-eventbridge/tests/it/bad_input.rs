@@ -2,7 +2,7 @@
 
 use notify_eventbridge::{BusCheck, EventBridgeCause, EventBridgeSink};
 use serde_json::json;
-use storage_s3::test_servers::{Reply, ScriptedServer};
+use test_servers::{Reply, ScriptedServer};
 use tracking_journal::{Delivery, EventSink, Record};
 use tracking_model::UpgradeCommand;
 

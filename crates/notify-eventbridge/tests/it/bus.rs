@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use notify_eventbridge::{EventBridgeBuilder, EventBridgeSink};
 use serde_json::{Value, json};
-use storage_s3::test_servers::{Reply, Request, ScriptedServer};
+use test_servers::{Reply, Request, ScriptedServer};
 
 /// What becomes of an entry: `None` if it is taken, else the code with which it is refused.
 type Decide = dyn FnMut(&Value) -> Option<&'static str> + Send;

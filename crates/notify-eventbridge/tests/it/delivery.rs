@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use notify_eventbridge::EventBridgeSink;
 use serde_json::{Value, json};
-use storage_s3::test_servers::{Reply, ScriptedServer};
+use test_servers::{Reply, ScriptedServer};
 use tracking_journal::{Delivery, EventSink, RelayOptions};
 use tracking_model::{StreamId, TaskAction, UpgradeCommand};
 

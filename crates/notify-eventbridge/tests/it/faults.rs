@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use notify_eventbridge::{EventBridgeSink, Patience};
 use serde_json::{Value, json};
-use storage_s3::test_servers::{Reply, ScriptedServer};
+use test_servers::{Reply, ScriptedServer};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracking_journal::{Backoff, Delivery, EventSink, Record, RelayOptions, SinkPace};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use notify_eventbridge::{BusCheck, EventBridgeCause, EventBridgeSink};
 use serde_json::{Value, json};
-use storage_s3::test_servers::NotifiedQueue;
+use test_servers::NotifiedQueue;
 use tokio_util::sync::CancellationToken;
 use tracking_journal::{Delivery, EventSink};
 use tracking_model::{Span, TaskAction, UpgradeCommand};

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use artifact_core::{ArtifactStore, PutBody, StoreErrorKind};
-use storage_s3::test_servers::{FsServer, Reply, ScriptedServer, builder};
 use storage_s3::{
     DownloadOptions, MAX_KEY_BYTES, ObjectKey, ObjectMetadata, S3Cause, S3Failure, S3StoreBuilder,
     UploadOptions,
 };
 use tempfile::TempDir;
+use test_servers::{FsServer, Reply, ScriptedServer, builder};
 
 use crate::support::{cause, key};
 

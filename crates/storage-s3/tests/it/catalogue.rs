@@ -7,12 +7,12 @@ mod put_back;
 
 use std::sync::Arc;
 
-use storage_s3::test_servers::{FsServer, MotoServer, ScriptedServer};
 use storage_s3::{
     Catalogue, CatalogueOptions, ObjectKey, ObjectMetadata, RefreshReport, RefreshScope, S3Objects,
     S3StoreBuilder, SegmentOptions, SegmentSink,
 };
 use tempfile::TempDir;
+use test_servers::{FsServer, MotoServer, ScriptedServer};
 use tracking_journal::{EventSink, JournalReader, Record, sink};
 use tracking_model::StreamId;
 use uuid::Uuid;

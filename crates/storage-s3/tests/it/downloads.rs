@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use artifact_core::{ArtifactStore, StoreErrorKind};
-use storage_s3::test_servers::{Reply, ScriptedServer};
 use storage_s3::{DownloadOptions, ObjectKey, ObjectMetadata, S3Cause, UploadOptions, hash_of};
 use tempfile::TempDir;
+use test_servers::{Reply, ScriptedServer};
 
 use crate::support::{FakeBucket, MIB, cause, content, key, names_in, patient, small_parts, store_in_parts};
 

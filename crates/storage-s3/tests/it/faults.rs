@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use artifact_core::{ArtifactKey, ArtifactStore, PutMode, StoreErrorKind};
-use storage_s3::test_servers::{FsServer, MotoServer, Reply, ScriptedServer};
 use storage_s3::{
     Arrival, ConditionalWrites, ObjectKey, ObjectMetadata, S3Cause, S3Store, UploadOptions, hash_of,
 };
 use tempfile::TempDir;
+use test_servers::{FsServer, MotoServer, Reply, ScriptedServer};
 use tracking_model::stored_file_name;
 
 use crate::support::{FakeBucket, MIB, cause, content, file, key, of_artifact, patient, store_in_parts};

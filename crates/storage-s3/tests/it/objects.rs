@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use artifact_core::StoreErrorKind;
-use storage_s3::test_servers::{FsServer, MotoServer};
 use storage_s3::{ListRequest, ObjectKey, ObjectMetadata, PresignOptions, S3Objects, S3StoreBuilder};
+use test_servers::{FsServer, MotoServer};
 
 use crate::support::http_get;
 

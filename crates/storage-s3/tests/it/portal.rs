@@ -1,8 +1,8 @@
 //! Answers that are not S3's: a captive portal or a proxy on the way gives them, with status 200.
 
 use artifact_core::{PutBody, Retry, StoreErrorKind};
-use storage_s3::test_servers::{Reply, Request, ScriptedServer};
 use storage_s3::{ConditionalWrites, ObjectMetadata, S3Cause, S3Failure, StorageClass, UploadOptions};
+use test_servers::{Reply, Request, ScriptedServer};
 
 use crate::support::{FakeBucket, MIB, cause, content, key, patient, store_in_parts};
 

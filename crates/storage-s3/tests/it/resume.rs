@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use artifact_core::PutBody;
-use storage_s3::test_servers::{FsServer, MotoServer, Reply, ScriptedServer, builder};
 use storage_s3::{
     Arrival, ConditionalWrites, FileUploadRecords, S3Store, StaleOptions, TransferLimits, UploadOptions,
     UploadRecord, UploadRecords, hash_of,
 };
 use tempfile::TempDir;
+use test_servers::{FsServer, MotoServer, Reply, ScriptedServer, builder};
 use tokio::sync::Notify;
 use tracking_model::{Span, Timestamp};
 

@@ -2,7 +2,7 @@
 
 use artifact_core::conformance;
 use storage_s3::ConditionalWrites;
-use storage_s3::test_servers::{FsServer, MotoServer};
+use test_servers::{FsServer, MotoServer};
 
 #[tokio::test]
 async fn the_store_conforms_on_s3s_fs() {

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use artifact_core::{ArtifactKey, PutBody, PutMode, StoreError};
-use storage_s3::test_servers::{Reply, Request};
 use storage_s3::{
     ConditionalWrites, ObjectMetadata, S3Cause, S3Failure, S3Store, S3StoreBuilder, TransferLimits,
     UploadOptions,
 };
+use test_servers::{Reply, Request};
 use tracking_model::ArtifactId;
 
 pub(crate) const MIB: usize = 1024 * 1024;

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use artifact_core::{ArtifactStore, Chunks, PutBody, StoreErrorKind};
-use storage_s3::test_servers::{FsServer, MotoServer};
 use storage_s3::{
     Arrival, ConditionalWrites, DownloadOptions, Existing, ObjectKey, ProgressCallback, S3Store,
     S3StoreBuilder, UploadOptions, hash_of,
 };
 use tempfile::TempDir;
+use test_servers::{FsServer, MotoServer};
 
 use crate::support::{MIB, content, file, key, names_in, of_artifact, small_parts, store_in_parts};
 
@@ -180,9 +180,8 @@ async fn a_download_goes_on_where_it_stopped() {
         .with_size(uploaded.size);
     // Whatever was left is gone on with if it is right, and done without if not.
     let hidden = {
-        let server = storage_s3::test_servers::ScriptedServer::start(|_, _| {
-            storage_s3::test_servers::Reply::error(403, "AccessDenied")
-        });
+        let server =
+            test_servers::ScriptedServer::start(|_, _| test_servers::Reply::error(403, "AccessDenied"));
         let denied = server.builder().build().unwrap();
         denied
             .objects()

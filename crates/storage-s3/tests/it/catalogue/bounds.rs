@@ -1,8 +1,8 @@
 //! Row 36: nothing in a bucket, and no answer of a server, decides how much memory or time a reader spends.
 
 use artifact_core::StoreErrorKind;
-use storage_s3::test_servers::{FsServer, Reply, ScriptedServer};
 use storage_s3::{RefreshScope, S3Cause, SegmentOptions, SegmentSink};
+use test_servers::{FsServer, Reply, ScriptedServer};
 
 use super::machines::{Machine, stream};
 use super::{Reader, objects, put, sorted_ids};

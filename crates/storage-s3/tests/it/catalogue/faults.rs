@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use artifact_core::StoreErrorKind;
-use storage_s3::test_servers::{FsServer, MotoServer, Reply, ScriptedServer};
 use storage_s3::{
     Catalogue, CatalogueOptions, ObjectMetadata, RefreshProgress, RefreshProgressCallback, RefreshScope,
     SegmentOptions, SegmentSink,
 };
+use test_servers::{FsServer, MotoServer, Reply, ScriptedServer};
 use tracking_journal::{Relay, RelayOptions};
 
 use super::machines::{Machine, stream};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use storage_s3::test_servers::{FsServer, MotoServer};
 use storage_s3::{Delivered, ObjectKey, ObjectMetadata, PutBack, S3Objects, SegmentOptions, SegmentSink};
+use test_servers::{FsServer, MotoServer};
 use tracking_journal::Record;
 
 use super::machines::{Machine, stream};

@@ -3,6 +3,12 @@
 //! [`FsServer`] runs in process and verifies signatures and checksums of single puts; [`MotoServer`] is an independent
 //! implementation in Python, of EventBridge too, and [`NotifiedQueue`] what receives events there; [`ScriptedServer`]
 //! answers what it is told, for faults; [`DelayProxy`] adds latency.
+//!
+//! ```
+//! let server = test_servers::FsServer::start();
+//! assert!(server.endpoint().starts_with("http://127.0.0.1:"));
+//! assert!(server.file("logs/kubelet.log").ends_with("test-bucket/logs/kubelet.log"));
+//! ```
 
 mod bus;
 mod fs;
@@ -16,7 +22,7 @@ pub use moto::MotoServer;
 pub use proxy::DelayProxy;
 pub use scripted::{Reply, Request, ScriptedServer};
 
-use crate::{Patience, S3StoreBuilder};
+use storage_s3::{Patience, S3StoreBuilder};
 
 /// The bucket that every server has.
 pub const BUCKET: &str = "test-bucket";
@@ -28,11 +34,9 @@ pub const SECRET_KEY: &str = "test-secret-key";
 /// A store in [`BUCKET`] of the server at `endpoint`, which loses no time between attempts.
 #[must_use]
 pub fn builder(endpoint: &str) -> S3StoreBuilder {
-    let patience = Patience {
-        backoff: std::time::Duration::from_millis(1),
-        max_backoff: std::time::Duration::from_millis(20),
-        ..Patience::default()
-    };
+    let mut patience = Patience::default();
+    patience.backoff = std::time::Duration::from_millis(1);
+    patience.max_backoff = std::time::Duration::from_millis(20);
     S3StoreBuilder::new(BUCKET)
         .endpoint(endpoint)
         .region("us-east-1")

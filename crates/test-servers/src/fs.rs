@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::{ACCESS_KEY, BUCKET, SECRET_KEY, builder};
-use crate::S3StoreBuilder;
+use crate::{ACCESS_KEY, BUCKET, SECRET_KEY, builder};
+use storage_s3::S3StoreBuilder;
 
 /// A server with threads and a runtime of its own, so that tests may pause theirs.
 #[derive(Debug)]

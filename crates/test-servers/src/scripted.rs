@@ -6,8 +6,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use super::builder;
-use crate::S3StoreBuilder;
+use crate::builder;
+use storage_s3::S3StoreBuilder;
 
 /// A request, read to its end.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::MotoServer;
+use crate::MotoServer;
 
 /// A bus `ops`, a rule on it, and the queue that the rule sends to, on a server of their own.
 #[derive(Debug)]

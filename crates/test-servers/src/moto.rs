@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{BUCKET, builder};
-use crate::S3StoreBuilder;
+use crate::{BUCKET, builder};
+use storage_s3::S3StoreBuilder;
 
 /// Where `cargo xtask test` sets it up, below the directory that cargo builds in.
 const PLACE: &str = "test-servers/python";
