@@ -1,4 +1,4 @@
-//! What every store and every index must do, one check for each sentence of the documentation of [`ArtifactStore`] and
+//! Conformance suites of stores and indexes, one check for each sentence of the documentation of [`ArtifactStore`] and
 //! [`ArtifactIndex`](crate::ArtifactIndex). Each panics where the implementation differs.
 
 mod index;

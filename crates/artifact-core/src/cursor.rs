@@ -15,11 +15,11 @@ use crate::{ArtifactQuery, Sort};
 pub struct PageCursorError {
     /// The text.
     pub text: String,
-    /// What is wrong with it, and what to give instead.
+    /// The mistake, and what to give instead.
     pub reason: &'static str,
 }
 
-/// What artifacts are sorted by first, in a given order.
+/// The first sort key of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Key {
     Newest,
@@ -118,7 +118,7 @@ impl PageCursor {
     }
 }
 
-/// What comes first is less.
+/// A place that comes first is less.
 impl Ord for PageCursor {
     fn cmp(&self, other: &Self) -> Ordering {
         let by_key = match (&self.key, &other.key) {

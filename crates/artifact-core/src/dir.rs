@@ -111,7 +111,7 @@ impl ArtifactDir {
             let next = match rustix::fs::openat(&directory, *name, flags, Mode::empty()) {
                 Err(rustix::io::Errno::NOENT) if if_missing == IfMissing::Create => {
                     match rustix::fs::mkdirat(&directory, *name, Mode::RWXU) {
-                        // Whoever was faster may not have got so far.
+                        // Another process that created it may not have synced it yet.
                         Ok(()) | Err(rustix::io::Errno::EXIST) => rustix::fs::fsync(&directory)?,
                         Err(error) => return Err(error.into()),
                     }
@@ -219,7 +219,7 @@ impl ArtifactDir {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let stat = rustix::fs::statat(&directory, key.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        // What cannot be opened can be removed all the same.
+        // A file that cannot be opened can still be removed.
         let file = is_file
             .then(|| rustix::fs::openat(&directory, key.file_name(), flags, Mode::empty()).ok())
             .flatten();
@@ -277,7 +277,7 @@ impl ArtifactDir {
         let directory = self.directory(&[&session.encoded(), &collection.encoded()], IfMissing::Fail)?;
         let mut objects = Vec::new();
         for name in names_in(&directory)? {
-            // What has another name, or is no file, was not put here by a store.
+            // An entry with another name, or of another kind, was not put here by a store.
             let key = name
                 .to_str()
                 .ok()

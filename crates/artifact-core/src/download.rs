@@ -94,11 +94,11 @@ pub struct Download {
     pub path: PathBuf,
     /// The artifact.
     pub artifact: Arc<Artifact>,
-    /// Whether the session's journal tells of it.
+    /// Tells if the session's journal has a record of the download.
     pub record: DownloadRecord,
 }
 
-/// Whether a journal tells of a copy that was taken.
+/// Tells if a journal has a record of a download.
 #[derive(Debug)]
 #[must_use = "what is not written is missing from the session's history"]
 pub enum DownloadRecord {

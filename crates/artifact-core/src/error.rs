@@ -40,7 +40,7 @@ pub enum ArtifactError {
         session_id: SessionId,
         /// The record.
         seq: u64,
-        /// What is wrong with it.
+        /// The problem.
         #[source]
         source: DecodeError,
     },
@@ -72,7 +72,7 @@ pub enum ArtifactError {
     UnsafePath {
         /// The artifact.
         artifact_id: ArtifactId,
-        /// What is wrong with its path.
+        /// The problem of its path.
         #[source]
         source: KeyError,
     },
@@ -110,7 +110,7 @@ pub enum ArtifactError {
         /// The SHA-256 of what is there.
         found: FileHash,
     },
-    /// What a live writer wrote, which exists nowhere else, could not be recorded, as where its session was completed
+    /// Live output, which exists nowhere else, could not be recorded, for example because its session was completed
     /// meanwhile. Its bytes stay in the data directory, where verifying reports them as extra.
     #[error("it could not be recorded; its bytes stay at {path}")]
     Unrecorded {
@@ -123,11 +123,11 @@ pub enum ArtifactError {
     /// A file could not be written or read.
     #[error("cannot {operation} {}", path.display())]
     Io {
-        /// What was attempted.
+        /// The attempted operation.
         operation: &'static str,
         /// On which file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },

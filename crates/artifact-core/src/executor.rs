@@ -11,7 +11,7 @@ pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     joined(spawn_blocking(work).await)
 }
 
-/// What a task that was waited for came to.
+/// The result of a task that was waited for.
 ///
 /// # Panics
 /// As the task did. If the runtime is shut down under it there is nothing left that could be told.

@@ -92,7 +92,7 @@ impl SessionRegistry {
         self.refresh(id).map(|_| ())
     }
 
-    /// What the index knows of sessions that are not there any more, it must not find.
+    /// Removes sessions from the index that are gone.
     fn forget_all_but(&self, ids: &[SessionId]) -> Result<(), ArtifactError> {
         for id in self.index().sessions()? {
             if ids.binary_search(&id).is_err() {
@@ -259,9 +259,9 @@ fn read(sources: &mut [Source<'_>], most: usize) -> Option<Read> {
 struct Source<'e> {
     entry: &'e SessionEntry,
     reader: Option<JournalReader>,
-    /// Whether there may be more to read.
+    /// True if there may be more to read.
     is_open: bool,
-    /// What the index knew before.
+    /// The position of the index before.
     known: Option<Position>,
     /// Where reading stands.
     position: Option<Position>,
@@ -380,7 +380,7 @@ impl<'e> Source<'e> {
         Ok(more)
     }
 
-    /// Whether the journal is not the one that the index knows.
+    /// True if the journal is another than the one that the index was fed from.
     fn is_another(&self) -> bool {
         self.known.is_some()
             && matches!(&self.error, Some(ArtifactError::Journal(error)) if is_another(error))

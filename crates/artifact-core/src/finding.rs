@@ -19,12 +19,12 @@ use crate::{
 /// Artifacts that are read at a time where all are visited.
 const PAGE: usize = 1000;
 
-/// What a search found.
+/// The results of a search.
 #[derive(Debug, Default)]
 pub struct SearchResults {
     /// The artifacts, in the order that the query asked for.
     pub artifacts: Vec<Arc<Artifact>>,
-    /// Whether there are more than the query's limit.
+    /// True if there are more than the query's limit.
     pub more: bool,
     /// Where to go on: give it to the same query as [`ArtifactQuery::after`]. `None` if there are no more.
     pub next: Option<PageCursor>,
@@ -33,12 +33,12 @@ pub struct SearchResults {
     pub snippets: Vec<Option<Snippet>>,
     /// Sessions that could not be read, so that nothing of them was found.
     pub unreadable: Vec<Unreadable>,
-    /// Whether nothing was found, and the text of an artifact that meets all other criteria is longer than what is
+    /// True if nothing was found, and the text of an artifact that meets all other criteria is longer than what is
     /// searched ([`ManagerOptions::with_text_bytes`](crate::ManagerOptions::with_text_bytes)).
     pub texts_were_cut: bool,
 }
 
-/// What there is, counted.
+/// Totals of the artifacts that match.
 #[derive(Debug, Default)]
 pub struct StatisticsResults {
     /// The counts.
@@ -245,7 +245,7 @@ impl Inner {
     }
 
     fn look_up(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
-        // What is known already needs only its own session brought up to date.
+        // A known artifact needs only its own session brought up to date.
         if let Some(artifact) = self.sessions.index().artifact(id)? {
             match self.sessions.refresh(&artifact.session_id) {
                 Ok(_) | Err(ArtifactError::UnknownSession(_)) => {}
@@ -329,7 +329,7 @@ impl Inner {
         })
     }
 
-    /// Whether one of the artifacts in which a query looks for words has more text than is searched.
+    /// True if one of the artifacts in which a query looks for words has more text than is searched.
     fn has_longer_texts(&self, query: &ArtifactQuery) -> Result<bool, ArtifactError> {
         let mut longer = query.clone().with_sort(Sort::Newest).with_limit(1);
         if longer.text.take().is_none() || query.after.is_some() {
@@ -353,7 +353,7 @@ impl Inner {
         mut each: impl FnMut(Arc<Artifact>) -> Result<(), ArtifactError>,
     ) -> Result<(), ArtifactError> {
         let mut query = query.with_limit(PAGE);
-        // Whether what was added before this call is in the index: one that takes its place is empty.
+        // True once the index has everything that was added before this call: a fallback begins empty.
         let is_fed = Cell::new(false);
         loop {
             let found = self.with_index(|| {

@@ -43,7 +43,7 @@ impl ImportOptions {
     }
 }
 
-/// What was taken over.
+/// The result of an import.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ImportReport {
@@ -67,7 +67,7 @@ pub struct ImportedSession {
     pub artifacts: usize,
     /// How many of them have no bytes here.
     pub missing: usize,
-    /// What was impossible in it, in words.
+    /// Impossible values of the file, in words.
     pub warnings: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What to look for: one type for all indexes.
+//! Queries: one type for all indexes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub const MAX_RANKED: usize = 10_000;
 pub struct PatternError {
     /// The pattern.
     pub pattern: String,
-    /// What is wrong with it.
+    /// The mistake.
     pub reason: String,
 }
 
@@ -61,13 +61,13 @@ impl NamePattern {
         &self.text
     }
 
-    /// Whether it is a glob rather than a part of a name.
+    /// True for a glob, false for a part of a name.
     #[must_use]
     pub const fn is_glob(&self) -> bool {
         self.glob.is_some()
     }
 
-    /// Whether it matches `name`.
+    /// True if the pattern matches `name`.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let name = folded(name);
@@ -85,7 +85,7 @@ impl NamePattern {
         }
         let mut literals = vec![String::new()];
         let mut chars = self.text.chars();
-        // What stands within brackets and braces is a choice.
+        // Brackets and braces hold alternatives.
         let mut depth = 0_usize;
         while let Some(c) = chars.next() {
             match c {
@@ -137,13 +137,13 @@ pub enum Sort {
     Name,
 }
 
-/// What to look for. All criteria that are given must hold; without any, everything matches but what was deleted.
+/// A query. All given criteria must hold; without any, every artifact matches that is not deleted.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ArtifactQuery {
-    /// What must be in the name, the description, the tags or the text of a log, and what must not.
+    /// The search text, for the name, the description, the tags and the text of a log.
     pub text: Option<TextQuery>,
-    /// What the name must match.
+    /// The pattern that the name must match.
     pub name: Option<NamePattern>,
     /// The types of which it must be one; any if empty.
     pub types: Vec<ArtifactType>,
@@ -182,7 +182,7 @@ pub struct ArtifactQuery {
     /// Only what comes after this place: [`Matches::next`](crate::Matches) of a query that was the same but for its
     /// limit.
     pub after: Option<PageCursor>,
-    /// Whether results are to show where their texts match: [`SearchResults::snippets`](crate::SearchResults).
+    /// True if results are to show where their texts match: [`SearchResults::snippets`](crate::SearchResults).
     pub snippets: bool,
 }
 
@@ -319,14 +319,14 @@ impl ArtifactQuery {
         self
     }
 
-    /// Whether an artifact of an upgrade of this cluster, with these words, is what is looked for.
+    /// True if an artifact of an upgrade of this cluster, with these words, matches.
     #[must_use]
     pub fn matches(&self, artifact: &Artifact, cluster_name: &str, words: &Words) -> bool {
         self.matches_record(artifact, cluster_name)
             && self.text.as_ref().is_none_or(|text| text.matches(words))
     }
 
-    /// Whether its record is what is looked for, whatever its text.
+    /// True if its record matches, whatever its text.
     #[must_use]
     pub fn matches_record(&self, artifact: &Artifact, cluster_name: &str) -> bool {
         self.matches_place(artifact, cluster_name)

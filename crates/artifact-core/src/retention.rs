@@ -32,7 +32,7 @@ pub struct RetentionPolicy {
     pub statuses: Vec<ArtifactStatus>,
     /// How many bytes artifacts may have in all. Where they have more, the sessions that would expire first go first.
     pub max_total_bytes: Option<u64>,
-    /// What was completed more recently is never deleted, by whatever rule.
+    /// Sessions that were completed more recently are spared by every rule.
     #[serde(serialize_with = "as_seconds")]
     pub min_age: Span,
 }
@@ -101,13 +101,13 @@ impl RetentionPolicy {
         self
     }
 
-    /// Whether artifacts of this status may be deleted.
+    /// True if artifacts of this status may be deleted.
     #[must_use]
     pub fn may_delete(&self, status: ArtifactStatus) -> bool {
         status.can_become(ArtifactStatus::Deleted) && self.statuses.contains(&status)
     }
 
-    /// What is to be deleted at `now`, and what is not and why. The same sessions in any order give the same plan.
+    /// The plan at `now`. The same sessions in any order give the same plan.
     #[must_use]
     pub fn plan(&self, sessions: &[SessionMeta], now: Timestamp) -> RetentionPlan {
         let mut plan = RetentionPlan::empty(self, now);

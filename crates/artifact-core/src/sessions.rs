@@ -99,7 +99,7 @@ impl TestArtifactsManager {
         .await
     }
 
-    /// What is said of a session as a whole.
+    /// Changes to a session as a whole.
     ///
     /// # Errors
     /// As [`Self::session`].

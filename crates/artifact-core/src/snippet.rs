@@ -1,4 +1,4 @@
-//! What of a text shows that it was found.
+//! Snippets: the part of a text that matches a search.
 
 use std::ops::Range;
 

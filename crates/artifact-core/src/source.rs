@@ -15,17 +15,17 @@ use crate::dir::{CopyError, StagedFile};
 /// Smaller files are copied: sharing a block or two costs more than it saves.
 const SMALLEST_CLONE: u64 = 64 * 1024;
 
-/// What is done with a symbolic link that is given as a source.
+/// The treatment of a symbolic link that is given as a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Symlinks {
     /// It is refused: what it leads to may not be what was meant.
     #[default]
     Refuse,
-    /// What it leads to is taken, if that is a regular file.
+    /// The target is added, if it is a regular file.
     Follow,
 }
 
-/// What a path leads to, where that is no regular file.
+/// The kind of an entry that is not a regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileKind {
@@ -101,9 +101,9 @@ pub enum SourceError {
     /// It is no regular file.
     #[error("{} is {kind}, and only regular files become artifacts{}", path.display(), hint(*kind))]
     NotAFile {
-        /// What was given.
+        /// The given path.
         path: PathBuf,
-        /// What it is.
+        /// The kind of entry.
         kind: FileKind,
     },
     /// It was written while it was read; nothing was kept.
@@ -111,7 +111,7 @@ pub enum SourceError {
     Changed {
         /// The file.
         path: PathBuf,
-        /// What changed.
+        /// The change.
         change: String,
     },
     /// Its name was taken from it while it was read; nothing was kept.
@@ -119,17 +119,17 @@ pub enum SourceError {
     Replaced {
         /// The file.
         path: PathBuf,
-        /// What became of it, in words: `was deleted`.
+        /// The change in words, such as `was deleted`.
         how: &'static str,
     },
     /// It cannot be read.
     #[error("cannot {operation} {}", path.display())]
     Io {
-        /// What was attempted.
+        /// The attempted operation.
         operation: &'static str,
         /// On which file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -138,7 +138,7 @@ pub enum SourceError {
     Stream {
         /// How many bytes had come.
         bytes: u64,
-        /// What the stream said.
+        /// The error of the stream.
         #[source]
         source: io::Error,
     },
@@ -171,7 +171,7 @@ pub(crate) struct SourceFile {
     is_sparse: bool,
 }
 
-/// What changes when a file is written or replaced.
+/// The properties that change when a file is written or replaced.
 #[derive(Debug, PartialEq, Eq)]
 struct Fingerprint {
     device: u64,
@@ -229,7 +229,7 @@ impl SourceFile {
         if let Some(kind) = FileKind::of(&stat) {
             return Err(refuse(kind));
         }
-        // What was a file a moment ago may be a pipe by now: do not wait for it, and look again.
+        // The file may have been replaced by a pipe: open without waiting, and check the kind again.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | no_follow;
         let file = match rustix::fs::open(path, flags, Mode::empty()) {
             Err(rustix::io::Errno::LOOP) if symlinks == Symlinks::Refuse => {
@@ -371,7 +371,7 @@ impl SourceFile {
         })
     }
 
-    /// What became of a file that its path no longer leads to.
+    /// Describes the change of a file whose path leads elsewhere now.
     fn lost_its_name(&self, after: &Fingerprint) -> Option<&'static str> {
         use std::os::unix::fs::MetadataExt;
         match storage::named_metadata(&self.path) {
@@ -447,7 +447,7 @@ mod tests {
 
     use super::*;
 
-    /// What is said of a source to which `happens` something between its opening and its end.
+    /// The error for a source to which `happens` something between its opening and its end.
     fn said_of(happens: impl FnOnce(&Path)) -> String {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("a.log");

@@ -1,4 +1,4 @@
-//! What there is, counted.
+//! Totals of artifacts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -64,7 +64,7 @@ impl fmt::Display for Day {
     }
 }
 
-/// What the artifacts have in common that [`Statistics`] count together.
+/// The properties by which [`Statistics`] group artifacts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Their session.
@@ -79,7 +79,7 @@ pub struct Group {
     pub day: Day,
 }
 
-/// What there is of artifacts: how many and how many bytes, in all and by what they are.
+/// Numbers of artifacts and bytes, in all and by group.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -126,7 +126,7 @@ impl Statistics {
         self.by_day.entry(group.day).or_default().add(amount);
     }
 
-    /// What there was at the end of each day on which something was added, of what is there now.
+    /// The running totals of today's artifacts at the end of each day on which one was added.
     pub fn growth(&self) -> impl Iterator<Item = (Day, Amount)> {
         self.by_day.iter().scan(Amount::default(), |sum, (day, amount)| {
             sum.add(*amount);

@@ -1,4 +1,4 @@
-//! What is looked for in texts: words, beginnings of words, phrases, and what must not be there.
+//! Search texts: words, beginnings of words, phrases, and exclusions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub struct TextQueryError {
     pub text: String,
     /// The character where reading stopped, from 0.
     pub at: usize,
-    /// What is wrong there, and what to write instead.
+    /// The mistake, and what to write instead.
     pub reason: &'static str,
 }
 
@@ -34,19 +34,19 @@ impl TextTerm {
         &self.words
     }
 
-    /// Whether the last word is the beginning of one only.
+    /// True if the last word is a prefix.
     #[must_use]
     pub const fn is_prefix(&self) -> bool {
         self.prefix
     }
 
-    /// Whether it must not be there.
+    /// True if the text must not have the term.
     #[must_use]
     pub const fn is_excluded(&self) -> bool {
         self.exclude
     }
 
-    /// Whether the word at `index` of this term is `word`.
+    /// True if the word at `index` of this term is `word`.
     #[must_use]
     pub fn is_word(&self, index: usize, word: &str) -> bool {
         let Some(wanted) = self.words.get(index) else {
@@ -75,7 +75,7 @@ impl TextTerm {
     }
 }
 
-/// What is looked for in names, descriptions, tags and the texts of logs.
+/// A search text, for names, descriptions, tags and the texts of logs.
 ///
 /// | written | finds artifacts with |
 /// |---|---|
@@ -119,13 +119,13 @@ impl TextQuery {
         &self.text
     }
 
-    /// What it consists of; at least one term.
+    /// The terms; at least one.
     #[must_use]
     pub fn terms(&self) -> &[TextTerm] {
         &self.terms
     }
 
-    /// Whether an artifact with these words is what is looked for.
+    /// True if an artifact with these words matches.
     #[must_use]
     pub fn matches(&self, words: &Words) -> bool {
         self.terms.iter().all(|term| term.is_in(words) != term.exclude)

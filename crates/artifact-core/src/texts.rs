@@ -66,13 +66,13 @@ impl ArtifactTexts for StoredTexts {
     }
 }
 
-/// Whether an artifact has text that is searched, as far as its record tells.
+/// True if an artifact has text that is searched, as far as its record tells.
 #[must_use]
 pub const fn may_have_text(artifact: &Artifact) -> bool {
     type_has_text(artifact.artifact_type) && !matches!(artifact.status, ArtifactStatus::Deleted)
 }
 
-/// Whether artifacts of a type have text that is searched.
+/// True if artifacts of a type have text that is searched.
 pub(crate) const fn type_has_text(artifact_type: ArtifactType) -> bool {
     match artifact_type {
         ArtifactType::Screenshot | ArtifactType::Backup => false,

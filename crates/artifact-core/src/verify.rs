@@ -28,7 +28,7 @@ const WAITING: usize = 256;
 /// Progress is told after every artifact, and within one after so many bytes.
 const TELL_EVERY: u64 = 16 << 20;
 
-/// What is verified.
+/// The scope of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum VerifyScope {
     /// Everything in the data directory.
@@ -36,7 +36,7 @@ pub enum VerifyScope {
     All,
     /// One session, with what is on disk beside its artifacts.
     Session(SessionId),
-    /// What is beside the directories of sessions, where only what belongs to a session and contents may be.
+    /// The entries beside the directories of sessions: files of sessions and contents belong there, nothing else.
     Beside,
     /// One artifact.
     Artifact(ArtifactId),
@@ -52,7 +52,7 @@ pub struct VerifyProgress {
     pub bytes: u64,
 }
 
-/// What is wrong with a file.
+/// A problem of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
@@ -67,7 +67,7 @@ pub enum Problem {
     },
     /// It is there, and no record or unfinished add speaks of it: somebody put it there by hand, or removed its record.
     Extra {
-        /// What it is; `None` if it is a regular file.
+        /// The kind of entry; `None` for a regular file.
         kind: Option<FileKind>,
     },
     /// It cannot be read.
@@ -96,19 +96,19 @@ pub struct Finding {
     pub local_path: Arc<str>,
     /// The artifact whose bytes it should be; `None` for extra files, and for directories that cannot be listed.
     pub artifact: Option<Arc<Artifact>>,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: Problem,
 }
 
 impl Finding {
-    /// Whether it is there and no record speaks of it.
+    /// True if the file exists and has no record.
     #[must_use]
     pub const fn is_extra(&self) -> bool {
         matches!(self.problem, Problem::Extra { .. })
     }
 }
 
-/// What verifying found.
+/// The result of a verification.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct VerifyReport {
@@ -121,7 +121,7 @@ pub struct VerifyReport {
     /// How many files, directories and others are there that no record speaks of. The first ten thousand of each scope
     /// are among the findings.
     pub extras: u64,
-    /// What is wrong, in the order of files.
+    /// The problems, in the order of files.
     pub findings: Vec<Finding>,
     /// Files of adds that were interrupted before their record was written. Whoever adds to their session next removes
     /// them, or records them if they exist nowhere else.
@@ -131,7 +131,7 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Whether nothing is wrong.
+    /// True if no problem was found.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty() && self.extras == 0 && self.unreadable.is_empty()
@@ -230,7 +230,7 @@ impl<'a> Verification<'a> {
         if listed.is_ok() && unexplained.is_empty() && !any_missing {
             return Ok(());
         }
-        // What was added while the files were read has a record by now, and what was deleted is not missing.
+        // Artifacts added while the files were read have records by now, and deleted ones are not missing.
         let mut deleted = PathSet::new();
         inner.each_recorded(id, |artifact| {
             unexplained.explain(&artifact);
@@ -375,7 +375,7 @@ fn unreadable(error: &dyn std::error::Error) -> Problem {
     Problem::Unreadable { reason }
 }
 
-/// Whether its record says that its bytes are here.
+/// True if the record says that the bytes are here.
 pub(crate) fn has_bytes(artifact: &Artifact) -> bool {
     artifact.local_path.is_some()
         && match artifact.status {

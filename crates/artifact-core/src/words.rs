@@ -78,18 +78,18 @@ fn each_number(word: &str, each: &mut impl FnMut(&str)) {
     }
 }
 
-/// Whether a byte is a character of a word as it stands there.
+/// True for a byte that is a character of a word without any change.
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
 
-/// Whether a character is a word by itself: Han, Hiragana and Katakana.
+/// True for a character that is a word by itself: Han, Hiragana and Katakana.
 pub(crate) const fn is_alone(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}'
         | '\u{F900}'..='\u{FAFF}' | '\u{FF66}'..='\u{FF9F}' | '\u{20000}'..='\u{323AF}')
 }
 
-/// Whether a character belongs to a word that has begun: a letter, a digit, or a mark on the letter before.
+/// True for a character of a word that has begun: a letter, a digit, or a mark on the letter before.
 pub(crate) fn continues_word(c: char) -> bool {
     c.is_alphanumeric() || (!c.is_ascii() && is_combining_mark(c))
 }
@@ -185,7 +185,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// What a word found here adds to the score of an artifact.
+    /// The value that a word found here adds to the score of an artifact.
     #[must_use]
     pub const fn weight(self) -> u32 {
         match self {

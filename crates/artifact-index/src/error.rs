@@ -1,4 +1,4 @@
-//! What can go wrong, sorted by what is to be done.
+//! Failures of the index, by their remedies.
 
 use artifact_core::{IndexError, IndexErrorKind};
 use rusqlite::ErrorCode;
@@ -25,7 +25,7 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    /// Whether the file is of no use: building it anew is all that helps.
+    /// True if the file must be built anew.
     pub(crate) fn is_corrupt(&self) -> bool {
         match self {
             Self::Sqlite(error) => match error {
@@ -40,7 +40,7 @@ impl Cause {
                             | ErrorCode::ConstraintViolation
                     )
                 }
-                // What we wrote has the types that we wrote.
+                // The index wrote columns of these types.
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::InvalidColumnType(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
@@ -52,7 +52,7 @@ impl Cause {
         }
     }
 
-    /// Whether it is because the file cannot be written where it is.
+    /// True if the file cannot be written where it is.
     pub(crate) fn is_read_only(&self) -> bool {
         match self {
             Self::Sqlite(error) => matches!(

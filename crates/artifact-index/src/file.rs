@@ -103,7 +103,7 @@ impl Database {
         Ok(done)
     }
 
-    /// Whether the file still is where it was opened.
+    /// True if the file is still where it was opened.
     fn is_in_place(&self) -> bool {
         fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)

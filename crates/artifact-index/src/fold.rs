@@ -1,4 +1,4 @@
-//! What records make of artifacts: each once, as it is after all of them, in the order of rows.
+//! Folds the records of a batch: each artifact once, in its last state, in the order of rows.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +14,7 @@ use crate::write::{Counts, Session};
 /// An artifact that has no row yet.
 pub(crate) struct New<'a> {
     pub(crate) session: i64,
-    /// What its row number is made of: the microsecond at which it was added, or the next one that is free.
+    /// The row number with another sign: the microsecond at which the artifact was added, or the next free one.
     pub(crate) slot: i64,
     pub(crate) artifact: Cow<'a, Artifact>,
 }
@@ -23,7 +23,7 @@ pub(crate) struct New<'a> {
 pub(crate) struct Changed {
     pub(crate) session: i64,
     pub(crate) artifact: Artifact,
-    /// Whether its words change too, not only its status.
+    /// True if its words change too, not only its status.
     pub(crate) words: bool,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Outcome<'a, 'c> {
     /// Rows whose artifact was added again.
     pub(crate) gone: Vec<i64>,
     pub(crate) counts: Counts,
-    /// Whether there are artifacts that were deleted before they were added.
+    /// True if there are artifacts that were deleted before they were added.
     has_tombstones: bool,
 }
 
@@ -72,7 +72,7 @@ impl<'a, 'c> Outcome<'a, 'c> {
         Ok(())
     }
 
-    /// What is deleted stays so, whatever is added.
+    /// A deleted artifact stays deleted, whatever is added.
     fn add(&mut self, session: &Session, artifact: &'a Artifact) -> Result<(), Cause> {
         let id = (session.id, artifact.artifact_id.as_str());
         if let Some(new) = self.new_by_id.get(&id).and_then(|at| self.new.get_mut(*at)) {

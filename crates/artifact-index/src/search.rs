@@ -145,7 +145,7 @@ impl<'a> Search<'a> {
         Ok(statement.query_row([session], |row| row.get(0))?)
     }
 
-    /// Whether every candidate after this one comes after `last` in the order of the query.
+    /// True if every candidate after this one comes after `last` in the order of the query.
     fn is_past(&self, candidate: &Candidate, last: &PageCursor) -> bool {
         let last_at = last.created_at().as_micros();
         let last_key = match self.query.sort {

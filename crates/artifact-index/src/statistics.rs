@@ -22,7 +22,7 @@ pub(crate) fn statistics(at: &Connection, query: &ArtifactQuery) -> Result<Stati
     Ok(statistics)
 }
 
-/// Whether the criteria are all by what the counts are kept for.
+/// True if the tally answers all criteria of the query.
 fn is_counted(query: &ArtifactQuery) -> bool {
     query.text.is_none()
         && query.name.is_none()

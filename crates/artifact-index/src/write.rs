@@ -143,7 +143,7 @@ pub(crate) struct Session {
     pub(crate) id: i64,
     pub(crate) cluster_name: String,
     seq: u64,
-    /// Whether no record of it was taken up yet.
+    /// True if no record of the session was taken up yet.
     pub(crate) is_new: bool,
 }
 
@@ -189,7 +189,7 @@ impl Session {
     }
 }
 
-/// What artifacts have in common that are counted together.
+/// The properties by which the tally groups artifacts.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Group {
     session: i64,

@@ -52,7 +52,7 @@ pub fn without_user_info(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether it can be a region's name.
+/// True if the text can be the name of a region.
 #[must_use]
 pub fn is_region(region: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';

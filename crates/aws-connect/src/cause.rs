@@ -22,7 +22,7 @@ pub enum Cause {
     WrongCredentials,
     /// The clocks of the two machines differ too much.
     ClockSkew,
-    /// What was asked for is in another region, or the endpoint is another region's.
+    /// The resource is in another region, or the endpoint is another region's.
     WrongRegion,
     /// No region is set.
     NoRegion,
@@ -49,7 +49,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What an answer other than success means. Status first: servers agree on it more than on codes, and proxies on the
+    /// The cause of an answer other than success. Status first: servers agree on it more than on codes, and proxies on the
     /// way have none; `code` and `message` are empty where there are none.
     #[must_use]
     pub fn of_answer(status: u16, code: &str, message: &str) -> Self {
@@ -66,7 +66,7 @@ impl Cause {
         }
     }
 
-    /// What a code means, `None` for one that is a service's own. Some codes cover several causes, which `message` tells
+    /// The cause of a code, `None` for one that is a service's own. Some codes cover several causes, which `message` tells
     /// apart.
     #[must_use]
     pub fn of_code(code: &str, message: &str) -> Option<Self> {

@@ -11,7 +11,7 @@ use aws_types::request_id::RequestId;
 use crate::Cause;
 use crate::answer::{HTML, is_html};
 
-/// What is known of an operation of an SDK that failed.
+/// The facts about a failed operation of an SDK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
     /// Why, as far as all services say it alike.
@@ -20,7 +20,7 @@ pub struct Failed {
     pub status: Option<u16>,
     /// The server's error code.
     pub code: Option<String>,
-    /// What was said, by the server or by the layer that failed.
+    /// The message of the server, or of the layer that failed.
     pub message: Option<String>,
     /// The id under which the server's operators find the request.
     pub request_id: Option<String>,
@@ -88,7 +88,7 @@ pub fn header<E>(error: &SdkError<E, HttpResponse>, name: &str) -> Option<String
     error.raw_response()?.headers().get(name).map(str::to_owned)
 }
 
-/// What the innermost cause says: the layers around it only say that a request was made.
+/// The message of the innermost cause: the layers around it only say that a request was made.
 #[must_use]
 pub fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
@@ -98,7 +98,7 @@ pub fn innermost(error: &(dyn Error + 'static)) -> String {
     last.to_string()
 }
 
-/// What was said, as people read it: `the server answered 403 AccessDenied (request 7): no`, or the message alone where
+/// The message as people read it: `the server answered 403 AccessDenied (request 7): no`, or the message alone where
 /// there was no answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Said<'a> {
@@ -108,7 +108,7 @@ pub struct Said<'a> {
     pub code: Option<&'a str>,
     /// The id of the request.
     pub request_id: Option<&'a str>,
-    /// What was said, by the server or by the layer that failed.
+    /// The message of the server, or of the layer that failed.
     pub message: Option<&'a str>,
 }
 

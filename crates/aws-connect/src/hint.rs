@@ -1,4 +1,4 @@
-//! What to do about causes that are the same for every service.
+//! Hints for causes that are the same for every service.
 
 /// No credentials were found.
 pub const NO_CREDENTIALS: &str = "give credentials the way the AWS tools take them: AWS_PROFILE, `aws sso login`, or a role of this machine";

@@ -36,7 +36,7 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// Whether the query has a parameter of this name.
+    /// True if the query has a parameter of this name.
     #[must_use]
     pub fn asks(&self, parameter: &str) -> bool {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
@@ -46,7 +46,7 @@ impl Request {
     }
 }
 
-/// What becomes of a request.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// An answer.
@@ -73,7 +73,7 @@ pub enum Reply {
     },
     /// No answer until the server ends.
     Stall,
-    /// What the real server at this address answers.
+    /// The answer of the real server at this address.
     Forward(SocketAddr),
 }
 

@@ -1,4 +1,4 @@
-//! What is said of a file that is to be added, and how far adding is.
+//! Files to add, with their properties, and the progress of adding.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,9 +15,9 @@ use crate::Symlinks;
 pub struct NewFile {
     /// Where it is.
     pub path: PathBuf,
-    /// What is said of it.
+    /// The properties of the artifact.
     pub artifact: NewArtifact,
-    /// What is done if it is a symbolic link.
+    /// The treatment of a symbolic link.
     pub symlinks: Symlinks,
 }
 

@@ -1,4 +1,4 @@
-//! What every index must do.
+//! Conformance suite of indexes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -306,7 +306,7 @@ fn texts_are_found(index: &dyn ArtifactIndex) {
     ] {
         assert_eq!(names(index, &text(query)), expected, "{query}");
     }
-    // What is deleted is found by its record alone.
+    // A deleted artifact is found by its record alone.
     let mut deleted = text("about");
     deleted.statuses = vec![ArtifactStatus::Deleted];
     assert_eq!(names(index, &deleted), "b.log");

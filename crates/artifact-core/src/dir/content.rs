@@ -21,7 +21,7 @@ pub(super) const CONTENT: &str = ".content";
 /// Permissions of stored files. What has others may have been put there by somebody who can still write it.
 const STORED_MODE: u32 = 0o400;
 
-/// What is stored of a content.
+/// The result of looking up a content.
 pub(super) enum Found {
     /// The same bytes.
     Same(File),
@@ -40,7 +40,7 @@ pub(super) enum OnConflict {
     Replace,
 }
 
-/// What no artifact used any more.
+/// Contents that no artifact used any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SweptContent {
     /// Files that were removed.
@@ -125,7 +125,7 @@ impl ArtifactDir {
         let entry = hash.to_string();
         let kept = rustix::fs::statat(&content, entry.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
         if (kept.st_dev, kept.st_ino, kept.st_nlink) == (file.st_dev, file.st_ino, 1) {
-            // Whoever links to it at this moment has it open, and keeps its bytes by the link or by a copy.
+            // A writer that links to it at this moment has it open, and keeps the bytes by the link or by a copy.
             rustix::fs::unlinkat(&content, entry.as_str(), AtFlags::empty())?;
         }
         Ok(())
@@ -167,7 +167,7 @@ impl ArtifactDir {
     }
 }
 
-/// Whether a content can have this name: a SHA-256 in lower case.
+/// True if a content can have this name: a SHA-256 in lower case.
 pub(crate) fn is_content(name: &str) -> bool {
     name.parse::<FileHash>()
         .is_ok_and(|hash| hash.to_string() == name)
@@ -179,7 +179,7 @@ fn open(content: &OwnedFd, hash: &FileHash) -> io::Result<File> {
     Ok(File::from(file))
 }
 
-/// Whether it looks as this store makes files.
+/// True if the file has the owner and mode of stored files.
 fn is_ours(file: &File, size: u64) -> io::Result<bool> {
     let metadata = file.metadata()?;
     Ok(metadata.is_file()

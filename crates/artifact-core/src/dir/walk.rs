@@ -39,7 +39,7 @@ pub(crate) struct Entry {
     /// The directory that it is in.
     pub(crate) place: Arc<Place>,
     name: CString,
-    /// What it is; `None` if it is a regular file.
+    /// The kind of entry; `None` for a regular file.
     pub(crate) kind: Option<FileKind>,
     /// The key whose file is there, if one can be.
     pub(crate) key: Option<ArtifactKey>,
@@ -70,7 +70,7 @@ impl Entry {
         self.name.to_str().ok()
     }
 
-    /// Whether it is a directory that the store makes for a collection.
+    /// True for a directory that can be a collection's.
     pub(crate) fn is_collection(&self) -> bool {
         self.depth() == 1
             && self.kind == Some(FileKind::Directory)
@@ -89,12 +89,12 @@ pub(crate) struct FileAge {
     pub(crate) changed: Timestamp,
 }
 
-/// What became of entries that were to be removed.
+/// The result of removing entries.
 #[derive(Debug)]
 pub(crate) struct Unlinked {
     /// For each entry whether it is gone.
     pub(crate) each: Vec<Result<(), StoreError>>,
-    /// Whether that outlives a crash.
+    /// The result of making the removal durable.
     pub(crate) durable: Result<(), StoreError>,
 }
 

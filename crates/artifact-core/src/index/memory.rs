@@ -148,7 +148,7 @@ impl State {
     }
 }
 
-/// What is deleted stays so, whatever is added.
+/// A deleted artifact stays deleted, whatever is added.
 fn add_entry(
     records: &mut BTreeMap<SessionId, Entry>,
     session_id: &SessionId,

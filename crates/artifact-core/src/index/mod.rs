@@ -24,12 +24,12 @@ pub struct IndexBatch {
     pub position: Option<Position>,
 }
 
-/// What a query found.
+/// The matches of a query.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Matches {
     /// The artifacts, in the order that the query asked for.
     pub artifacts: Vec<Arc<Artifact>>,
-    /// Whether there are more than the query's limit.
+    /// True if there are more than the query's limit.
     pub more: bool,
     /// Where to go on: the place of the last of them. `None` if there are no more, or the limit was 0.
     pub next: Option<PageCursor>,
@@ -61,7 +61,7 @@ impl ArtifactTexts for NoTexts {
     }
 }
 
-/// What an index that failed is good for after that.
+/// The state of an index after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IndexErrorKind {
@@ -81,11 +81,11 @@ pub enum IndexErrorKind {
 pub struct IndexError {
     /// The index.
     pub index: &'static str,
-    /// What was attempted: `update`, `query`.
+    /// The attempted operation: `update`, `query`.
     pub operation: &'static str,
-    /// What it is good for after that.
+    /// The state of the index after the failure.
     pub kind: IndexErrorKind,
-    /// What caused it.
+    /// The cause.
     #[source]
     pub source: Box<dyn Error + Send + Sync>,
 }
@@ -103,7 +103,7 @@ const fn advice(kind: IndexErrorKind) -> &'static str {
 /// dropped at any time. It may block, so it is used off the executor.
 #[cfg_attr(any(test, feature = "test-util"), mockall::automock)]
 pub trait ArtifactIndex: Debug + Send + Sync + 'static {
-    /// What the index is called in messages.
+    /// The name of the index in messages.
     fn name(&self) -> &'static str;
 
     /// How far a session was fed: the position of the last batch that had one, `None` if there was none. It is as durable

@@ -34,8 +34,8 @@ const ATTEMPTS: usize = 50;
 
 /// Retention.
 impl TestArtifactsManager {
-    /// What [`Self::cleanup_old_artifacts`] would delete now, and what not and why. Sessions that cannot be read are not
-    /// in the plan, for nothing of theirs is deleted.
+    /// The plan that [`Self::cleanup_old_artifacts`] would carry out now. Sessions that cannot be read are not in the plan:
+    /// nothing of theirs is deleted.
     ///
     /// # Errors
     /// If the data directory cannot be listed.
@@ -80,7 +80,7 @@ struct Cleanup<'a> {
     report: CleanupReport,
 }
 
-/// What was done so far.
+/// The progress so far.
 struct Steps<'a> {
     progress: &'a (dyn Fn(CleanupProgress) + Send + Sync),
     sessions: AtomicU64,
@@ -200,7 +200,7 @@ impl<'a> Cleanup<'a> {
         let mut as_of = inner.with_index(|| inner.sessions.refresh(id))?;
         let mut page = Vec::with_capacity(PAGE);
         inner.each_artifact(query, |artifact| {
-            // What points elsewhere is neither deleted nor said to be.
+            // A record that points elsewhere deletes nothing, and is not reported as deleted.
             if artifact.local_path.is_some()
                 && let Err(error) = Inner::key_of(&artifact)
             {

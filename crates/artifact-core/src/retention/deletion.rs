@@ -15,7 +15,7 @@ use crate::{ArtifactError, TestArtifactsManager};
 pub struct DeleteOptions {
     /// Why, in words.
     pub reason: Option<Arc<str>>,
-    /// What is to happen if its session is pinned.
+    /// The behaviour if its session is pinned.
     pub pinned: IfPinned,
 }
 
@@ -41,11 +41,11 @@ impl DeleteOptions {
 pub struct Deletion {
     /// Its record, which tells what it was.
     pub artifact: Arc<Artifact>,
-    /// What became of its bytes.
+    /// The outcome for its bytes.
     pub bytes: DeletedBytes,
 }
 
-/// What became of the bytes of an artifact that was deleted.
+/// The outcome for the bytes of a deleted artifact.
 #[derive(Debug)]
 pub enum DeletedBytes {
     /// They are gone.
@@ -118,7 +118,7 @@ impl Inner {
         Ok(DeletedBytes::Removed)
     }
 
-    /// Whether another record of a session, deleted or not, names the same file.
+    /// True if another record of a session, deleted or not, names the same file.
     fn is_named_twice(&self, id: &SessionId, artifact: &Artifact) -> Result<bool, ArtifactError> {
         let mut named = false;
         self.each_recorded(id, |other| {

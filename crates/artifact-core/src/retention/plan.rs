@@ -1,4 +1,4 @@
-//! What a plan is made of: what is known of sessions, the rules that chose them, and why others are spared.
+//! Retention plans: facts about sessions, the rules that select them, and the reasons that spare others.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tracking_model::{
 
 use super::RetentionPolicy;
 
-/// What a policy needs to know of a session.
+/// The facts about a session that a policy needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SessionMeta {
@@ -27,11 +27,11 @@ pub struct SessionMeta {
     pub clock_contradiction: Option<ClockContradiction>,
     /// How the upgrade ended, where that is known.
     pub outcome: Option<SessionOutcome>,
-    /// Whether it is to be left alone.
+    /// True if retention must leave the session alone.
     pub pinned: bool,
     /// For how many days after its completion it is to be kept.
     pub retention_days: u32,
-    /// What it holds, by status, without what is deleted.
+    /// Totals by status, without deleted artifacts.
     pub holds: Vec<StatusTotals>,
 }
 
@@ -47,7 +47,7 @@ pub struct StatusTotals {
 }
 
 impl SessionMeta {
-    /// What a policy needs to know of `session`.
+    /// The facts about `session` that a policy needs.
     #[must_use]
     pub fn of(session: &Session) -> Self {
         let counts = session.counts();
@@ -219,7 +219,7 @@ pub struct SparedSession {
     pub reason: SpareReason,
 }
 
-/// What is to be deleted and what is not, and why. Sessions that hold nothing are in neither.
+/// The sessions to delete and those to spare, each with the reason. Empty sessions are in neither list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RetentionPlan {
@@ -227,9 +227,9 @@ pub struct RetentionPlan {
     pub at: Timestamp,
     /// The policy that made it.
     pub policy: RetentionPolicy,
-    /// What is to be deleted, the session completed first first.
+    /// The sessions to delete, in the order of their completion.
     pub delete: Vec<PlannedSession>,
-    /// What is not, by session.
+    /// The spared sessions.
     pub spare: Vec<SparedSession>,
     /// How many bytes all artifacts have.
     pub total_bytes: u64,

@@ -1,4 +1,4 @@
-//! What holds for every plan.
+//! Properties of every plan.
 
 use proptest::prelude::*;
 use tracking_model::SessionId;

@@ -1,4 +1,4 @@
-//! What happened to a session, record by record: who did what and when.
+//! The history of a session: its records, with their authors and times.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

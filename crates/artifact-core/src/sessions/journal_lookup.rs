@@ -1,5 +1,5 @@
-//! What a session's journal says of its artifacts, read from the journal itself: who verifies, or removes files, asks no
-//! index, for an index is derived and may be wrong.
+//! Artifacts as the journals of their sessions record them. Verification and the removal of files read the journals, because
+//! the index is derived and may be wrong.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -24,7 +24,7 @@ impl Gone {
             ArtifactStatus::Deleted => {
                 self.statuses.insert(self.keys.hash_one(id), status);
             }
-            // What another machine deleted stays deleted.
+            // An artifact that another machine deleted stays deleted.
             ArtifactStatus::Archived => {
                 self.statuses.entry(self.keys.hash_one(id)).or_insert(status);
             }

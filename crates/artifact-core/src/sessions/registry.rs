@@ -44,7 +44,7 @@ pub(crate) struct SessionEntry {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fed {
     pub(crate) position: Position,
-    /// Whether it is the one that stands in for the one that was given.
+    /// True for the fallback in memory.
     pub(crate) in_memory: bool,
 }
 
@@ -123,7 +123,7 @@ impl SessionRegistry {
         }
     }
 
-    /// Whether the index was replaced by one in memory.
+    /// True if the index was replaced by the fallback in memory.
     pub(crate) fn uses_fallback(&self) -> bool {
         self.fallback.get().is_some()
     }
@@ -259,7 +259,7 @@ impl SessionRegistry {
         answers.map(|pending| Ok(pending?.wait()?)).collect()
     }
 
-    /// Whether this is the first time that this is asked of the session: it is when bytes are to be added.
+    /// True for the first call of this process for the session, which comes before bytes are added.
     pub(crate) fn is_first_write(&self, id: &SessionId) -> bool {
         !self.entry(id).written.swap(true, Ordering::Relaxed)
     }
@@ -291,7 +291,7 @@ impl SessionRegistry {
     }
 }
 
-/// What cannot be looked at is not the same as what is not there.
+/// A journal that cannot be looked at is an error, not an absent journal.
 fn journal_exists(path: &Path) -> Result<bool, ArtifactError> {
     match storage::metadata(path) {
         Ok(_) => Ok(true),
@@ -336,7 +336,7 @@ pub(crate) fn decode(entry: &SessionEntry, record: &Record) -> Result<SessionEve
     })
 }
 
-/// Whether a journal that was read before is not the one that is there now.
+/// True if another journal has taken the place of the one that was read.
 pub(crate) const fn is_another(error: &JournalError) -> bool {
     matches!(
         error,

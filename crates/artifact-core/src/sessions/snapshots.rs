@@ -37,7 +37,7 @@ struct State {
     /// When each may be replaced again.
     not_before: HashMap<SessionId, Instant>,
     has_thread: bool,
-    /// Whether the thread writes one.
+    /// True while the thread writes a snapshot.
     writing: bool,
     closed: bool,
 }
@@ -72,7 +72,7 @@ impl Snapshots {
         }
     }
 
-    /// What is behind, once the thread has ended what it is writing: the process may end when that is written.
+    /// The snapshots that are behind, after the thread has ended its current one: the process may end once these are written.
     fn take_all(&self) -> Vec<SessionId> {
         let mut state = self.lock();
         while state.writing {

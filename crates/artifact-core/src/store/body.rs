@@ -10,7 +10,7 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 /// Bytes of a chunk made from a file.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
-/// What is to be stored.
+/// The bytes to store.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PutBody {
@@ -82,7 +82,7 @@ impl Chunks {
     /// The next chunk, `None` after the last.
     ///
     /// # Errors
-    /// What the sender failed with; `UnexpectedEof` if it was dropped in the middle.
+    /// The error of the sender; `UnexpectedEof` if it was dropped in the middle.
     pub async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         if self.ended {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! What a store says when it fails, the same for all of them.
+//! The failures of stores, the same for all of them.
 
 use std::error::Error;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::io;
 
 use crate::FileKind;
 
-/// What kind of failure it was.
+/// The kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
@@ -26,13 +26,13 @@ pub enum StoreErrorKind {
     UnsafePath,
     /// Something that is no regular file has taken the place of what was stored; it was not opened.
     NotAFile(FileKind),
-    /// What is stored is not what was put.
+    /// The stored bytes are not those that were put.
     Corrupt,
     /// The store cannot be reached now.
     Unavailable,
     /// The store asks for fewer requests.
     RateLimited,
-    /// What is stored is no longer what the caller knows.
+    /// The object has changed since the caller looked.
     PreconditionFailed,
     /// The store's settings, its credentials or the place that they name are wrong; the cause says which.
     Misconfigured,
@@ -40,7 +40,7 @@ pub enum StoreErrorKind {
     Unexpected,
 }
 
-/// Whether trying again can help.
+/// Tells if another attempt can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retry {
@@ -132,13 +132,13 @@ impl StoreError {
         repeated
     }
 
-    /// What kind of failure it was.
+    /// The kind of failure.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// What was attempted: `put`, `get`, `list`, `delete`.
+    /// The attempted operation: `put`, `get`, `list`, `delete`.
     #[must_use]
     pub const fn operation(&self) -> &'static str {
         self.operation
@@ -150,7 +150,7 @@ impl StoreError {
         &self.key
     }
 
-    /// Whether trying again can help.
+    /// Tells if another attempt can succeed.
     #[must_use]
     pub const fn retry(&self) -> Retry {
         self.retry

@@ -133,7 +133,7 @@ pub enum KeyPrefix {
 }
 
 impl KeyPrefix {
-    /// Whether `key` is one of those.
+    /// True if `key` begins with the prefix.
     #[must_use]
     pub fn matches(&self, key: &ArtifactKey) -> bool {
         match self {

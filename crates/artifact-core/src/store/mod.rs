@@ -16,7 +16,7 @@ pub use error::{Retry, StoreError, StoreErrorKind};
 pub use key::{ArtifactKey, KeyError, KeyPrefix};
 pub use memory::MemoryStore;
 
-/// What is to happen where a key is taken.
+/// The behaviour where a key is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PutMode {
     /// Fail with [`StoreErrorKind::AlreadyExists`].
@@ -30,7 +30,7 @@ pub enum PutMode {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PutOptions {
-    /// What is to happen where the key is taken.
+    /// The behaviour where the key is taken.
     pub mode: PutMode,
     /// The most bytes that may be stored; more is [`StoreErrorKind::TooLarge`].
     pub max_bytes: Option<u64>,
@@ -52,7 +52,7 @@ impl PutOptions {
     }
 }
 
-/// What was put.
+/// The stored object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutOutcome {
     /// The key that was used.
@@ -63,7 +63,7 @@ pub struct PutOutcome {
     pub hash: FileHash,
 }
 
-/// What a store knows of an object without reading it.
+/// The properties of an object that a store knows without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMeta {
     /// Its key.
@@ -75,7 +75,7 @@ pub struct ObjectMeta {
 /// An object's bytes on their way out.
 #[derive(Debug)]
 pub struct Object {
-    /// What is known of it.
+    /// The properties of the object.
     pub meta: ObjectMeta,
     /// Its bytes.
     pub body: Chunks,
@@ -85,7 +85,7 @@ pub struct Object {
 #[cfg_attr(any(test, feature = "test-util"), mockall::automock)]
 #[async_trait]
 pub trait ArtifactStore: Debug + Send + Sync + 'static {
-    /// What the store is called in messages: `local`, `memory`, `s3`.
+    /// The name of the store in messages: `local`, `memory`, `s3`.
     fn name(&self) -> &'static str;
 
     /// Stores `body` whole or not at all; it is durable, and seen by every call, once this returns. An object is never

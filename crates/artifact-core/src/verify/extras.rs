@@ -1,4 +1,4 @@
-//! What is there and no record speaks of.
+//! Extras: files and other entries without a record.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::{ArtifactError, FileKind, StoreError};
 
 /// Most extras that a report names one by one; the rest is counted.
 const NAMED: usize = 10_000;
-/// What follows `session_<id>` in the names of the files beside a session's directory.
+/// The endings of the files beside a session's directory, after `session_<id>`.
 const SUFFIXES: [&str; 10] = [
     ".jsonl",
     ".json",
@@ -30,7 +30,7 @@ const SUFFIXES: [&str; 10] = [
 /// The same, where more follows: what a repair and a take-over in place keep.
 const BEGINNINGS: [&str; 2] = [".jsonl.damaged-", ".json.reference"];
 
-/// What was found in a session's directory and not yet among its records.
+/// Entries of a session's directory that were not yet found among its records.
 pub(super) struct Unexplained(PathSet);
 
 impl Unexplained {
@@ -53,7 +53,7 @@ impl Unexplained {
         };
         self.0.remove(local_path);
         if has_bytes(artifact) {
-            // What has taken the place of its file is told of with the artifact.
+            // An entry that has taken the place of its file is reported with the artifact.
             self.0.remove(&other(local_path));
         }
     }
@@ -108,8 +108,8 @@ impl InFlightFiles {
     }
 }
 
-/// What an entry is known as: a file that can be an artifact's by the path that its record has, and all else by something
-/// that no record has.
+/// The key of an entry: the path that a record has, for a file that can be an artifact's; for all else a text that no record
+/// has.
 fn mark(entry: &Entry) -> String {
     let path = entry.local_path();
     if entry.key.is_some() && entry.kind.is_none() {
@@ -190,18 +190,18 @@ pub(super) fn note_deleted(deleted: &mut PathSet, artifact: &Artifact) {
     }
 }
 
-/// Whether a session has that directory: one of which there is a journal, or what the reference wrote.
+/// True if the directory belongs to a session with a journal, or to one that the Python implementation wrote.
 fn has_session(inner: &Inner, name: &str) -> bool {
     let Ok(id) = SessionId::from_encoded(name) else {
         return false;
     };
     let home = inner.sessions.data_dir();
     let stream = StreamId::Session(id);
-    // What cannot be looked at is not said to be missing.
+    // A journal that cannot be looked at counts as there.
     storage::exists(&home.journal_path(&stream)) || storage::exists(&home.snapshot_path(&stream))
 }
 
-/// Whether an entry is the directory of a session whose import has not written the journal: the import creates the lock of
+/// True for the directory of a session whose import has not written the journal: the import creates the lock of
 /// the journal before everything else.
 fn is_being_imported(inner: &Inner, entry: &Entry) -> bool {
     let (0, Some(FileKind::Directory), Some(name)) = (entry.depth(), entry.kind, entry.name()) else {

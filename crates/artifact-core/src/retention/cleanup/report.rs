@@ -9,17 +9,17 @@ use crate::{ArtifactError, FileKind, RetentionPlan};
 /// Most failures and orphans that a report names one by one.
 const NAMED: usize = 1000;
 
-/// Whether anything is deleted.
+/// Chooses between deleting and a dry run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CleanupMode {
-    /// What the policy says is deleted.
+    /// Artifacts that the policy selects are deleted.
     #[default]
     Delete,
     /// Nothing is changed.
     DryRun,
 }
 
-/// What becomes of files without a record.
+/// Chooses the treatment of files without a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OrphanMode {
     /// They are reported.
@@ -34,9 +34,9 @@ pub enum OrphanMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CleanupOptions {
-    /// Whether anything is deleted.
+    /// Chooses between deleting and a dry run.
     pub mode: CleanupMode,
-    /// What becomes of files without a record.
+    /// Chooses the treatment of files without a record.
     pub orphans: OrphanMode,
 }
 
@@ -68,14 +68,14 @@ pub struct CleanupProgress {
     pub files: u64,
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use = "it says what could not be deleted"]
 pub struct CleanupReport {
-    /// What it was to do.
+    /// The plan of the run.
     pub plan: RetentionPlan,
-    /// Whether it did anything of it.
+    /// Tells a dry run from a run that deleted.
     pub mode: CleanupMode,
     /// How many artifacts it deleted.
     pub deleted_artifacts: u64,
@@ -87,13 +87,13 @@ pub struct CleanupReport {
     pub removed_directories: u64,
     /// Files of deleted artifacts that are still there: in a dry run all of them, else those in sessions that are open.
     pub leftover_files: u64,
-    /// What has no record and is older than a day, of whatever kind; the first thousand.
+    /// Entries of any kind that have no record and are older than a day; the first thousand.
     pub orphans: Vec<OrphanFile>,
     /// How many there are.
     pub orphan_files: u64,
     /// Sessions that were to lose artifacts and did not, because somebody pinned them meanwhile.
     pub spared_meanwhile: Vec<SparedMeanwhile>,
-    /// What could not be done; the first thousand.
+    /// The failures; the first thousand.
     pub failures: Vec<CleanupFailure>,
     /// How many failures there are.
     pub failed: u64,
@@ -105,13 +105,13 @@ pub struct CleanupReport {
 pub struct OrphanFile {
     /// The file, relative to the data directory.
     pub local_path: Arc<str>,
-    /// What it is; `None` if it is a regular file.
+    /// The kind of entry; `None` for a regular file.
     pub kind: Option<FileKind>,
     /// How many bytes it has.
     pub size: u64,
     /// Since when it is there.
     pub since: Timestamp,
-    /// Whether it was removed.
+    /// True if the entry was removed.
     pub removed: bool,
     /// Why not.
     pub left: Option<LeftBecause>,
@@ -191,7 +191,7 @@ impl CleanupReport {
         }
     }
 
-    /// Whether everything that was to be done was.
+    /// True if the whole plan was carried out.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.failed == 0

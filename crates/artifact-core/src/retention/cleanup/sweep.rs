@@ -9,7 +9,7 @@ use crate::dir::{Entry, FileAge};
 use crate::path_set::PathSet;
 use crate::{ArtifactError, FileKind};
 
-/// What no record speaks of is only reported when it is older: until then it may belong to an artifact that is being
+/// Entries without a record are reported only when they are older: until then they may belong to an artifact that is being
 /// added.
 const ORPHAN_AGE: Span = Span::from_secs(86_400);
 /// Most entries of one directory that are collected before they are removed, which is made durable once for all of them.
@@ -23,7 +23,7 @@ struct Found {
 }
 
 impl Found {
-    /// Whether these are to be dealt with before `next` is taken.
+    /// True if these entries are to be removed before `next` is taken.
     fn is_due(&self, next: &Entry) -> bool {
         let first = self.leftovers.first().or_else(|| self.orphans.first());
         first.is_some_and(|first| !Arc::ptr_eq(&first.place, &next.place) && first.place != next.place)
