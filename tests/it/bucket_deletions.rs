@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use storage_s3::S3StoreBuilder;
+use storage_s3::{S3Config, S3Store};
 use test_servers::{FsServer, MotoServer};
 
 use crate::bucket_gaps::working;
@@ -12,17 +12,24 @@ use crate::machine::Machine;
 /// Retention of everything that is completed.
 const GC: [&str; 5] = ["gc", "--retention-days", "0", "--min-age", "0s"];
 
+fn below(prefix: &str, config: S3Config) -> S3Config {
+    S3Config {
+        prefix: Some(prefix.into()),
+        ..config
+    }
+}
+
 /// Runs a scenario on both servers; it gets the endpoint, and a store to look into the bucket.
-fn on_each(scenario: impl Fn(&str, &S3StoreBuilder)) {
+fn on_each(scenario: impl Fn(&str, &S3Config)) {
     let fs = FsServer::start();
-    scenario(&fs.endpoint(), &fs.builder().prefix("team"));
+    scenario(&fs.endpoint(), &below("team", fs.config()));
     let moto = MotoServer::start();
-    scenario(&moto.endpoint(), &moto.builder().prefix("team"));
+    scenario(&moto.endpoint(), &below("team", moto.config()));
 }
 
 /// The objects of artifacts that are in the bucket.
-fn objects(builder: &S3StoreBuilder) -> Vec<String> {
-    let store = builder.clone().build().unwrap();
+fn objects(config: &S3Config) -> Vec<String> {
+    let store = S3Store::new(config.clone()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let all = runtime.block_on(store.objects().all("s/")).unwrap();
     let keys = all.into_iter().map(|object| object.key.to_string());
@@ -126,7 +133,7 @@ fn what_is_pinned_here_stays_here_and_is_not_sent() {
         let left = synced["deleted_elsewhere"][0]["left_because"].as_str().unwrap();
         assert!(left.contains("pinned"), "{synced}");
         assert!(file.exists());
-        assert_eq!(objects(&server.builder().prefix("team")), [""; 0]);
+        assert_eq!(objects(&below("team", server.config())), [""; 0]);
     }
     machine.ok(&["session", "pin", "s", "--off"]);
     machine.ok(&["sync"]);

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use storage_s3::{Catalogue, CatalogueOptions, ObjectKey, ObjectMetadata, S3Store};
-use test_servers::{BUCKET, FsServer, builder};
+use storage_s3::{Catalogue, CatalogueOptions, ObjectKey, ObjectMetadata, S3Config, S3Store};
+use test_servers::{BUCKET, FsServer, config};
 use tracking_facade::s3::SharedBucket;
 use tracking_facade::{
     ArtifactQuery, CollectionId, NewArtifact, NewCollection, NewSession, SessionId, StreamId, Tracking,
@@ -14,13 +14,21 @@ use tracking_model::{SessionEvent, StreamEvent};
 
 use crate::machine::Machine;
 
+fn open_store(prefix: &str, config: S3Config) -> S3Store {
+    let config = S3Config {
+        prefix: Some(prefix.into()),
+        ..config
+    };
+    S3Store::new(config).unwrap()
+}
+
 /// A store below `team` of the server.
 fn store(endpoint: &str) -> S3Store {
-    builder(endpoint).prefix("team").build().unwrap()
+    open_store("team", config(endpoint))
 }
 
 fn objects_of(server: &FsServer) -> S3Store {
-    server.builder().prefix("").build().unwrap()
+    open_store("", server.config())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,7 +32,7 @@ pub use add::{AddProgress, ArtifactReader, ArtifactWriter, NewFile};
 pub use copies::{ArtifactCopies, CopyPlace};
 pub use cursor::{PageCursor, PageCursorError};
 pub use dir::ArtifactDir;
-pub use download::{Download, DownloadRecord, download_name};
+pub use download::{Download, DownloadFile, DownloadRecord, download_name};
 pub use error::ArtifactError;
 pub use executor::{joined, run_blocking};
 pub use feed::IndexProgress;

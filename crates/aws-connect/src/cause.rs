@@ -1,5 +1,4 @@
-//! Why a service did not do what was asked, as far as all services say it alike: classified by HTTP status first, error
-//! code second.
+//! Causes of failures: classified by HTTP status first, error code second.
 
 use std::error::Error;
 
@@ -7,11 +6,31 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 
-/// Why a service did not do what was asked, where that has nothing to do with what the service is for.
+/// Cause of a failed operation. A service gives only those that fit it.
 ///
-/// Not `non_exhaustive`: each adapter says what becomes of each, and is to be asked when one is added.
+/// Not `non_exhaustive`: an adapter maps each cause, and must be asked when one is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
+    /// The bucket or bus does not exist.
+    NoResource,
+    /// The bucket has no object of that key.
+    NoObject,
+    /// A condition of the request was not met: the key is taken, or the object is another by now.
+    PreconditionFailed,
+    /// Another request for the same key is in progress.
+    Conflict,
+    /// The bytes that arrived have another checksum than was announced.
+    ChecksumMismatch,
+    /// The object has no such range.
+    InvalidRange,
+    /// The stored bytes are not those that its metadata or a record describes.
+    Altered,
+    /// The object is in an archive class and must be restored before it can be read.
+    Archived,
+    /// The server has no space left.
+    StorageFull,
+    /// The request as a whole is not valid.
+    InvalidRequest,
     /// The credentials do not allow this operation.
     Denied,
     /// No credentials were found.
@@ -49,6 +68,53 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Hint for causes that every service gives; an adapter adds the hints of its service.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::NoCredentials => {
+                "give credentials the way the AWS tools take them: AWS_PROFILE, `aws sso login`, or a role of this machine"
+            }
+            Self::ExpiredCredentials => "renew the credentials, for example with `aws sso login`",
+            Self::WrongCredentials => {
+                "check the access key and its secret, and that they are for this endpoint"
+            }
+            Self::ClockSkew => "set this machine's clock; AWS refuses requests that are 15 minutes off",
+            Self::WrongRegion => "set the region to that of the bucket or bus",
+            Self::NoRegion => "set the region, with AWS_REGION or in the settings",
+            Self::Conflict => "try again",
+            Self::Unsupported => "this server lacks the operation; use another, or do without",
+            Self::StorageFull => "free space on the server",
+            Self::ServerFailed => "wait and try again; if it lasts, ask the server's operators",
+            Self::TimedOut => {
+                "check that this is the right endpoint, and the network on the way: proxies, firewalls, VPC endpoints"
+            }
+            Self::NoAddress => "check the region, or the endpoint's host name",
+            Self::NoConnection => "check that the endpoint is up and that nothing on the way blocks it",
+            Self::Tls => {
+                "check the endpoint's certificate and the machine's trusted roots, or whether the endpoint speaks https at all"
+            }
+            Self::NotTheService => {
+                "sign in to this network if it has a captive portal, or let the proxy pass requests to this endpoint, and try again"
+            }
+            _ => "see what the server said",
+        }
+    }
+
+    /// True for causes that pass without anybody changing a setting.
+    #[must_use]
+    pub const fn is_outage(self) -> bool {
+        matches!(
+            self,
+            Self::Throttled
+                | Self::ServerFailed
+                | Self::TimedOut
+                | Self::NoAddress
+                | Self::NoConnection
+                | Self::NotTheService
+        )
+    }
+
     /// The cause of an answer other than success. Status first: servers agree on it more than on codes, and proxies on the
     /// way have none; `code` and `message` are empty where there are none.
     #[must_use]

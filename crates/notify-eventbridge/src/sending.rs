@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
+use aws_connect::{Cause, Failure};
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use tracking_model::Timestamp;
 use crate::answer::{delivery_of, is_throttled};
 use crate::batch::calls;
 use crate::entry::Entry;
-use crate::error::{EventBridgeCause, EventBridgeError};
+use crate::error::{EVENT_BRIDGE, may_be_an_entry};
 use crate::settings::Settings;
 use crate::sink::Shared;
 
@@ -38,7 +39,7 @@ pub(crate) async fn send(shared: &Shared, entries: &[Entry]) -> Vec<Delivery> {
 }
 
 /// The answer to entries that a failure keeps from being sent. What to do stands in it too, for it has no other place.
-pub(crate) fn held_back(error: &EventBridgeError) -> Delivery {
+pub(crate) fn held_back(error: &Failure) -> Delivery {
     Delivery::Retry {
         reason: format!("{error}; {}", error.hint()),
         after: error.retry_after,
@@ -65,7 +66,7 @@ impl Sending<'_> {
         }
         match self.put(call.clone()).await {
             Ok(results) => self.take(&results, call.len()),
-            Err(error) if !error.cause.may_be_an_entry() => {
+            Err(error) if !may_be_an_entry(error.cause) => {
                 self.answers
                     .extend(std::iter::repeat_n(held_back(&error), call.len()));
                 false
@@ -86,7 +87,7 @@ impl Sending<'_> {
         }
     }
 
-    async fn put(&self, call: Range<usize>) -> Result<Vec<PutEventsResultEntry>, EventBridgeError> {
+    async fn put(&self, call: Range<usize>) -> Result<Vec<PutEventsResultEntry>, Failure> {
         let settings = &self.shared.settings;
         let entries = self.entries.get(call).unwrap_or_default();
         let entries = entries
@@ -103,8 +104,9 @@ impl Sending<'_> {
         match answer {
             Ok(output) => Ok(output.entries.unwrap_or_default()),
             Err(error) => {
-                let error = EventBridgeError::from_sdk("PutEvents", &settings.bus, error);
-                if error.cause == EventBridgeCause::NoBus {
+                let subject = format!("PutEvents on bus {}", settings.bus);
+                let error = Failure::from_sdk(EVENT_BRIDGE, subject, &error);
+                if error.cause == Cause::NoResource {
                     // Somebody removed it. Nothing is sent before it is found again.
                     self.shared.checked.store(false, Ordering::Relaxed);
                 }

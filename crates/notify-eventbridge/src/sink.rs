@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_connect::Failure;
 use tokio::sync::OnceCell;
 use tracking_journal::{Delivery, EventSink, Record, SinkPace};
 
 use crate::client::{Connected, connect};
 use crate::detail::About;
 use crate::entry::{Entry, Mapped, map};
-use crate::error::EventBridgeError;
+use crate::error::{EVENT_BRIDGE, forbids_only_the_look};
 use crate::sending::{held_back, send};
 use crate::settings::{Patience, Settings};
 
@@ -49,9 +50,9 @@ pub enum BusCheck {
     },
     /// Whether it exists cannot be told, because looking is not allowed or not possible at this endpoint. Events are
     /// sent all the same; PutEvents may answer success for a bus that does not exist.
-    NotAllowed(EventBridgeError),
+    NotAllowed(Failure),
     /// Nobody could be asked. Events wait in the journal, and the check is made again before the first is sent.
-    Unreachable(EventBridgeError),
+    Unreachable(Failure),
 }
 
 impl EventBridgeSink {
@@ -81,9 +82,9 @@ impl EventBridgeSink {
     /// it has succeeded events are held back.
     ///
     /// # Errors
-    /// [`EventBridgeError`] for what somebody has to put right: a bus that does not exist, credentials that are absent
+    /// [`Failure`] for what somebody has to put right: a bus that does not exist, credentials that are absent
     /// or not valid, a wrong region. An outage is none, and neither is being denied the look.
-    pub async fn check(&self) -> Result<BusCheck, EventBridgeError> {
+    pub async fn check(&self) -> Result<BusCheck, Failure> {
         self.shared.check().await
     }
 }
@@ -156,7 +157,7 @@ impl Shared {
     }
 
     /// Looks for the bus unless that was done, by this call or another.
-    async fn ready(&self) -> Result<(), EventBridgeError> {
+    async fn ready(&self) -> Result<(), Failure> {
         if self.checked.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -166,7 +167,7 @@ impl Shared {
         }
     }
 
-    async fn check(&self) -> Result<BusCheck, EventBridgeError> {
+    async fn check(&self) -> Result<BusCheck, Failure> {
         let bus = &self.settings.bus;
         let connected = self.connected().await;
         let request = connected.client.describe_event_bus().name(bus);
@@ -179,12 +180,12 @@ impl Shared {
                 self.checked.store(true, Ordering::Relaxed);
                 return Ok(BusCheck::Exists { arn: output.arn });
             }
-            Err(error) => EventBridgeError::from_sdk("DescribeEventBus", bus, error),
+            Err(error) => Failure::from_sdk(EVENT_BRIDGE, format!("DescribeEventBus on bus {bus}"), &error),
         };
         if error.cause.is_outage() {
             return Ok(BusCheck::Unreachable(error));
         }
-        if error.cause.forbids_only_the_look() {
+        if forbids_only_the_look(error.cause) {
             if !self.checked.swap(true, Ordering::Relaxed) {
                 tracing::warn!(%error, hint = error.hint(), "whether the event bus exists cannot be looked up; events are sent all the same");
             }

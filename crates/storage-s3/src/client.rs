@@ -1,11 +1,11 @@
-//! The SDK's client: made at the first request, with every setting explicit, watched for what it costs.
+//! The SDK's client: made at the first request, with every setting explicit, and counted.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_connect::{AnswerCheck, Connection, endpoint_of_chain};
-use aws_sdk_s3::Client;
+use aws_sdk_s3::Client as Sdk;
 use aws_sdk_s3::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext,
 };
@@ -18,22 +18,20 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 
-use crate::limits::Concurrency;
-use crate::settings::{ChecksumPolicy, Settings};
+use crate::config::Settings;
 
-/// A client, and what its configuration turned out to be.
+/// The connection to S3.
 #[derive(Debug)]
-pub(crate) struct Connected {
-    pub(crate) sdk: Client,
-    /// The same with less patience, for requests that send no bytes.
-    pub(crate) asking: Client,
-    /// Where requests go, for messages.
-    pub(crate) place: String,
-    /// Whether requests go to a server that is not AWS.
-    pub(crate) custom_endpoint: bool,
+pub(crate) struct Client {
+    pub(crate) sdk: Sdk,
+    /// The same with shorter timeouts, for requests that send no body.
+    pub(crate) metadata: Sdk,
+    /// The address of requests, for messages.
+    pub(crate) endpoint: String,
+    pub(crate) is_aws: bool,
 }
 
-/// How many requests were sent, by operation (`PutObject`, `ListObjectsV2`, …); each attempt counts.
+/// Requests that were sent, by operation (`PutObject`, `ListObjectsV2`, …), and answers. Each attempt counts.
 #[derive(Debug, Default)]
 pub(crate) struct RequestLog {
     sent: Mutex<BTreeMap<String, u64>>,
@@ -45,38 +43,19 @@ impl RequestLog {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many of them were answered.
     pub(crate) fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
     }
-
-    fn answered(&self) {
-        self.answers.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn count(&self, operation: &str) {
-        let mut counts = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts.get_mut(operation) {
-            Some(count) => *count += 1,
-            None => {
-                counts.insert(operation.to_owned(), 1);
-            }
-        }
-    }
 }
 
-/// Reads the standard chain and makes the one client of a store.
-pub(crate) async fn connect(
-    settings: &Settings,
-    log: &Arc<RequestLog>,
-    concurrency: &Arc<Concurrency>,
-) -> Connected {
-    let patience = &settings.patience;
+/// Reads the standard chain and makes the client of a store.
+pub(crate) async fn connect(settings: &Settings, log: &Arc<RequestLog>) -> Client {
+    let retry = &settings.retry;
     let connection = Connection {
         region: settings.region.as_deref(),
         credentials: settings.credentials.as_ref(),
         timeouts: timeouts(settings).build(),
-        idle_connections: Some(settings.limits.max_concurrency),
+        idle_connections: Some(settings.concurrency),
     };
     let loaded = connection.load().await;
     let shared = loaded.config;
@@ -84,67 +63,60 @@ pub(crate) async fn connect(
         .endpoint
         .clone()
         .or_else(|| endpoint_of_chain(&shared, "s3"));
-    let custom_endpoint = endpoint.is_some();
+    let is_aws = endpoint.is_none();
     let place = match (&endpoint, shared.region()) {
         (Some(endpoint), _) => endpoint.clone(),
         (None, Some(region)) => format!("AWS, region {region}"),
         (None, None) => "AWS".to_owned(),
     };
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
-        .force_path_style(settings.path_style.unwrap_or(custom_endpoint))
-        // Retries are the standard mode's, whatever becomes the SDK's default.
+        .force_path_style(settings.path_style.unwrap_or(!is_aws))
+        // The mode and its numbers are explicit, for the SDK's defaults change.
         .retry_config(
             RetryConfig::standard()
-                .with_max_attempts(patience.attempts)
-                .with_initial_backoff(patience.backoff)
-                .with_max_backoff(patience.max_backoff),
+                .with_max_attempts(settings.attempts)
+                .with_initial_backoff(retry.backoff)
+                .with_max_backoff(retry.max_backoff),
         )
         .stalled_stream_protection(
             StalledStreamProtectionConfig::enabled()
-                .grace_period(patience.stall_timeout)
+                .grace_period(retry.stall_timeout)
                 .build(),
         )
         .retry_classifier(TooManyRequests)
         .retry_classifier(loaded.renewal)
         .interceptor(AnswerCheck)
-        .interceptor(Watch {
-            log: Arc::clone(log),
-            concurrency: Arc::clone(concurrency),
-        });
+        .interceptor(CountRequests(Arc::clone(log)))
+        // Whole objects are verified against SHA-256 here; a second checksum of the same bytes adds nothing.
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     if let Some(endpoint) = endpoint {
         config = config.endpoint_url(endpoint);
     }
-    let required = match settings.checksums {
-        ChecksumPolicy::WhenRequired => true,
-        ChecksumPolicy::WhenSupported => false,
-        ChecksumPolicy::Auto => custom_endpoint && shared.request_checksum_calculation().is_none(),
-    };
-    if required {
-        config = config.request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
-    } else if settings.checksums == ChecksumPolicy::WhenSupported {
-        config = config.request_checksum_calculation(RequestChecksumCalculation::WhenSupported);
+    let by_environment = shared.request_checksum_calculation();
+    let for_others =
+        (!is_aws && by_environment.is_none()).then_some(RequestChecksumCalculation::WhenRequired);
+    if let Some(checksums) = settings.checksums.or(for_others) {
+        config = config.request_checksum_calculation(checksums);
     }
-    // Whole objects are verified against SHA-256 here; a second checksum of the same bytes adds nothing.
-    config = config.response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    let asking = timeouts(settings)
-        .read_timeout(patience.ask_timeout)
-        .operation_timeout(patience.ask_deadline)
+    let metadata_timeouts = timeouts(settings)
+        .read_timeout(retry.metadata_timeout)
+        .operation_timeout(retry.metadata_deadline)
         .build();
-    Connected {
-        asking: Client::from_conf(config.clone().timeout_config(asking).build()),
-        sdk: Client::from_conf(config.build()),
-        custom_endpoint,
-        place,
+    Client {
+        metadata: Sdk::from_conf(config.clone().timeout_config(metadata_timeouts).build()),
+        sdk: Sdk::from_conf(config.build()),
+        endpoint: place,
+        is_aws,
     }
 }
 
-/// What holds for every request.
+/// The timeouts of every request.
 fn timeouts(settings: &Settings) -> TimeoutConfigBuilder {
-    let patience = &settings.patience;
+    let retry = &settings.retry;
     TimeoutConfig::builder()
-        .connect_timeout(patience.connect_timeout)
-        .read_timeout(patience.read_timeout)
-        .operation_attempt_timeout(patience.attempt_timeout)
+        .connect_timeout(retry.connect_timeout)
+        .read_timeout(retry.read_timeout)
+        .operation_attempt_timeout(retry.attempt_timeout)
 }
 
 /// S3 throttles with 503; other servers, and proxies on the way, do with 429, whatever code they write beside it.
@@ -164,16 +136,12 @@ impl ClassifyRetry for TooManyRequests {
     }
 }
 
-/// Counts what is sent, and hears what the server thinks of its pace also where a later attempt succeeds.
 #[derive(Debug)]
-struct Watch {
-    log: Arc<RequestLog>,
-    concurrency: Arc<Concurrency>,
-}
+struct CountRequests(Arc<RequestLog>);
 
-impl Intercept for Watch {
+impl Intercept for CountRequests {
     fn name(&self) -> &'static str {
-        "watch"
+        "count-requests"
     }
 
     fn read_before_attempt(
@@ -183,23 +151,19 @@ impl Intercept for Watch {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(operation) = config.load::<Metadata>() {
-            self.log.count(operation.name());
+            let mut sent = self.0.sent.lock().unwrap_or_else(PoisonError::into_inner);
+            *sent.entry(operation.name().to_owned()).or_default() += 1;
         }
         Ok(())
     }
 
     fn read_before_deserialization(
         &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _context: &BeforeDeserializationInterceptorContextRef<'_>,
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.log.answered();
-        match context.response().status().as_u16() {
-            429 | 503 => self.concurrency.throttled(),
-            200..300 => self.concurrency.succeeded(),
-            _ => {}
-        }
+        self.0.answers.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -1,18 +1,34 @@
-//! The settings as they stand in a configuration file.
+//! The configuration of a store.
+
+mod validate;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
-use aws_connect::Address;
+use aws_connect::{Address, StaticCredentials};
 use serde::Deserialize;
 
-use crate::builder::S3StoreBuilder;
-use crate::key::S3Location;
-use crate::settings::{ChecksumPolicy, ConditionalWrites, DEFAULT_PREFIX, Encryption, StorageClass};
+pub(crate) use validate::Settings;
 
-/// The section `[s3]` of a configuration file. What is absent has the builder's default; credentials have no place here.
+/// The smallest part that S3 accepts, but for the last.
+pub const MIN_PART_BYTES: u64 = 5 * MIB;
+/// The largest part that S3 accepts, which is also the largest object of one request.
+pub const MAX_PART_BYTES: u64 = 5 * 1024 * MIB;
+/// The prefix of keys where none is configured.
+pub const DEFAULT_PREFIX: &str = "eks-upgrade-agent/artifacts";
+
+const MIB: u64 = 1024 * 1024;
+
+/// The configuration of a store; also the section `[s3]` of a configuration file. Absent fields have their defaults.
+///
+/// Credentials, and region and endpoint where they are absent, come from the SDK's standard chain: environment, profiles,
+/// SSO, web identity, containers, instance metadata. The chain is read at the first request.
 ///
 /// ```
-/// let config: storage_s3::S3Config = toml::from_str(r#"
+/// use storage_s3::{S3Config, S3Store};
+///
+/// let config: S3Config = toml::from_str(r#"
 ///     url = "s3://team-bucket/upgrades"
 ///     region = "eu-central-1"
 ///     storage_class = "STANDARD_IA"
@@ -22,257 +38,161 @@ use crate::settings::{ChecksumPolicy, ConditionalWrites, DEFAULT_PREFIX, Encrypt
 ///     [tags]
 ///     team = "platform"
 /// "#)?;
-/// let store = config.into_builder().build()?;
+/// let store = S3Store::new(config)?;
 /// assert_eq!(store.location().to_string(), "s3://team-bucket/upgrades");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
 pub struct S3Config {
     /// `s3://bucket/prefix`, instead of bucket and prefix.
     pub url: Option<Address>,
     /// The bucket.
     pub bucket: Option<String>,
-    /// The prefix; empty for the whole bucket.
+    /// The prefix; empty for the whole bucket. The default is [`DEFAULT_PREFIX`].
     pub prefix: Option<String>,
     /// The bucket's region.
     pub region: Option<String>,
-    /// The address of a server that is not AWS.
+    /// The address of a server that is not AWS: `https://host:port`.
     pub endpoint: Option<Address>,
-    /// Whether the bucket stands in the path of addresses.
+    /// True to address the bucket in the path; the default is true with an endpoint that is not AWS.
     pub path_style: Option<bool>,
-    /// `none`, `AES256` or `aws:kms`.
+    /// Server-side encryption: `none` (the bucket's own settings, the default), `AES256` or `aws:kms`.
     pub sse: Option<String>,
-    /// The key for `aws:kms`.
+    /// The key for `aws:kms`: its id, ARN or alias; the default is the account's key for S3.
     pub kms_key: Option<String>,
-    /// The storage class: `STANDARD`, `STANDARD_IA`, …
+    /// The storage class of artifacts: a name of [`StorageClass`]; the default is the bucket's.
     pub storage_class: Option<String>,
-    /// Tags that every object gets.
+    /// Tags of every object, at most 10.
     pub tags: BTreeMap<String, String>,
-    /// The account that must own the bucket.
+    /// The account that must own the bucket, 12 digits: requests to other accounts' buckets are refused.
     pub bucket_owner: Option<String>,
-    /// `when_required` or `when_supported`.
+    /// When the SDK adds checksums of its own: `when_required` or `when_supported`. The default is the environment's
+    /// (`AWS_REQUEST_CHECKSUM_CALCULATION`), else `when_required` with an endpoint that is not AWS, for other servers refuse
+    /// the SDK's additions. The store's own checksums are always sent and verified.
     pub checksums: Option<String>,
-    /// `probe`, `honoured` or `ignored`.
+    /// Whether the server honours `If-None-Match: *`: `probe` (the default; AWS is known to, others are probed once for each
+    /// store), `honoured`, or `ignored`. Where it is ignored, every object gets a name that no other writer uses,
+    /// `{stem}~{artifact_id}{ext}`.
     pub conditional_writes: Option<String>,
-    /// Size of parts in MiB.
+    /// MiB of a part of a large file, and of a range of a large download: 5 to 5,120, 8 by default. Files that would need
+    /// more than 10,000 parts get larger ones.
     pub part_size_mib: Option<u64>,
-    /// Requests at once, at the least.
-    pub min_concurrency: Option<usize>,
-    /// Requests at once, at the most.
+    /// Requests at once: 1 to 1,024, 16 by default.
     pub max_concurrency: Option<usize>,
-    /// Memory for bodies in MiB, in all transfers together.
+    /// MiB of bodies in memory, in all transfers together; 64 by default, at least one part.
     pub memory_mib: Option<u64>,
-    /// How often a request is sent in all.
+    /// Attempts for each request; 5 by default.
     pub attempts: Option<u32>,
-    /// Whether what is kept is uploaded by itself. A store does nothing by itself: this is for who puts into it.
+    /// True to upload what is added. A store ignores it: it is for programs that write to the store.
     pub auto_upload: Option<bool>,
+    /// Pauses and timeouts.
+    #[serde(skip)]
+    pub retry: RetryConfig,
+    /// Credentials in place of the standard chain's.
+    #[serde(skip)]
+    pub credentials: Option<StaticCredentials>,
+}
+
+/// Pauses between the attempts of a request, and timeouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// The pause before the second attempt; each further one is longer, up to [`Self::max_backoff`], and has jitter.
+    pub backoff: Duration,
+    /// The longest pause.
+    pub max_backoff: Duration,
+    /// Time for making a connection.
+    pub connect_timeout: Duration,
+    /// Time until the first byte of an answer, sending the request included.
+    pub read_timeout: Duration,
+    /// As [`Self::read_timeout`], for a request that sends no body: a listing, a HEAD, the beginning of a read.
+    pub metadata_timeout: Duration,
+    /// Time for such a request in all its attempts, until the answer begins.
+    pub metadata_deadline: Duration,
+    /// Time for one attempt.
+    pub attempt_timeout: Duration,
+    /// Time that a transfer may stand still before it counts as broken.
+    pub stall_timeout: Duration,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self {
+            backoff: Duration::from_millis(200),
+            max_backoff: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(30),
+            metadata_timeout: Duration::from_secs(10),
+            metadata_deadline: Duration::from_secs(25),
+            attempt_timeout: Duration::from_secs(300),
+            stall_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// A storage class of S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageClass(&'static str);
+
+impl StorageClass {
+    const NAMES: [&str; 8] = [
+        "STANDARD",
+        "STANDARD_IA",
+        "ONEZONE_IA",
+        "INTELLIGENT_TIERING",
+        "GLACIER_IR",
+        "GLACIER",
+        "DEEP_ARCHIVE",
+        "REDUCED_REDUNDANCY",
+    ];
+
+    /// The class of this name, in any case.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let known = Self::NAMES
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(name));
+        known.map(Self)
+    }
+
+    /// The name in S3's requests.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+
+    /// All names, for messages.
+    #[must_use]
+    pub fn names() -> String {
+        Self::NAMES.join(", ")
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub struct S3ConfigError {
+    /// Every problem, with what would be right.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for S3ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the settings of the S3 store cannot be used: {}",
+            self.problems.join("; ")
+        )
+    }
 }
 
 impl S3Config {
-    /// The builder with these settings, for more to be set before `build`, which tells every problem of them: values that
-    /// mean nothing, and what else is wrong.
+    /// The configuration of a store at `s3://bucket/prefix`; without a prefix in it, below [`DEFAULT_PREFIX`].
     #[must_use]
-    pub fn into_builder(self) -> S3StoreBuilder {
-        let mut problems = Vec::new();
-        let location = self.location(&mut problems);
-        let is_placed = location.is_some();
-        let (bucket, prefix) = location.map_or_else(Default::default, |at| (at.bucket, at.prefix));
-        let mut builder = S3StoreBuilder::new(bucket)
-            .prefix(prefix)
-            .encryption(self.encryption(&mut problems))
-            .storage_class(choice(
-                "storage_class",
-                self.storage_class.as_deref(),
-                StorageClass::named,
-                &StorageClass::names(),
-                &mut problems,
-            ))
-            .checksums(choice(
-                "checksums",
-                self.checksums.as_deref(),
-                checksum_policy,
-                "when_required, when_supported",
-                &mut problems,
-            ))
-            .conditional_writes(choice(
-                "conditional_writes",
-                self.conditional_writes.as_deref(),
-                conditional_writes,
-                "probe, honoured, ignored",
-                &mut problems,
-            ));
-        builder = builder.misread(problems, is_placed);
-        if let Some(region) = self.region {
-            builder = builder.region(region);
+    pub fn at(url: impl Into<Address>) -> Self {
+        Self {
+            url: Some(url.into()),
+            ..Self::default()
         }
-        if let Some(endpoint) = self.endpoint {
-            builder = builder.endpoint(endpoint);
-        }
-        if let Some(in_path) = self.path_style {
-            builder = builder.path_style(in_path);
-        }
-        if let Some(account) = self.bucket_owner {
-            builder = builder.bucket_owner(account);
-        }
-        for (key, value) in self.tags {
-            builder = builder.tag(key, value);
-        }
-        const MIB: u64 = 1024 * 1024;
-        let mut limits = crate::TransferLimits::default();
-        if let Some(mib) = self.part_size_mib {
-            limits.part_bytes = mib.saturating_mul(MIB);
-            limits.memory_bytes = limits.memory_bytes.max(limits.part_bytes);
-        }
-        limits.min_concurrency = self.min_concurrency.unwrap_or(limits.min_concurrency);
-        limits.max_concurrency = self.max_concurrency.unwrap_or(limits.max_concurrency);
-        limits.memory_bytes = self
-            .memory_mib
-            .map_or(limits.memory_bytes, |mib| mib.saturating_mul(MIB));
-        let mut patience = crate::Patience::default();
-        patience.attempts = self.attempts.unwrap_or(patience.attempts);
-        builder.limits(limits).patience(patience)
-    }
-
-    /// `None` if it cannot be told, which is a problem then.
-    fn location(&self, problems: &mut Vec<String>) -> Option<S3Location> {
-        let default_prefix = || self.prefix.clone().unwrap_or_else(|| DEFAULT_PREFIX.to_owned());
-        match (&self.url, &self.bucket) {
-            (Some(url), None) => match url.as_str().parse::<S3Location>() {
-                Ok(mut location) => {
-                    if location.prefix.is_empty() {
-                        location.prefix = default_prefix();
-                    } else if self.prefix.is_some() {
-                        problems.push("the prefix is given twice: in `url` and in `prefix`".to_owned());
-                    }
-                    return Some(location);
-                }
-                Err(error) => problems.push(format!("{url:?} names no bucket: {}", error.rule)),
-            },
-            (None, Some(bucket)) => {
-                return Some(S3Location {
-                    bucket: bucket.clone(),
-                    prefix: default_prefix(),
-                });
-            }
-            (Some(_), Some(_)) => {
-                problems.push("the bucket is given twice: in `url` and in `bucket`".to_owned())
-            }
-            (None, None) => problems.push("no bucket is given: set `url` or `bucket`".to_owned()),
-        }
-        None
-    }
-
-    fn encryption(&self, problems: &mut Vec<String>) -> Encryption {
-        let known = match self.sse.as_deref() {
-            None | Some("none") => Some(Encryption::BucketDefault),
-            Some("AES256") => Some(Encryption::S3),
-            Some("aws:kms") => {
-                return Encryption::Kms {
-                    key: self.kms_key.clone(),
-                };
-            }
-            Some(_) => None,
-        };
-        if self.kms_key.is_some() {
-            problems.push("`kms_key` needs `sse = \"aws:kms\"`".to_owned());
-        }
-        known.unwrap_or_else(|| {
-            problems.push(format!(
-                "`sse` cannot be {:?}: none, AES256, aws:kms are possible",
-                self.sse.as_deref().unwrap_or_default()
-            ));
-            Encryption::default()
-        })
-    }
-}
-
-/// The value called `name`, the default if there is none.
-fn choice<T: Default>(
-    setting: &str,
-    name: Option<&str>,
-    named: impl Fn(&str) -> Option<T>,
-    names: &str,
-    problems: &mut Vec<String>,
-) -> T {
-    let Some(name) = name else {
-        return T::default();
-    };
-    named(name).unwrap_or_else(|| {
-        problems.push(format!("`{setting}` cannot be {name:?}: {names} are possible"));
-        T::default()
-    })
-}
-
-fn checksum_policy(name: &str) -> Option<ChecksumPolicy> {
-    match name {
-        "when_required" => Some(ChecksumPolicy::WhenRequired),
-        "when_supported" => Some(ChecksumPolicy::WhenSupported),
-        _ => None,
-    }
-}
-
-fn conditional_writes(name: &str) -> Option<ConditionalWrites> {
-    match name {
-        "probe" => Some(ConditionalWrites::Probe),
-        "honoured" => Some(ConditionalWrites::Honoured),
-        "ignored" => Some(ConditionalWrites::Ignored),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_value_that_means_nothing_is_told() {
-        let config: S3Config = toml::from_str(
-            "url = 's3://b'\nbucket = 'c'\nsse = 'rot13'\nkms_key = 'k'\nstorage_class = 'ATTIC'\nchecksums = 'never'\n\
-             conditional_writes = 'hopefully'",
-        )
-        .unwrap();
-        let error = config.into_builder().build().unwrap_err();
-        assert_eq!(error.problems.len(), 6, "{:#?}", error.problems);
-    }
-
-    #[test]
-    fn values_that_mean_nothing_hide_no_other_problem() {
-        let config: S3Config = toml::from_str(
-            "url = 's3://Bad_Bucket/a'\nsse = 'rot13'\nstorage_class = 'ATTIC'\nregion = 'eu west'\nendpoint = 'host:1'\n\
-             bucket_owner = 'me'\npart_size_mib = 1\nattempts = 0",
-        )
-        .unwrap();
-        let error = config.into_builder().build().unwrap_err();
-        assert_eq!(error.problems.len(), 8, "{:#?}", error.problems);
-        let nowhere = S3Config {
-            region: Some(" ".into()),
-            ..S3Config::default()
-        };
-        let error = nowhere.into_builder().build().unwrap_err();
-        assert_eq!(
-            error.problems.len(),
-            2,
-            "what is not given is no wrong name: {error}"
-        );
-    }
-
-    #[test]
-    fn a_misspelt_setting_is_no_setting() {
-        assert!(toml::from_str::<S3Config>("buket = 'b'").is_err());
-    }
-
-    #[test]
-    fn without_a_prefix_there_is_the_default() {
-        let config = S3Config {
-            url: Some("s3://bucket".into()),
-            ..S3Config::default()
-        };
-        let store = config.into_builder().build().unwrap();
-        assert_eq!(
-            store.location().to_string(),
-            format!("s3://bucket/{DEFAULT_PREFIX}")
-        );
     }
 }

@@ -1,63 +1,44 @@
-//! Downloading: ranges side by side into a file that has another name until all of it is verified.
+//! Reading objects: ranges side by side, in order, through connections that break; as a stream, or into a file.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use artifact_core::{StoreError, StoreErrorKind};
+use artifact_core::{
+    ArtifactKey, ChunkSender, Chunks, DownloadFile, Object, ObjectMeta, StoreError, joined, run_blocking,
+};
+use aws_connect::{Cause, Failure};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
+use sha2::{Digest, Sha256};
+use tokio_util::task::AbortOnDropHandle;
 use tracking_model::FileHash;
 
-use crate::bucket::{Bucket, Head, sha256};
-use crate::cause::S3Cause;
-use crate::content::{self, blocking};
-use crate::error::S3Failure;
-use crate::fetch::{Fetched, Span};
+use crate::error::store_error;
 use crate::key::ObjectKey;
-use crate::limits::Share;
+use crate::memory::MemoryPermit;
 use crate::object::S3Objects;
-use crate::part_file::{Finish, PartFile};
+use crate::range::Range;
+use crate::requests::{Head, sha256};
+use crate::store::S3Store;
 use crate::transfer::{ProgressCallback, Reporter};
-use crate::window::Window;
+use crate::upload::body::hash;
 
-/// How much the first request asks for while nothing is known of the object: most are smaller.
-pub(crate) const FIRST_LOOK_BYTES: u64 = 1024 * 1024;
+/// Bytes of the first request for an object of unknown size: most are smaller.
+const FIRST_BYTES: u64 = 1024 * 1024;
+/// Ranges of one object at once.
+const RANGES_AT_ONCE: usize = 6;
 
-/// What happens where there is a file of the name already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Existing {
-    /// Fail with [`StoreErrorKind::AlreadyExists`].
-    #[default]
-    Keep,
-    /// Replace it, in one step, once all is verified.
-    Replace,
-}
-
-/// What is certain of a file once its download has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Durability {
-    /// Every program sees it. After a power cut it may be lost, and must be downloaded again.
-    #[default]
-    Written,
-    /// It outlives a power cut.
-    Synced,
-}
-
-/// How something is downloaded.
+/// Options of a download into a file.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct DownloadOptions {
-    /// The SHA-256 that the bytes must have. Without it what the object says of itself is taken, which whoever altered
-    /// the object could have altered too.
+    /// The SHA-256 that the bytes must have. The default is the object's metadata, which somebody who altered the object
+    /// could have altered too.
     pub hash: Option<FileHash>,
-    /// How many bytes there must be; anything else is refused before it fills the disk.
+    /// The size that the object must have; another is refused before it fills the disk.
     pub size: Option<u64>,
-    /// What happens where there is a file of the name already.
-    pub existing: Existing,
-    /// What is certain of the file afterwards.
-    pub durability: Durability,
-    /// Called while bytes arrive.
+    /// Called with the progress.
     pub progress: Option<ProgressCallback>,
 }
 
@@ -69,28 +50,14 @@ impl DownloadOptions {
         self
     }
 
-    /// Sets how many bytes there must be.
+    /// Sets the size that the object must have.
     #[must_use]
     pub const fn with_size(mut self, size: u64) -> Self {
         self.size = Some(size);
         self
     }
 
-    /// Sets what happens where there is a file of the name already.
-    #[must_use]
-    pub const fn with_existing(mut self, existing: Existing) -> Self {
-        self.existing = existing;
-        self
-    }
-
-    /// Sets what is certain of the file afterwards.
-    #[must_use]
-    pub const fn with_durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
-    }
-
-    /// Sets what is called while bytes arrive.
+    /// Sets the callback for progress.
     #[must_use]
     pub fn with_progress(mut self, progress: ProgressCallback) -> Self {
         self.progress = Some(progress);
@@ -98,352 +65,195 @@ impl DownloadOptions {
     }
 }
 
-/// What was downloaded.
+/// A downloaded object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Downloaded {
-    /// How many bytes the file has.
+    /// Size in bytes.
     pub size: u64,
-    /// Their SHA-256, which was compared.
+    /// SHA-256 of the bytes, which was compared.
     pub hash: FileHash,
-    /// Bytes that an interrupted download had left.
-    pub kept_bytes: u64,
+}
+
+/// An object of which the first bytes were read.
+struct Opened {
+    head: Head,
+    first: Bytes,
+    memory: MemoryPermit,
 }
 
 impl S3Objects {
-    /// Downloads an object to `path`. Until all of it is there and has the right SHA-256, the bytes are in a
-    /// hidden file beside it (`.NAME.….part`); a later call goes on with what an interrupted one left there.
+    /// Downloads an object to `path`, which must be free. The file appears when all of it is durable and has the right
+    /// SHA-256.
     ///
     /// # Errors
-    /// [`NotFound`](StoreErrorKind::NotFound), [`AlreadyExists`](StoreErrorKind::AlreadyExists),
-    /// [`Corrupt`](StoreErrorKind::Corrupt) if the bytes are not those that were put, what the file system refuses, and
-    /// whatever S3 refuses. Nothing is under the final name then.
+    /// [`NotFound`](artifact_core::StoreErrorKind::NotFound), [`AlreadyExists`](artifact_core::StoreErrorKind::AlreadyExists),
+    /// [`Corrupt`](artifact_core::StoreErrorKind::Corrupt) if the bytes are not those that were put, what the file system refuses, and
+    /// whatever S3 refuses. There is no file at `path` then.
     ///
     /// # Cancellation
-    /// Dropping the future leaves the hidden file.
+    /// Dropping the future leaves nothing.
     pub async fn download(
         &self,
         key: &ObjectKey,
         path: &Path,
         options: &DownloadOptions,
     ) -> Result<Downloaded, StoreError> {
-        let download = Download {
-            bucket: &self.bucket,
-            full: self.full("get", key)?,
-            key,
-            path,
-            options,
+        let file_error = |error| StoreError::io("write", path.display(), error);
+        let full = self.full("get", key)?;
+        let (target, tag) = (path.to_owned(), sha256(full.as_bytes()).to_string());
+        let file = run_blocking(move || DownloadFile::create(&target, &tag)).await;
+        let mut file = file.map_err(file_error)?;
+        let opened = self.open(&full, options.size).await;
+        let opened = opened.map_err(|failure| store_error(failure, "get", key))?;
+        let size = opened.head.size;
+        if let Some(expected) = options.size.filter(|expected| *expected != size) {
+            let message = format!("it has {size} bytes and must have {expected}");
+            return Err(self.bucket.error(Cause::Altered, "get", key, message));
+        }
+        let Some(expected) = options.hash.or(opened.head.metadata.file_hash) else {
+            let message =
+                "nobody knows its SHA-256, so it cannot be verified: neither the caller nor its metadata";
+            return Err(self.bucket.error(Cause::Altered, "get", key, message));
         };
-        download.run().await
-    }
-}
-
-/// One download to one file.
-struct Download<'a> {
-    bucket: &'a Arc<Bucket>,
-    /// The key in the bucket.
-    full: String,
-    key: &'a ObjectKey,
-    path: &'a Path,
-    options: &'a DownloadOptions,
-}
-
-impl Download<'_> {
-    async fn run(&self) -> Result<Downloaded, StoreError> {
-        if let (Some(hash), Some(size)) = (self.options.hash, self.options.size)
-            && (1..=self.bucket.settings.limits.part_bytes).contains(&size)
-        {
-            return self.run_small(hash, size).await;
-        }
-        if self.options.existing == Existing::Keep {
-            let path = self.path.to_owned();
-            let taken = blocking(move || path.symlink_metadata().is_ok()).await;
-            if taken {
-                return Err(StoreError::new(
-                    StoreErrorKind::AlreadyExists,
-                    "write",
-                    self.path.display(),
-                ));
-            }
-        }
-        // The name of the hidden file tells what is to become of it, so another content never goes on with it.
-        let hash = match self.options.hash {
-            Some(hash) => hash,
-            None => self.claimed_hash().await?,
-        };
-        let hidden = self.hidden(hash)?;
-        let mut part = PartFile::open(hidden)
-            .await
-            .map_err(|error| self.file_error(error))?;
-        let kept_bytes = part.length;
-        match self.fill(&mut part).await {
-            Ok(()) => {}
-            Err(error) => {
-                if error.kind() == StoreErrorKind::Corrupt {
-                    part.discard().await;
-                }
-                return Err(error);
-            }
-        }
-        let found = part.hash();
-        if found != hash {
-            part.discard().await;
-            if kept_bytes > 0 {
-                // Maybe it was what an earlier call left that was wrong.
-                return Box::pin(self.run()).await;
-            }
-            return Err(self.wrong(found, hash));
-        }
-        let size = part.length;
-        part.appear(self.path, self.finish())
-            .await
-            .map_err(|error| self.file_error(error))?;
-        Ok(Downloaded {
-            size,
-            hash,
-            kept_bytes,
-        })
-    }
-
-    /// What fits one request is verified before any of it is written.
-    async fn run_small(&self, hash: FileHash, size: u64) -> Result<Downloaded, StoreError> {
-        let _share = self.bucket.memory.share(size).await;
-        let span = Span::Part { from: 0, to: size };
-        let fetched = match self.bucket.fetch(&self.full, span, None).await {
-            Ok(fetched) => fetched,
-            // An empty object has no range.
-            Err(failure) if failure.cause == S3Cause::Range => Fetched::default(),
-            Err(failure) => return Err(self.broken(failure)),
-        };
-        self.check_size(fetched.head.size)?;
-        let bytes = fetched.bytes.into_bytes();
-        let found = content::hash(&bytes).await;
-        if found != hash {
-            return Err(self.wrong(found, hash));
-        }
-        Reporter::new(size, 0, self.options.progress.clone()).add(size);
-        let hidden = self.hidden(hash)?;
-        PartFile::write_whole(hidden, bytes, self.path.to_owned(), self.finish())
-            .await
-            .map_err(|error| self.file_error(error))?;
-        Ok(Downloaded {
-            size,
-            hash,
-            kept_bytes: 0,
-        })
-    }
-
-    const fn finish(&self) -> Finish {
-        Finish {
-            existing: self.options.existing,
-            durability: self.options.durability,
-        }
-    }
-
-    fn wrong(&self, found: FileHash, hash: FileHash) -> StoreError {
-        self.corrupt(format!("its SHA-256 is {found} and must be {hash}"))
-    }
-
-    async fn claimed_hash(&self) -> Result<FileHash, StoreError> {
-        let head = self.bucket.head(&self.full).await;
-        let head = head.map_err(|failure| failure.into_store_error("head", self.key))?;
-        head.metadata.file_hash.ok_or_else(|| {
-            self.corrupt(
-                "nobody knows its SHA-256, so it cannot be verified: neither the caller nor its metadata"
-                    .to_owned(),
-            )
-        })
-    }
-
-    fn hidden(&self, hash: FileHash) -> Result<PathBuf, StoreError> {
-        let name = self.path.file_name().ok_or_else(|| {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "the destination has no file name");
-            self.file_error(error)
-        })?;
-        let tag = sha256(format!("{}\0{hash}", self.full).as_bytes()).to_string();
-        let mut hidden = std::ffi::OsString::from(".");
-        // Long names would no longer be names with something added; the tag alone tells them apart.
-        if name.len() <= 200 {
-            hidden.push(name);
-            hidden.push(".");
-        }
-        hidden.push(tag.get(..16).unwrap_or_default());
-        hidden.push(".part");
-        Ok(self.path.with_file_name(hidden))
-    }
-
-    /// Appends what is missing.
-    async fn fill(&self, part: &mut PartFile) -> Result<(), StoreError> {
-        let first = self.first(part).await?;
-        let Some((fetched, share)) = first else {
-            return Ok(());
-        };
-        let head = fetched.head.clone();
-        let total = head.size;
-        let reporter = Reporter::new(total, part.length, self.options.progress.clone());
-        self.append(part, fetched, share, &reporter).await?;
-        let mut ranges = Ranges::new(self.bucket, &self.full, &head, part.length);
+        let reporter = Reporter::new(size, options.progress.clone());
+        let mut ranges = std::pin::pin!(self.ranges(&full, opened));
         while let Some(range) = ranges.next().await {
-            let (fetched, share) = range.map_err(|failure| self.broken(failure))?;
-            self.append(part, fetched, share, &reporter).await?;
+            let (bytes, _memory) = range.map_err(|failure| store_error(failure, "get", key))?;
+            let length = bytes.len() as u64;
+            let written = run_blocking(move || file.write(&bytes).map(|()| file)).await;
+            file = written.map_err(file_error)?;
+            reporter.add(length);
         }
-        if part.length != total {
-            return Err(self.corrupt(format!("it ended after {} of {total} bytes", part.length)));
+        let found = file.hash();
+        if found != expected {
+            let message = format!("its SHA-256 is {found} and must be {expected}");
+            return Err(self.bucket.error(Cause::Altered, "get", key, message));
         }
-        Ok(())
+        let published = run_blocking(move || file.publish()).await;
+        published.map_err(file_error)?;
+        Ok(Downloaded { size, hash: expected })
     }
 
-    /// The first request, which tells how much there is; `None` if everything is here.
-    async fn first(&self, part: &mut PartFile) -> Result<Option<(Fetched, Share)>, StoreError> {
-        // A large object's other ranges must wait until this one has told which object it is.
-        let part_bytes = self.bucket.settings.limits.part_bytes;
-        let length = match self.options.size {
+    /// Reads the first bytes of an object: all of it if it has `size` bytes and fits one part.
+    async fn open(&self, full: &str, size: Option<u64>) -> Result<Opened, Failure> {
+        let part_bytes = self.bucket.settings.part_bytes;
+        let length = match size {
             Some(size) if size <= part_bytes => size.max(1),
-            _ => FIRST_LOOK_BYTES.min(part_bytes),
+            _ => FIRST_BYTES.min(part_bytes),
         };
-        loop {
-            if part.length > 0 && self.options.size == Some(part.length) {
-                return Ok(None);
+        let memory = self.bucket.memory.permit(length).await;
+        let first = self.bucket.read(full, Range::Bytes(0..length), None).await;
+        let read = match first {
+            // An empty object has no range.
+            Err(failure) if failure.cause == Cause::InvalidRange => {
+                self.bucket.read(full, Range::All, None).await?
             }
-            let share = self.bucket.memory.share(length).await;
-            let span = Span::Part {
-                from: part.length,
-                to: part.length + length,
-            };
-            match self.bucket.fetch(&self.full, span, None).await {
-                Ok(fetched) => {
-                    self.check_size(fetched.head.size)?;
-                    return Ok(Some((fetched, share)));
-                }
-                Err(failure) if failure.cause == S3Cause::Range && part.length == 0 => {
-                    // There is no range of an empty object.
-                    let fetched = self.bucket.fetch(&self.full, Span::Whole, None).await;
-                    let fetched = fetched.map_err(|failure| self.broken(failure))?;
-                    self.check_size(fetched.head.size)?;
-                    return Ok(Some((fetched, share)));
-                }
-                Err(failure) if failure.cause == S3Cause::Range => {
-                    // As much is here as the object has, or more.
-                    let head = self.bucket.head(&self.full).await;
-                    let head = head.map_err(|failure| self.broken(failure))?;
-                    self.check_size(head.size)?;
-                    if head.size == part.length {
-                        return Ok(None);
-                    }
-                    part.clear().await.map_err(|error| self.file_error(error))?;
-                }
-                Err(failure) => return Err(self.broken(failure)),
-            }
-        }
+            read => read?,
+        };
+        Ok(Opened {
+            head: read.head,
+            first: read.bytes.into(),
+            memory,
+        })
     }
 
-    fn check_size(&self, size: u64) -> Result<(), StoreError> {
-        match self.options.size {
-            Some(expected) if expected != size => {
-                Err(self.corrupt(format!("it has {size} bytes and must have {expected}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn append(
+    /// All bytes of an object, in order. Dropping the stream ends its requests.
+    fn ranges(
         &self,
-        part: &mut PartFile,
-        fetched: Fetched,
-        share: Share,
-        reporter: &Reporter,
-    ) -> Result<(), StoreError> {
-        let length = fetched.bytes.len() as u64;
-        part.append(fetched.bytes.into_bytes())
-            .await
-            .map_err(|error| self.file_error(error))?;
-        drop(share);
-        reporter.add(length);
-        Ok(())
-    }
-
-    fn broken(&self, failure: S3Failure) -> StoreError {
-        failure.into_store_error("get", self.key)
-    }
-
-    fn corrupt(&self, message: String) -> StoreError {
-        let failure = S3Failure::new(S3Cause::Altered, self.bucket.name(), message);
-        failure.into_store_error("get", self.key)
-    }
-
-    fn file_error(&self, error: io::Error) -> StoreError {
-        StoreError::io("write", self.path.display(), error)
+        full: &str,
+        opened: Opened,
+    ) -> impl Stream<Item = Result<(Bytes, MemoryPermit), Failure>> + Send + use<> {
+        let Opened { head, first, memory } = opened;
+        let (bucket, full) = (Arc::clone(&self.bucket), Arc::<str>::from(full));
+        let part_bytes = bucket.settings.part_bytes;
+        let at_once = RANGES_AT_ONCE.min(bucket.settings.concurrency);
+        let (limit, total) = (bucket.memory.clone(), head.size);
+        let step = usize::try_from(part_bytes).unwrap_or(usize::MAX);
+        let starts = (first.len() as u64..total).step_by(step);
+        let rest = stream::iter(starts)
+            // One after the other, so that no later range takes the memory that an earlier one needs.
+            .then(move |start| {
+                let limit = limit.clone();
+                let end = (start + part_bytes).min(total);
+                async move { (start..end, limit.permit(end - start).await) }
+            })
+            .map(move |(range, memory)| {
+                let (bucket, full, etag) = (Arc::clone(&bucket), Arc::clone(&full), head.etag.clone());
+                let reads = bucket.reads.clone();
+                AbortOnDropHandle::new(reads.spawn(async move {
+                    let read = bucket.read(&full, Range::Bytes(range), etag.as_deref()).await?;
+                    Ok((Bytes::from(read.bytes), memory))
+                }))
+            })
+            .buffered(at_once)
+            .map(joined);
+        stream::once(std::future::ready(Ok((first, memory)))).chain(rest)
     }
 }
 
-/// The ranges of an object from some offset on, fetched side by side and taken in order.
-pub(crate) struct Ranges {
-    bucket: Arc<Bucket>,
-    full: Arc<str>,
-    etag: Option<String>,
-    next: u64,
-    total: u64,
-    window: Window<Result<(Fetched, Share), S3Failure>>,
-}
-
-impl Ranges {
-    pub(crate) fn new(bucket: &Arc<Bucket>, full: &str, head: &Head, from: u64) -> Self {
-        Self {
-            bucket: Arc::clone(bucket),
-            full: Arc::from(full),
-            etag: head.etag.clone(),
-            next: from,
-            total: head.size,
-            window: Window::new(),
-        }
-    }
-
-    /// The next range, with its share of the memory.
-    pub(crate) async fn next(&mut self) -> Option<Result<(Fetched, Share), S3Failure>> {
-        let memory = self.bucket.memory.clone();
-        let limits = self.bucket.settings.limits;
-        // Its place in the queue for memory is kept while earlier ranges are waited for.
-        let mut share = None;
-        loop {
-            let length = limits.part_bytes.min(self.total - self.next);
-            if length == 0 || self.window.len() >= limits.parts_at_once {
-                return self.window.next().await;
-            }
-            let waiting = share.get_or_insert_with(|| {
-                let memory = memory.clone();
-                Box::pin(async move { memory.share(length).await })
-            });
-            if self.window.len() == 0 {
-                let share_of_range = waiting.await;
-                share = None;
-                self.fetch(length, share_of_range);
-                continue;
-            }
-            tokio::select! {
-                biased;
-                share_of_range = waiting => {
-                    share = None;
-                    self.fetch(length, share_of_range);
-                }
-                range = self.window.next() => return range,
-            }
-        }
-    }
-
-    fn fetch(&mut self, length: u64, share: Share) {
-        let span = Span::Part {
-            from: self.next,
-            to: self.next + length,
+impl S3Store {
+    /// Opens an artifact as a stream, whose end is announced only if all bytes have the SHA-256 of the metadata.
+    pub(crate) async fn open_stream(&self, key: &ArtifactKey) -> Result<Object, StoreError> {
+        let full = self.objects.full("get", &ObjectKey::from(key))?;
+        let failed = |failure| store_error(failure, "get", key);
+        let opened = self.objects.open(&full, None).await.map_err(failed)?;
+        let expected = opened.head.metadata.file_hash;
+        let meta = ObjectMeta {
+            key: key.clone(),
+            size: opened.head.size,
         };
-        self.next += length;
-        let (bucket, full, etag) = (
-            Arc::clone(&self.bucket),
-            Arc::clone(&self.full),
-            self.etag.clone(),
-        );
-        self.window.spawn(async move {
-            let fetched = bucket.fetch(&full, span, etag.as_deref()).await?;
-            Ok((fetched, share))
-        });
+        if opened.first.len() as u64 == meta.size {
+            let found = hash(&opened.first).await;
+            if expected.is_some_and(|expected| expected != found) {
+                let message = altered(found);
+                return Err(self.bucket().error(Cause::Altered, "get", key, message));
+            }
+            let body = Chunks::from_bytes(opened.first.into());
+            return Ok(Object { meta, body });
+        }
+        let (sender, body) = Chunks::channel();
+        let ranges = self.objects.ranges(&full, opened);
+        self.bucket().reads.spawn(feed(sender, ranges, expected));
+        Ok(Object { meta, body })
     }
+}
+
+/// Hands the bytes on in order. A receiver that is gone ends it, and wants neither an error nor an end.
+async fn feed(
+    sender: ChunkSender,
+    ranges: impl Stream<Item = Result<(Bytes, MemoryPermit), Failure>>,
+    expected: Option<FileHash>,
+) {
+    let mut hasher = Sha256::new();
+    let mut ranges = std::pin::pin!(ranges);
+    while let Some(range) = ranges.next().await {
+        let (bytes, _memory) = match range {
+            Ok(read) => read,
+            Err(failure) => {
+                sender.fail(io::Error::other(failure)).await.ok();
+                return;
+            }
+        };
+        let (bytes, so_far) = run_blocking(move || {
+            hasher.update(&bytes);
+            (bytes, hasher)
+        })
+        .await;
+        hasher = so_far;
+        if sender.send(bytes.into()).await.is_err() {
+            return;
+        }
+    }
+    let found = FileHash::new(hasher.finalize().into());
+    if expected.is_some_and(|expected| expected != found) {
+        let error = io::Error::new(io::ErrorKind::InvalidData, altered(found));
+        sender.fail(error).await.ok();
+    } else {
+        sender.finish().await.ok();
+    }
+}
+
+fn altered(found: FileHash) -> String {
+    format!("its SHA-256 is {found}, which is not what its metadata says")
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use artifact_core::StoreError;
+use aws_connect::Cause;
 use tracking_model::{Artifact, ArtifactId, ArtifactType, FileHash, TaskId, UpgradeId, percent_decode};
 
-use crate::cause::S3Cause;
-use crate::error::S3Failure;
+use crate::requests::Bucket;
 
 /// What S3 keeps of the names and values together, in bytes.
 pub const MAX_METADATA_BYTES: usize = 2048;
@@ -120,7 +120,7 @@ impl ObjectMetadata {
     }
 
     /// Whether the names can be those of headers.
-    pub(crate) fn check(&self, bucket: &str, key: &str) -> Result<(), StoreError> {
+    pub(crate) fn check(&self, bucket: &Bucket, key: &str) -> Result<(), StoreError> {
         let plain = |name: &String| {
             !name.is_empty()
                 && name
@@ -132,7 +132,7 @@ impl ObjectMetadata {
             Some(name) => {
                 let message =
                     format!("{name:?} cannot name metadata: use lower-case letters, digits and `-`");
-                Err(S3Failure::new(S3Cause::Other, bucket, message).into_store_error("put", key))
+                Err(bucket.error(Cause::InvalidRequest, "put", key, message))
             }
         }
     }

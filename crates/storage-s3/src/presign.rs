@@ -4,10 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use artifact_core::StoreError;
+use aws_connect::Cause;
 use aws_sdk_s3::presigning::PresigningConfig;
 use tracking_model::percent_encode;
 
-use crate::cause::S3Cause;
+use crate::error::store_error;
 use crate::key::ObjectKey;
 use crate::object::S3Objects;
 
@@ -82,11 +83,11 @@ impl S3Objects {
         let valid_for = options.valid_for;
         if !(Duration::from_secs(1)..=MAX_PRESIGNED).contains(&valid_for) {
             let message = format!("an address can be valid for 1 second to 7 days, not for {valid_for:?}");
-            return Err(self.bucket.own_failure(S3Cause::Other, "presign", key, message));
+            return Err(self.bucket.error(Cause::InvalidRequest, "presign", key, message));
         }
         let config = PresigningConfig::expires_in(valid_for).map_err(|error| {
             self.bucket
-                .own_failure(S3Cause::Other, "presign", key, error.to_string())
+                .error(Cause::InvalidRequest, "presign", key, error.to_string())
         })?;
         let name = options
             .file_name
@@ -96,15 +97,16 @@ impl S3Objects {
         let disposition = format!("attachment; filename*=UTF-8''{}", percent_encode(name.as_bytes()));
         let request = self
             .bucket
-            .sdk()
+            .client()
             .await
+            .sdk
             .get_object()
             .bucket(self.bucket.name())
             .key(full)
             .response_content_disposition(disposition)
             .set_expected_bucket_owner(self.bucket.owner());
         let signed = request.presigned(config).await;
-        let signed = signed.map_err(|error| self.bucket.failure(error).into_store_error("presign", key))?;
+        let signed = signed.map_err(|error| store_error(self.bucket.sdk_failure(&error), "presign", key))?;
         Ok(PresignedUrl {
             url: signed.uri().to_owned(),
             valid_for,

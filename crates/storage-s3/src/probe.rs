@@ -1,15 +1,15 @@
 //! Finding out whether a server honours `If-None-Match: *`: some ignore it, some only under contention, some only when a
 //! multipart upload is completed.
 
+use std::collections::HashMap;
+
 use artifact_core::StoreError;
+use aws_connect::{Cause, Failure};
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use crate::bucket::{Bucket, Put, sha256};
-use crate::cause::S3Cause;
-use crate::error::S3Failure;
-use crate::settings::ConditionalWrites;
-use crate::settings::StorageClass;
+use crate::error::store_error;
+use crate::requests::{Bucket, Put, sha256};
 
 /// Writers of the probe's key at once. Servers that look first and write later let several of so many win.
 const RIVALS: usize = 12;
@@ -40,13 +40,11 @@ impl Bucket {
         honours.await.copied()
     }
 
+    /// The answer without a probe: the setting's, or that AWS honours conditions in all regions since 2024.
     async fn known(&self) -> Option<bool> {
         match self.settings.conditional_writes {
-            ConditionalWrites::Honoured => Some(true),
-            ConditionalWrites::Ignored => Some(false),
-            ConditionalWrites::Probe if self.connected().await.custom_endpoint => None,
-            // S3 itself honours them, since 2024 in all regions.
-            ConditionalWrites::Probe => Some(true),
+            None if self.client().await.is_aws => Some(true),
+            known => known,
         }
     }
 
@@ -59,9 +57,9 @@ impl Bucket {
                 key: key.clone(),
                 hash: sha256(&bytes),
                 bytes,
-                metadata: std::collections::HashMap::new(),
+                metadata: HashMap::new(),
                 create: true,
-                class: StorageClass::BucketDefault,
+                class: None,
             };
             async move { self.put(&put).await }
         });
@@ -70,9 +68,9 @@ impl Bucket {
         for outcome in join_all(puts).await {
             match outcome {
                 Ok(_) => winners += 1,
-                Err(failure) if matches!(failure.cause, S3Cause::Condition | S3Cause::Conflict) => {}
+                Err(failure) if matches!(failure.cause, Cause::PreconditionFailed | Cause::Conflict) => {}
                 // A server that does not know the header may refuse it: it cannot be relied on either.
-                Err(failure) if failure.cause == S3Cause::Unsupported => winners += RIVALS,
+                Err(failure) if failure.cause == Cause::Unsupported => winners += RIVALS,
                 Err(failure) => unknown = Some(failure),
             }
         }
@@ -80,7 +78,7 @@ impl Bucket {
         tracing::debug!(winners, rivals = RIVALS, "probed conditional writes");
         match unknown {
             // Two winners are an answer whatever became of the others.
-            Some(failure) if winners < 2 => Err(failure.into_store_error("probe", &key)),
+            Some(failure) if winners < 2 => Err(store_error(failure, "probe", &key)),
             _ => Ok(winners == 1),
         }
     }
@@ -92,25 +90,25 @@ impl Bucket {
         self.forget_probe(&key).await;
         match outcome {
             Ok(()) => Ok(false),
-            Err(failure) if failure.cause == S3Cause::Condition => Ok(true),
-            Err(failure) if failure.cause == S3Cause::Unsupported => Ok(false),
-            Err(failure) => Err(failure.into_store_error("probe", &key)),
+            Err(failure) if failure.cause == Cause::PreconditionFailed => Ok(true),
+            Err(failure) if failure.cause == Cause::Unsupported => Ok(false),
+            Err(failure) => Err(store_error(failure, "probe", &key)),
         }
     }
 
-    async fn complete_over(&self, key: &str) -> Result<(), S3Failure> {
+    async fn complete_over(&self, key: &str) -> Result<(), Failure> {
         let bytes = Bytes::from_static(b"probe");
         let hash = sha256(&bytes);
         let put = Put {
             key: key.to_owned(),
             bytes: bytes.clone(),
             hash,
-            metadata: std::collections::HashMap::new(),
+            metadata: HashMap::new(),
             create: false,
-            class: StorageClass::BucketDefault,
+            class: None,
         };
         self.put(&put).await?;
-        let id = self.create_upload(key, &std::collections::HashMap::new()).await?;
+        let id = self.create_upload(key, &HashMap::new()).await?;
         let completed = match self.put_part(key, &id, 1, bytes, hash).await {
             Ok(part) => self.complete_upload(key, &id, vec![part], true).await,
             Err(failure) => Err(failure),

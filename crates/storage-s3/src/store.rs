@@ -6,39 +6,38 @@ use artifact_core::{
     ArtifactKey, ArtifactStore, KeyPrefix, Object, ObjectMeta, PutBody, PutOptions, PutOutcome, StoreError,
 };
 use async_trait::async_trait;
-use tokio_util::task::TaskTracker;
 
-use crate::bucket::Bucket;
+use crate::config::{S3Config, S3ConfigError};
 use crate::key::{ObjectKey, S3Location};
 use crate::object::S3Objects;
-use crate::settings::Settings;
+use crate::requests::Bucket;
 use crate::upload::UploadOptions;
 
 /// Keeps the bytes of artifacts in a bucket, each under `{prefix}/{session}/{collection}/{file name}`.
 ///
-/// Clones share one client, its connections, and the limits of what goes on at once.
+/// Clones share one client, its connections, and limits.
 #[derive(Debug, Clone)]
 pub struct S3Store {
     pub(crate) objects: S3Objects,
-    /// Reads that go on behind a body that was handed out.
-    pub(crate) readers: TaskTracker,
 }
 
 impl S3Store {
-    pub(crate) fn new(settings: Settings) -> Self {
-        Self {
-            objects: S3Objects {
-                bucket: Arc::new(Bucket::new(settings)),
-            },
-            readers: TaskTracker::new(),
-        }
+    /// Validates the configuration. No request is made.
+    ///
+    /// # Errors
+    /// [`S3ConfigError`] with every problem.
+    pub fn new(config: S3Config) -> Result<Self, S3ConfigError> {
+        let bucket = Arc::new(Bucket::new(config.validate()?));
+        Ok(Self {
+            objects: S3Objects { bucket },
+        })
     }
 
     pub(crate) fn bucket(&self) -> &Arc<Bucket> {
         &self.objects.bucket
     }
 
-    /// Where the store has everything: bucket and prefix.
+    /// The bucket and prefix of the store.
     #[must_use]
     pub fn location(&self) -> S3Location {
         self.objects.location()
@@ -56,21 +55,21 @@ impl S3Store {
         self.objects.url(&ObjectKey::from(key))
     }
 
-    /// Asks for one key, so that what is wrong with credentials, region, bucket or rights is known before work begins.
+    /// Lists one key, so that problems with credentials, region, bucket or rights show before work begins.
     ///
     /// # Errors
-    /// What S3 refuses: [`S3Failure::of`](crate::S3Failure::of) tells the cause.
+    /// Whatever S3 refuses: [`failure_of`](crate::failure_of) tells the cause.
     pub async fn check(&self) -> Result<(), StoreError> {
         let request = crate::ListRequest::prefix("").with_limit(1);
         self.objects.page(&request).await.map(drop)
     }
 
-    /// Where requests go, if some were sent and none was answered yet: nobody may be there.
+    /// The address of requests, if some were sent and none was answered yet.
     #[must_use]
-    pub fn silent_place(&self) -> Option<String> {
+    pub fn silent_endpoint(&self) -> Option<String> {
         let log = &self.bucket().log;
         let asked = log.counts().values().any(|count| *count > 0);
-        (asked && log.answers() == 0).then(|| self.bucket().place())?
+        (asked && log.answers() == 0).then(|| self.bucket().endpoint())?
     }
 
     /// True if any request was answered.
@@ -79,10 +78,10 @@ impl S3Store {
         self.bucket().log.answers() > 0
     }
 
-    /// Waits until no read goes on behind a body that was handed out. They end when their bodies are dropped.
+    /// Waits for the reads behind bodies that were handed out. They end when their bodies are dropped.
     pub async fn close(&self) {
-        self.readers.close();
-        self.readers.wait().await;
+        self.bucket().reads.close();
+        self.bucket().reads.wait().await;
     }
 }
 
@@ -109,13 +108,13 @@ impl ArtifactStore for S3Store {
     }
 
     async fn get(&self, key: &ArtifactKey) -> Result<Object, StoreError> {
-        self.open(key).await
+        self.open_stream(key).await
     }
 
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectMeta>, StoreError> {
         let objects = self.objects.all(&prefix.to_string()).await?;
         let artifacts = objects.into_iter().filter_map(|object| {
-            // What others laid beside the artifacts has no artifact's key.
+            // Other objects beside the artifacts have no artifact's key.
             let key: ArtifactKey = object.key.as_str().parse().ok()?;
             Some(ObjectMeta {
                 key,

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a callback is told.
+/// Progress of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
-pub struct Progress {
+pub struct TransferProgress {
     /// Bytes that are across, those of an earlier attempt included.
     pub done: u64,
     /// Bytes in all.
@@ -22,11 +22,11 @@ pub struct Progress {
 
 /// Called while bytes get across, from the transfer's own tasks: it must return soon.
 #[derive(Clone)]
-pub struct ProgressCallback(Arc<dyn Fn(Progress) + Send + Sync>);
+pub struct ProgressCallback(Arc<dyn Fn(TransferProgress) + Send + Sync>);
 
 impl ProgressCallback {
     /// Calls `callback`.
-    pub fn new(callback: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+    pub fn new(callback: impl Fn(TransferProgress) + Send + Sync + 'static) -> Self {
         Self(Arc::new(callback))
     }
 }
@@ -86,7 +86,7 @@ impl Meter {
 
     /// Where the transfer stands.
     #[must_use]
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> TransferProgress {
         let left = self.total.saturating_sub(self.done);
         #[expect(
             clippy::cast_precision_loss,
@@ -96,7 +96,7 @@ impl Meter {
             .rate
             .filter(|rate| *rate > 0.0)
             .map(|rate| left as f64 / rate);
-        Progress {
+        TransferProgress {
             done: self.done,
             total: self.total,
             rate: self.rate.unwrap_or(0.0),
@@ -119,9 +119,9 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    pub(crate) fn new(total: u64, done: u64, callback: Option<ProgressCallback>) -> Self {
+    pub(crate) fn new(total: u64, callback: Option<ProgressCallback>) -> Self {
         Self {
-            meter: Arc::new(Mutex::new(Meter::new(total, done))),
+            meter: Arc::new(Mutex::new(Meter::new(total, 0))),
             callback,
         }
     }

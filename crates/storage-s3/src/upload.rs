@@ -1,48 +1,51 @@
 //! Uploading an artifact: small ones in one request, large ones in parts, and never over something else.
 
-use std::sync::Arc;
+pub(crate) mod body;
+mod names;
 
 use artifact_core::{ArtifactKey, KeyError, PutBody, PutMode, StoreError, StoreErrorKind};
-use bytes::Bytes;
+use aws_connect::Cause;
 use tracking_model::FileHash;
 
-use crate::bucket::{Head, Put};
-use crate::cause::S3Cause;
-use crate::content::{Content, Prepared};
+use crate::error::store_error;
 use crate::key::ObjectKey;
-use crate::limits::Share;
-use crate::metadata::ObjectMetadata;
-use crate::names::{Names, own_key};
-use crate::records::UploadRecords;
+use crate::metadata::{Encoded, ObjectMetadata};
+use crate::multipart::upload::LargeUpload;
+use crate::multipart::{ResumeRecord, UploadRecords};
+use crate::requests::{Head, Put};
 use crate::store::S3Store;
 use crate::transfer::{ProgressCallback, Reporter};
+use body::{Body, BodyLimits, Content};
+use names::{Names, own_key};
 
-/// How often a key may be taken and free by turns.
+/// Attempts with a key that is taken and free by turns.
 const VANISHED: u32 = 3;
+/// Restarts of an upload in parts that somebody aborted, or whose completion met another request.
+const RESTARTS: u32 = 4;
 
-/// How something is uploaded.
+/// Options of an upload.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct UploadOptions {
-    /// What is to happen where the key is taken by something else.
+    /// The behaviour where the key is taken by something else.
     pub mode: PutMode,
     /// The most bytes that may be stored.
     pub max_bytes: Option<u64>,
     /// The SHA-256 that the bytes must have; without it a file is read twice, once to find out.
     pub hash: Option<FileHash>,
-    /// What the object says about itself; the hash is added.
+    /// The object's metadata; the hash is added.
     pub metadata: ObjectMetadata,
-    /// Called while bytes get across.
+    /// Called with the progress.
     pub progress: Option<ProgressCallback>,
-    /// Whether the key is the one that this very artifact has been given before: then it gets no other, whatever is known of
-    /// the server now.
+    /// True if the key is the one that this very artifact was given before: then it gets no other, whatever is known of the
+    /// server now.
     pub again: bool,
-    /// Where the parts that got across are noted, for servers that cannot be asked after a crash.
-    pub records: Option<Arc<dyn UploadRecords>>,
+    /// Where an upload in parts is recorded, so that it can be resumed after a crash.
+    pub records: Option<UploadRecords>,
 }
 
 impl UploadOptions {
-    /// Sets what is to happen where the key is taken.
+    /// Sets the behaviour where the key is taken.
     #[must_use]
     pub const fn with_mode(mut self, mode: PutMode) -> Self {
         self.mode = mode;
@@ -63,44 +66,44 @@ impl UploadOptions {
         self
     }
 
-    /// Sets what the object says about itself.
+    /// Sets the object's metadata.
     #[must_use]
     pub fn with_metadata(mut self, metadata: ObjectMetadata) -> Self {
         self.metadata = metadata;
         self
     }
 
-    /// Sets what is called while bytes get across.
+    /// Sets the callback for progress.
     #[must_use]
     pub fn with_progress(mut self, progress: ProgressCallback) -> Self {
         self.progress = Some(progress);
         self
     }
 
-    /// Sets where the parts that got across are noted.
+    /// Sets where an upload in parts is recorded.
     #[must_use]
-    pub fn with_records(mut self, records: Arc<dyn UploadRecords>) -> Self {
+    pub fn with_records(mut self, records: UploadRecords) -> Self {
         self.records = Some(records);
         self
     }
 }
 
-/// How an object came to be where it is.
+/// Outcome of an upload: how the object came to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Arrival {
-    /// It was sent.
+pub enum UploadOutcome {
+    /// All of it was sent.
     Sent,
-    /// It was there already, with the same content, and was not sent again.
+    /// An object with the same content was there and was not sent again.
     AlreadyThere,
-    /// The rest of it was sent: so many bytes were there from an interrupted upload.
+    /// The rest of an interrupted upload was sent.
     Resumed {
         /// Bytes that were not sent again.
         kept_bytes: u64,
     },
 }
 
-/// What was uploaded.
+/// An object that was uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Uploaded {
@@ -108,43 +111,41 @@ pub struct Uploaded {
     pub key: ArtifactKey,
     /// `s3://bucket/prefix/…`, as records have it.
     pub url: String,
-    /// How many bytes there are.
+    /// Size in bytes.
     pub size: u64,
-    /// Their SHA-256.
+    /// SHA-256 of the bytes.
     pub hash: FileHash,
-    /// How they came there.
-    pub arrival: Arrival,
+    /// How the object came to be there.
+    pub outcome: UploadOutcome,
     /// Names of metadata that did not fit 2 KB.
     pub omitted_metadata: Vec<String>,
 }
 
-/// What is uploaded, with everything that is known of it.
+/// A prepared upload.
 #[derive(Debug)]
 pub(crate) struct Item<'a> {
-    pub(crate) size: u64,
-    pub(crate) hash: FileHash,
-    pub(crate) encoded: crate::metadata::Encoded,
+    pub(crate) body: Body,
+    pub(crate) encoded: Encoded,
     pub(crate) options: &'a UploadOptions,
 }
 
 impl Item<'_> {
-    /// Whether what is there is this very thing. The same bytes of another artifact are another object, so that
-    /// deleting the one leaves the other.
-    pub(crate) fn is(&self, head: &Head) -> bool {
+    /// True if the object is this very artifact. The same bytes of another artifact are another object, so that deleting
+    /// the one leaves the other.
+    fn is(&self, head: &Head) -> bool {
         let same_artifact = match (&self.options.metadata.artifact_id, &head.metadata.artifact_id) {
             (Some(ours), Some(theirs)) => ours == theirs,
             _ => true,
         };
-        head.size == self.size && head.metadata.file_hash == Some(self.hash) && same_artifact
+        head.size == self.body.size && head.metadata.file_hash == Some(self.body.hash) && same_artifact
     }
 }
 
 impl S3Store {
-    /// Stores `body` whole or not at all, without a look beforehand: a key that is taken by something else gives way
+    /// Stores `body` whole or not at all, without a request beforehand: a key that is taken by something else gives way
     /// to the next (`log-2.txt`) or fails, as [`UploadOptions::mode`] says, and one that is taken by the same content
-    /// counts as there already. Where the server cannot be relied on to refuse, the name is
-    /// `{stem}~{artifact_id}{ext}`. Bodies above one part go in parallel parts and are looked for first, which costs one
-    /// request and may save thousands.
+    /// counts as there already. Where the server ignores conditions, the name is `{stem}~{artifact_id}{ext}`. Bodies above
+    /// one part go in parallel parts, after a HEAD that may save all of them.
     ///
     /// # Errors
     /// [`Body`](StoreErrorKind::Body) if reading it fails or it has not the SHA-256 that it must have,
@@ -159,42 +160,41 @@ impl S3Store {
         body: PutBody,
         options: &UploadOptions,
     ) -> Result<Uploaded, StoreError> {
-        options.metadata.check(self.bucket().name(), &key.to_string())?;
-        let (prepared, share) = self.prepare(key, body, options).await?;
+        options.metadata.check(self.bucket(), &key.to_string())?;
+        let part_bytes = self.bucket().settings.part_bytes;
+        let limits = BodyLimits {
+            expected: options.hash,
+            max_bytes: options.max_bytes,
+            memory_bytes: part_bytes,
+        };
+        let body = Body::prepare(&self.bucket().memory, key, body, &limits).await?;
         let metadata = ObjectMetadata {
-            file_hash: Some(prepared.hash),
+            file_hash: Some(body.hash),
             ..options.metadata.clone()
         };
         let item = Item {
-            size: prepared.size,
-            hash: prepared.hash,
+            body,
             encoded: metadata.encode(),
             options,
         };
-        match prepared {
-            Prepared {
-                content: Content::Memory(bytes),
-                size,
-                ..
-            } if size <= self.bucket().settings.limits.part_bytes => {
-                self.put_small(key, bytes, share, &item).await
+        match &item.body.content {
+            Content::Memory(bytes) if item.body.size <= part_bytes => {
+                self.put_small(key, bytes.clone(), &item).await
             }
-            Prepared { content, .. } => self.put_large(key, content, &item).await,
+            _ => self.put_large(key, &item).await,
         }
     }
 
     async fn put_small(
         &self,
         key: &ArtifactKey,
-        bytes: Bytes,
-        _share: Option<Share>,
+        bytes: bytes::Bytes,
         item: &Item<'_>,
     ) -> Result<Uploaded, StoreError> {
-        let reporter = Reporter::new(item.size, 0, item.options.progress.clone());
         let honoured = self.bucket().honours_put().await?;
-        let mut names = self.names(key, item, honoured)?;
-        // A name that has the artifact's id in it is nobody else's: what is there and is not the artifact is what a server
-        // made of an earlier put that broke off.
+        let mut names = names(key, item, honoured)?;
+        // A name that has the artifact's id in it belongs to this artifact: other bytes there are what a server made of an
+        // earlier put that broke off.
         let is_own = !honoured && !item.options.again && item.options.metadata.artifact_id.is_some();
         let (mut vanished, mut create) = (0, true);
         loop {
@@ -202,36 +202,38 @@ impl S3Store {
             let put = Put {
                 key: self.objects.full("put", &ObjectKey::from(&candidate))?,
                 bytes: bytes.clone(),
-                hash: item.hash,
+                hash: item.body.hash,
                 metadata: item.encoded.pairs.clone(),
                 create,
                 class: self.bucket().settings.storage_class,
             };
-            let arrival = match self.bucket().put(&put).await {
-                Ok(_) => Some(Arrival::Sent),
-                Err(failure) if failure.cause == S3Cause::Condition => {
-                    match self.compare(&candidate, &put.key, item).await? {
-                        Taken::ByThis => Some(Arrival::AlreadyThere),
-                        Taken::ByOther if is_own && create => {
+            let outcome = match self.bucket().put(&put).await {
+                Ok(_) => Some(UploadOutcome::Sent),
+                Err(failure) if failure.cause == Cause::PreconditionFailed => {
+                    // It is taken, so what may not be looked at is something else.
+                    let occupant = self.occupant(&candidate, &put.key, item, Occupant::Other);
+                    match occupant.await? {
+                        Occupant::Same => Some(UploadOutcome::AlreadyThere),
+                        Occupant::Other if is_own && create => {
                             create = false;
                             continue;
                         }
-                        Taken::ByOther => None,
+                        Occupant::Other => None,
                         // Deleted between the two requests: the same name once more.
-                        Taken::NoMore if vanished < VANISHED => {
+                        Occupant::Nothing if vanished < VANISHED => {
                             vanished += 1;
                             continue;
                         }
                         // The server contradicts itself.
-                        Taken::NoMore => None,
+                        Occupant::Nothing => None,
                     }
                 }
-                Err(failure) => return Err(failure.into_store_error("put", &candidate)),
+                Err(failure) => return Err(store_error(failure, "put", &candidate)),
             };
-            match arrival {
-                Some(arrival) => {
-                    reporter.add(item.size);
-                    return Ok(self.uploaded(candidate, item, arrival));
+            match outcome {
+                Some(outcome) => {
+                    Reporter::new(item.body.size, item.options.progress.clone()).add(item.body.size);
+                    return Ok(self.uploaded(candidate, item, outcome));
                 }
                 None if names.advance() => {}
                 None => return Err(StoreError::new(StoreErrorKind::AlreadyExists, "put", candidate)),
@@ -239,60 +241,89 @@ impl S3Store {
         }
     }
 
-    /// The names to try: a single one of the artifact's own where the server does not tell when one is taken.
-    pub(crate) fn names(
-        &self,
-        key: &ArtifactKey,
-        item: &Item<'_>,
-        honoured: bool,
-    ) -> Result<Names, StoreError> {
-        if honoured || item.options.again {
-            return Ok(Names::new(key, item.options.mode));
+    async fn put_large(&self, key: &ArtifactKey, item: &Item<'_>) -> Result<Uploaded, StoreError> {
+        let honoured = self.bucket().honours_completion().await?;
+        let mut names = names(key, item, honoured)?;
+        let mut restarts = 0;
+        loop {
+            let candidate = names.current().map_err(|error| unsafe_name(key, error))?;
+            let full = self.objects.full("put", &ObjectKey::from(&candidate))?;
+            let record = ResumeRecord::new(item.options.records.clone(), &full);
+            // Without leave to list, S3 answers *denied* for what is not there.
+            let occupant = self.occupant(&candidate, &full, item, Occupant::Nothing);
+            match occupant.await? {
+                Occupant::Same => {
+                    // A process may have died between the completion and the end of its record.
+                    record.end().await;
+                    return Ok(self.uploaded(candidate, item, UploadOutcome::AlreadyThere));
+                }
+                Occupant::Other if names.advance() => continue,
+                Occupant::Other => {
+                    return Err(StoreError::new(StoreErrorKind::AlreadyExists, "put", candidate));
+                }
+                Occupant::Nothing => {}
+            }
+            let upload = LargeUpload::new(self.bucket(), &candidate, &full, item, record, honoured);
+            match upload.run().await {
+                Ok(outcome) => return Ok(self.uploaded(candidate, item, outcome)),
+                Err(stopped) if stopped.begins_anew && restarts < RESTARTS => {
+                    tracing::debug!(key = full, error = %stopped.error, "an upload in parts begins anew");
+                    restarts += 1;
+                    self.bucket().pause(restarts).await;
+                }
+                Err(stopped) => return Err(stopped.error),
+            }
         }
-        let own = own_key(key, item.options.metadata.artifact_id.as_ref());
-        let own = own.map_err(|error| unsafe_name(key, error))?;
-        Ok(Names::new(&own, PutMode::Create))
     }
 
-    /// Whether a taken key is taken by this very thing.
-    pub(crate) async fn compare(
+    /// Asks what has a key. `denied` is the answer where the credentials may not tell.
+    async fn occupant(
         &self,
         candidate: &ArtifactKey,
         full: &str,
         item: &Item<'_>,
-    ) -> Result<Taken, StoreError> {
+        denied: Occupant,
+    ) -> Result<Occupant, StoreError> {
         match self.bucket().head(full).await {
-            Ok(head) if item.is(&head) => Ok(Taken::ByThis),
-            Ok(_) => Ok(Taken::ByOther),
-            Err(failure) => match failure.cause {
-                S3Cause::NoObject => Ok(Taken::NoMore),
-                // Who may not look cannot know, and never shares.
-                S3Cause::Denied => Ok(Taken::ByOther),
-                _ => Err(failure.into_store_error("head", candidate)),
-            },
+            Ok(head) if item.is(&head) => Ok(Occupant::Same),
+            Ok(_) => Ok(Occupant::Other),
+            Err(failure) if failure.cause == Cause::NoObject => Ok(Occupant::Nothing),
+            Err(failure) if failure.cause == Cause::Denied => Ok(denied),
+            Err(failure) => Err(store_error(failure, "head", candidate)),
         }
     }
 
-    pub(crate) fn uploaded(&self, key: ArtifactKey, item: &Item<'_>, arrival: Arrival) -> Uploaded {
+    fn uploaded(&self, key: ArtifactKey, item: &Item<'_>, outcome: UploadOutcome) -> Uploaded {
         Uploaded {
             url: self.url(&key),
             key,
-            size: item.size,
-            hash: item.hash,
-            arrival,
+            size: item.body.size,
+            hash: item.body.hash,
+            outcome,
             omitted_metadata: item.encoded.omitted.clone(),
         }
     }
 }
 
-/// By what a key is taken.
+/// What has a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
-    ByThis,
-    ByOther,
-    NoMore,
+enum Occupant {
+    /// The artifact that is uploaded.
+    Same,
+    Other,
+    Nothing,
 }
 
-pub(crate) fn unsafe_name(key: &ArtifactKey, error: KeyError) -> StoreError {
+/// The names to try: one of the artifact's own where the server does not tell when a name is taken.
+fn names(key: &ArtifactKey, item: &Item<'_>, honoured: bool) -> Result<Names, StoreError> {
+    if honoured || item.options.again {
+        return Ok(Names::new(key, item.options.mode));
+    }
+    let own = own_key(key, item.options.metadata.artifact_id.as_ref());
+    let own = own.map_err(|error| unsafe_name(key, error))?;
+    Ok(Names::new(&own, PutMode::Create))
+}
+
+fn unsafe_name(key: &ArtifactKey, error: KeyError) -> StoreError {
     StoreError::new(StoreErrorKind::Misconfigured, "put", key).with_source(error)
 }

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::{ACCESS_KEY, BUCKET, SECRET_KEY, builder};
-use storage_s3::S3StoreBuilder;
+use crate::{ACCESS_KEY, BUCKET, SECRET_KEY, config};
+use storage_s3::S3Config;
 
 /// A server with threads and a runtime of its own, so that tests may pause theirs.
 #[derive(Debug)]
@@ -70,8 +70,8 @@ impl FsServer {
 
     /// A store in its bucket.
     #[must_use]
-    pub fn builder(&self) -> S3StoreBuilder {
-        builder(&self.endpoint())
+    pub fn config(&self) -> S3Config {
+        config(&self.endpoint())
     }
 
     /// The file in which it keeps the object of a key, prefix included.

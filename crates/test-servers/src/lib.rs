@@ -22,7 +22,7 @@ pub use moto::MotoServer;
 pub use proxy::DelayProxy;
 pub use scripted::{Reply, Request, ScriptedServer};
 
-use storage_s3::{Patience, S3StoreBuilder};
+use storage_s3::{RetryConfig, S3Config, StaticCredentials};
 
 /// The bucket that every server has.
 pub const BUCKET: &str = "test-bucket";
@@ -31,15 +31,19 @@ pub const ACCESS_KEY: &str = "TESTACCESSKEY";
 /// Its secret.
 pub const SECRET_KEY: &str = "test-secret-key";
 
-/// A store in [`BUCKET`] of the server at `endpoint`, which loses no time between attempts.
+/// The configuration of a store in [`BUCKET`] of the server at `endpoint`, which loses no time between attempts.
 #[must_use]
-pub fn builder(endpoint: &str) -> S3StoreBuilder {
-    let mut patience = Patience::default();
-    patience.backoff = std::time::Duration::from_millis(1);
-    patience.max_backoff = std::time::Duration::from_millis(20);
-    S3StoreBuilder::new(BUCKET)
-        .endpoint(endpoint)
-        .region("us-east-1")
-        .credentials(ACCESS_KEY, SECRET_KEY)
-        .patience(patience)
+pub fn config(endpoint: &str) -> S3Config {
+    S3Config {
+        bucket: Some(BUCKET.to_owned()),
+        endpoint: Some(endpoint.into()),
+        region: Some("us-east-1".to_owned()),
+        credentials: Some(StaticCredentials::new(ACCESS_KEY, SECRET_KEY)),
+        retry: RetryConfig {
+            backoff: std::time::Duration::from_millis(1),
+            max_backoff: std::time::Duration::from_millis(20),
+            ..RetryConfig::default()
+        },
+        ..S3Config::default()
+    }
 }

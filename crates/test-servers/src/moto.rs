@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::{BUCKET, builder};
-use storage_s3::S3StoreBuilder;
+use crate::{BUCKET, config};
+use storage_s3::S3Config;
 
 /// Where `cargo xtask test` sets it up, below the directory that cargo builds in.
 const PLACE: &str = "test-servers/python";
@@ -80,8 +80,8 @@ impl MotoServer {
 
     /// A store in its bucket.
     #[must_use]
-    pub fn builder(&self) -> S3StoreBuilder {
-        builder(&self.endpoint())
+    pub fn config(&self) -> S3Config {
+        config(&self.endpoint())
     }
 
     /// Where it listens.

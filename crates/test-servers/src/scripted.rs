@@ -6,8 +6,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::builder;
-use storage_s3::S3StoreBuilder;
+use crate::config;
+use storage_s3::S3Config;
 
 /// A request, read to its end.
 #[derive(Debug, Clone)]
@@ -187,8 +187,8 @@ impl ScriptedServer {
 
     /// A store in its bucket.
     #[must_use]
-    pub fn builder(&self) -> S3StoreBuilder {
-        builder(&self.endpoint())
+    pub fn config(&self) -> S3Config {
+        config(&self.endpoint())
     }
 
     /// The requests so far.

@@ -196,7 +196,7 @@ impl SinkSettings {
         let before = outages.clone();
         let [bucket, bus] = self.place_names();
         if let Some(shared) = &self.bucket {
-            if shared.silent_place().is_some() {
+            if shared.silent_endpoint().is_some() {
                 outages.note(&bucket, true, now);
             } else if shared.has_answered() {
                 outages.note(&bucket, false, now);
@@ -369,7 +369,7 @@ impl Feeding {
         else {
             return;
         };
-        let silent = settings.bucket.as_ref().and_then(SharedBucket::silent_place);
+        let silent = settings.bucket.as_ref().and_then(SharedBucket::silent_endpoint);
         let is_silent = silent.is_some() && begun.elapsed() >= PATIENCE;
         let outages = Outages::load(archive.data_dir(), archive.clock().now());
         let [bucket_time, bus_time] = settings.patience(&outages, is_silent);

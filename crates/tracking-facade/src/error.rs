@@ -53,7 +53,7 @@ pub enum TrackingError {
     /// A bus of EventBridge cannot be sent to, until somebody puts right what the cause says.
     #[cfg(feature = "eventbridge")]
     #[error(transparent)]
-    EventBridge(Box<notify_eventbridge::EventBridgeError>),
+    EventBridge(Box<notify_eventbridge::Failure>),
     /// The settings of EventBridge are wrong; nothing was sent.
     #[cfg(feature = "eventbridge")]
     #[error(transparent)]
@@ -64,7 +64,7 @@ pub enum TrackingError {
     /// The settings of a bucket are wrong; nothing was sent.
     #[cfg(feature = "s3")]
     #[error(transparent)]
-    S3Settings(#[from] storage_s3::BuildError),
+    S3Settings(#[from] storage_s3::S3ConfigError),
     /// The configuration is wrong; nothing was touched.
     #[error("{}", list(.0))]
     Configuration(Vec<Problem>),
@@ -90,7 +90,7 @@ impl TrackingError {
     pub fn hint(&self) -> Option<String> {
         #[cfg(feature = "eventbridge")]
         if let Self::EventBridge(error) = self {
-            return Some(error.hint().to_owned());
+            return Some(error.hint());
         }
         #[cfg(feature = "s3")]
         if let Some(failure) = s3_failure(self) {
@@ -126,8 +126,8 @@ impl TrackingError {
 }
 
 #[cfg(feature = "eventbridge")]
-impl From<notify_eventbridge::EventBridgeError> for TrackingError {
-    fn from(error: notify_eventbridge::EventBridgeError) -> Self {
+impl From<notify_eventbridge::Failure> for TrackingError {
+    fn from(error: notify_eventbridge::Failure) -> Self {
         Self::EventBridge(Box::new(error))
     }
 }
@@ -191,7 +191,7 @@ pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// The refusal of S3 that is behind an error.
 #[cfg(feature = "s3")]
-fn s3_failure<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e storage_s3::S3Failure> {
+fn s3_failure<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e storage_s3::Failure> {
     let mut link = Some(error);
     while let Some(error) = link {
         if let Some(failure) = error.downcast_ref() {

@@ -4,8 +4,8 @@
 //! [`SinkSet::with_sink`](crate::SinkSet::with_sink) takes the sink too.
 
 pub use notify_eventbridge::{
-    BuildError as EventBridgeSettingsError, BusCheck, EventBridgeBuilder, EventBridgeCause,
-    EventBridgeConfig, EventBridgeError, EventBridgeSink,
+    BuildError as EventBridgeSettingsError, BusCheck, Cause, EventBridgeBuilder, EventBridgeConfig,
+    EventBridgeSink, Failure,
 };
 
 use crate::TrackingError;

@@ -31,9 +31,9 @@ pub use remains::Remains;
 pub use remote::{IndexLock, RemoteArchive};
 pub use retention::{Expiry, RemoteCleanupFailure, RemoteCleanupOptions, RemoteCleanupReport};
 pub use storage_s3::{
-    Address, BuildError as S3SettingsError, DownloadOptions, Meter, MissingStart,
-    Progress as TransferProgress, ProgressCallback, RefreshProgress, RefreshProgressCallback, RefreshReport,
-    S3Cause, S3Config, S3Location, S3StoreBuilder, StorageClass,
+    Address, Cause, DownloadOptions, Failure, Meter, MissingStart, ProgressCallback, RefreshProgress,
+    RefreshProgressCallback, RefreshReport, RetryConfig, S3Config, S3ConfigError, S3Location,
+    StaticCredentials, StorageClass, TransferProgress,
 };
 pub use sync::{SyncReport, UploadFailure, UploadProgress, UploadReport};
 pub use texts::FetchedTexts;
@@ -57,7 +57,7 @@ impl SharedBucket {
     /// # Errors
     /// [`TrackingError::S3Settings`] with every problem of the settings.
     pub fn new(config: S3Config) -> Result<Self, TrackingError> {
-        Ok(Self::of(config.into_builder().build()?))
+        Ok(Self::of(S3Store::new(config)?))
     }
 
     /// The place of a store that was configured otherwise.
@@ -80,8 +80,8 @@ impl SharedBucket {
 
     /// Where requests for it go, if some were sent and none was answered yet: an endpoint, or AWS and its region.
     #[must_use]
-    pub fn silent_place(&self) -> Option<String> {
-        self.store.silent_place()
+    pub fn silent_endpoint(&self) -> Option<String> {
+        self.store.silent_endpoint()
     }
 
     /// True if any request for it was answered.
@@ -146,7 +146,7 @@ impl SharedBucket {
     /// refuses.
     ///
     /// # Cancellation
-    /// A hidden part of a large file is left when the future is dropped, with which a later call goes on.
+    /// Dropping the future leaves nothing.
     pub async fn download(
         &self,
         artifact: &Artifact,
@@ -159,7 +159,7 @@ impl SharedBucket {
         } else {
             destination.to_owned()
         };
-        let mut options = DownloadOptions::default().with_durability(storage_s3::Durability::Synced);
+        let mut options = DownloadOptions::default();
         options.hash = artifact.file_hash;
         options.size = artifact.file_size;
         options.progress = progress;

@@ -8,8 +8,8 @@ use std::time::Instant;
 use artifact_core::PutBody;
 use futures_util::StreamExt;
 use scenarios::measure::{cpu_time, median};
-use storage_s3::{DownloadOptions, ObjectKey, S3Store, UploadOptions, Uploaded};
-use test_servers::builder;
+use storage_s3::{DownloadOptions, ObjectKey, S3Config, S3Store, UploadOptions, Uploaded};
+use test_servers::config;
 use tracking_model::FileHash;
 
 /// What some work took.
@@ -63,10 +63,11 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 
 /// A store whose connection is made and whose probe is done.
 pub(crate) async fn connected(endpoint: &str) -> S3Store {
-    let store = builder(endpoint)
-        .conditional_writes(storage_s3::ConditionalWrites::Honoured)
-        .build()
-        .unwrap();
+    let config = S3Config {
+        conditional_writes: Some("honoured".into()),
+        ..config(endpoint)
+    };
+    let store = S3Store::new(config).unwrap();
     store.check().await.unwrap();
     store
 }

@@ -21,13 +21,11 @@ fn main() -> ExitCode {
 }
 
 async fn work(data_dir: &str, upgrade: &str, session: &str, url: &str) -> Result<(), Error> {
-    let mut config = S3Config::default();
-    config.url = Some(url.into());
     let tracking = Tracking::builder()
         .data_dir(data_dir)
         .actor("killed-agent")
         .upgrade(upgrade, "plan", "cluster-b")
-        .s3(SharedBucket::new(config)?)
+        .s3(SharedBucket::new(S3Config::at(url))?)
         .build()
         .await?;
     tracking.progress().ensure_started("working").await?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use notify_eventbridge::{BusCheck, EventBridgeCause, EventBridgeSink};
+use notify_eventbridge::{BusCheck, Cause, EventBridgeSink};
 use serde_json::{Value, json};
 use test_servers::NotifiedQueue;
 use tokio_util::sync::CancellationToken;
@@ -178,7 +178,7 @@ async fn a_bus_that_does_not_exist_holds_events_back_until_it_does() {
         .build()
         .unwrap();
     let error = sink.check().await.unwrap_err();
-    assert_eq!(error.cause, EventBridgeCause::NoBus, "{error}");
+    assert_eq!(error.cause, Cause::NoResource, "{error}");
     assert!(error.hint().contains("create the bus"), "{error}");
 
     let upgrade = Upgrade::new();

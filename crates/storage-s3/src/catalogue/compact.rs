@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 
-use artifact_core::{StoreError, StoreErrorKind};
+use artifact_core::{StoreError, StoreErrorKind, run_blocking};
 use futures_util::stream::{self, StreamExt};
 use tracking_model::StreamId;
 use uuid::Uuid;
 
 use super::key::{self, SegmentName, segment_key};
 use super::segment::{self, Packer, Segment};
-use crate::content::blocking;
 use crate::key::ObjectKey;
 use crate::metadata::ObjectMetadata;
 use crate::object::{ObjectInfo, S3Objects};
@@ -113,7 +112,7 @@ impl Combiner<'_> {
         let name = self.name.clone();
         let mut packer = self.packer.take().expect("it is given back after each segment");
         let mut ids = std::mem::take(&mut self.ids);
-        let (packer, ids, full, taken) = blocking(move || {
+        let (packer, ids, full, taken) = run_blocking(move || {
             let mut lines = Vec::new();
             let bad = segment::read(&name, &bytes, |record, line| {
                 lines.push((record.id, record.seq, line))

@@ -114,7 +114,7 @@ impl Catalogue {
         actor: impl Into<Arc<str>> + Send,
     ) -> Result<(), StoreError> {
         let (cache, of) = (self.cache.clone(), stream.clone());
-        let latest = crate::content::blocking(move || cache.latest(&of)).await?;
+        let latest = artifact_core::run_blocking(move || cache.latest(&of)).await?;
         let now = self.options.clock.now();
         let at = latest.map_or(now, |latest| now.max(latest + Span::from_micros(1)));
         let actor = actor.into();

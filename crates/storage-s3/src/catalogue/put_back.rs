@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use artifact_core::{StoreError, StoreErrorKind};
+use artifact_core::{StoreError, StoreErrorKind, run_blocking};
 use tracking_journal::{DataDir, JournalError, JournalReader, Record};
 use tracking_model::StreamId;
 use uuid::Uuid;
@@ -14,7 +14,6 @@ use uuid::Uuid;
 use super::key::{self, SegmentName, segment_key};
 use super::options::SegmentOptions;
 use super::segment::{self, Packer, Segment};
-use crate::content::blocking;
 use crate::key::ObjectKey;
 use crate::metadata::ObjectMetadata;
 use crate::object::S3Objects;
@@ -91,7 +90,7 @@ pub(super) async fn put_back(
     let mut segments: Vec<Listed> = segments.collect();
     segments.sort_by(|a, b| (a.first_seq, &a.key).cmp(&(b.first_seq, &b.key)));
     let (at, of) = (dir.clone(), delivered.clone());
-    let found = blocking(move || look(&at, &of, segments)).await;
+    let found = run_blocking(move || look(&at, &of, segments)).await;
     let found = found.map_err(|error| unreadable(stream, error))?;
     if found.is_complete {
         return Ok(PutBack::default());
@@ -187,7 +186,7 @@ async fn read(
             epoch: delivered.epoch,
             first_seq: segment.first_seq,
         };
-        let found = blocking(move || {
+        let found = run_blocking(move || {
             let mut found = Vec::new();
             segment::read(&name, &bytes, |record, _| found.push(record.seq));
             found
@@ -260,7 +259,7 @@ async fn put(
 ) -> Result<PutBack, StoreError> {
     let Delivered { stream, epoch, .. } = missing.delivered.clone();
     let (at, of) = (dir.clone(), stream.clone());
-    let reader = blocking(move || JournalReader::open(&at, &of)).await;
+    let reader = run_blocking(move || JournalReader::open(&at, &of)).await;
     let mut source = Source {
         reader: reader.map_err(|error| unreadable(&stream, error))?,
         missing,
@@ -269,7 +268,7 @@ async fn put(
     };
     let (writer, mut done) = (tracking_model::new_uuid(), PutBack::default());
     loop {
-        let (segments, next) = blocking(move || {
+        let (segments, next) = run_blocking(move || {
             let segments = source.next();
             (segments, source)
         })

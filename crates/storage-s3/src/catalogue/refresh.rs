@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use artifact_core::{StoreError, StoreErrorKind};
+use artifact_core::{StoreError, StoreErrorKind, run_blocking};
+use aws_connect::Cause;
 use futures_util::stream::{self, StreamExt};
 use tracking_model::{StreamId, Timestamp};
 use uuid::Uuid;
@@ -17,11 +18,10 @@ use super::report::{
 };
 use super::segment;
 use super::state::Refused;
-use crate::cause::S3Cause;
-use crate::content::blocking;
-use crate::error::S3Failure;
+use crate::error::failure_of;
 use crate::key::ObjectKey;
-use crate::object::{ListRequest, ReadObject};
+use crate::list::ListRequest;
+use crate::object::ReadObject;
 
 /// How many segments of one stream are read at once.
 const GETS_AT_ONCE: usize = 32;
@@ -202,13 +202,13 @@ impl Run<'_> {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let cache = self.catalogue.cache.clone();
-        let known = blocking(move || cache.streams()).await?;
+        let known = run_blocking(move || cache.streams()).await?;
         for stream in known {
             if !self.scope.has(&stream) || listings.contains_key(&stream) {
                 continue;
             }
             let (cache, gone) = (self.catalogue.cache.clone(), stream.clone());
-            match blocking(move || cache.remove(&gone, at)).await {
+            match run_blocking(move || cache.remove(&gone, at)).await {
                 Ok(true) => self.tally(|_, report| report.removed.push(stream)),
                 Ok(false) => {}
                 Err(error) => self.tally(|_, report| report.failed.push((stream, error))),
@@ -256,7 +256,7 @@ impl Run<'_> {
 
     async fn missing(&self, stream: &StreamId, listing: &Listing) -> Result<Missing, StoreError> {
         let (cache, listed, stream) = (self.catalogue.cache.clone(), listing.listed(), stream.clone());
-        blocking(move || cache.missing(&stream, &listed)).await
+        run_blocking(move || cache.missing(&stream, &listed)).await
     }
 
     /// What to read, the oldest first, and what is too large for it.
@@ -314,7 +314,7 @@ impl Run<'_> {
         // What could be read is taken whatever became of the rest.
         let new_segments = objects.len() as u64;
         let (cache, listed, of) = (self.catalogue.cache.clone(), listing.listed(), stream.clone());
-        let new_records = blocking(move || {
+        let new_records = run_blocking(move || {
             let read = read_all(objects);
             if read.segments.is_empty() {
                 return Ok(0);
@@ -377,8 +377,8 @@ impl Run<'_> {
 
 /// Whether a request got no answer at all, which is no matter of the object that it was for.
 fn nobody_answers(error: &StoreError) -> bool {
-    let silent = S3Failure::of(error).filter(|failure| failure.place.is_some());
-    silent.is_some_and(|failure| matches!(failure.cause, S3Cause::TimedOut | S3Cause::NoConnection))
+    let silent = failure_of(error).filter(|failure| failure.endpoint.is_some());
+    silent.is_some_and(|failure| matches!(failure.cause, Cause::TimedOut | Cause::NoConnection))
 }
 
 /// The memory that a segment takes while it is read, in KiB: its bytes, its records, and what is around them.

@@ -16,7 +16,7 @@ use super::key::segment_key;
 use super::options::SegmentOptions;
 use super::put_back::{Delivered, PutBack, put_back};
 use super::segment::pack;
-use crate::error::S3Failure;
+use crate::error::failure_of;
 use crate::metadata::ObjectMetadata;
 use crate::object::S3Objects;
 
@@ -204,7 +204,7 @@ impl EventSink for SegmentSink {
 fn with_source(error: &StoreError) -> String {
     let source = std::error::Error::source(error);
     let text = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-    match S3Failure::of(error) {
+    match failure_of(error) {
         Some(failure) => format!("{text}; {}", failure.hint()),
         None => text,
     }

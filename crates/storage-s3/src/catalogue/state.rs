@@ -16,7 +16,7 @@ use tracking_model::{StreamId, Timestamp};
 use uuid::Uuid;
 
 use super::merge::{Run, Tails};
-use crate::bucket::sha256;
+use crate::requests::sha256;
 
 /// 2: `firsts`. 3: the checksum.
 const VERSION: u32 = 3;

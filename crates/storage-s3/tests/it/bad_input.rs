@@ -5,21 +5,21 @@ use std::process::{Command, Stdio};
 
 use artifact_core::{ArtifactStore, PutBody, StoreErrorKind};
 use storage_s3::{
-    DownloadOptions, MAX_KEY_BYTES, ObjectKey, ObjectMetadata, S3Cause, S3Failure, S3StoreBuilder,
-    UploadOptions,
+    Cause, DownloadOptions, MAX_KEY_BYTES, ObjectKey, ObjectMetadata, S3Config, StaticCredentials,
+    UploadOptions, failure_of,
 };
 use tempfile::TempDir;
-use test_servers::{FsServer, Reply, ScriptedServer, builder};
+use test_servers::{FsServer, Reply, ScriptedServer, config};
 
-use crate::support::{cause, key};
+use crate::support::{attempts, cause, key, open_store};
 
 const CHILD: &str = "STORAGE_S3_TEST_CHILD";
 
 /// The cause and the text of what a server's refusal becomes, and what to do about it.
-async fn refusal(reply: Reply) -> (S3Cause, StoreErrorKind, String, String) {
+async fn refusal(reply: Reply) -> (Cause, StoreErrorKind, String, String) {
     let server = ScriptedServer::start(move |_, _| reply.clone());
-    let error = server.builder().build().unwrap().check().await.unwrap_err();
-    let failure = S3Failure::of(&error).unwrap();
+    let error = open_store(server.config()).check().await.unwrap_err();
+    let failure = failure_of(&error).unwrap();
     (failure.cause, error.kind(), failure.to_string(), failure.hint())
 }
 
@@ -28,69 +28,78 @@ async fn refusals_have_their_cause_and_a_hint() {
     let cases = [
         (
             Reply::error(403, "AccessDenied"),
-            S3Cause::Denied,
+            Cause::Denied,
             StoreErrorKind::PermissionDenied,
         ),
         (
             Reply::error(403, "InvalidAccessKeyId"),
-            S3Cause::WrongCredentials,
+            Cause::WrongCredentials,
             StoreErrorKind::Misconfigured,
         ),
         (
             Reply::error(403, "SignatureDoesNotMatch"),
-            S3Cause::WrongCredentials,
+            Cause::WrongCredentials,
             StoreErrorKind::Misconfigured,
         ),
         (
             Reply::error(400, "ExpiredToken"),
-            S3Cause::ExpiredCredentials,
+            Cause::ExpiredCredentials,
             StoreErrorKind::Misconfigured,
         ),
         (
             Reply::error(403, "RequestTimeTooSkewed"),
-            S3Cause::ClockSkew,
+            Cause::ClockSkew,
             StoreErrorKind::Misconfigured,
         ),
         (
             Reply::error(404, "NoSuchBucket"),
-            S3Cause::NoBucket,
+            Cause::NoResource,
             StoreErrorKind::Misconfigured,
         ),
         (
             Reply::error(404, ""),
-            S3Cause::NoBucket,
+            Cause::NoResource,
             StoreErrorKind::Misconfigured,
         ),
         (
             Reply::error(503, "SlowDown"),
-            S3Cause::Throttled,
+            Cause::Throttled,
             StoreErrorKind::RateLimited,
         ),
         (
             Reply::error(500, "InternalError"),
-            S3Cause::ServerFailed,
+            Cause::ServerFailed,
             StoreErrorKind::Unavailable,
         ),
         (
             Reply::error(501, "NotImplemented"),
-            S3Cause::Unsupported,
+            Cause::Unsupported,
             StoreErrorKind::Unexpected,
         ),
-        (Reply::Hangup, S3Cause::NoConnection, StoreErrorKind::Unavailable),
+        (Reply::Hangup, Cause::NoConnection, StoreErrorKind::Unavailable),
         (
             Reply::body(200, b"this is no XML".to_vec()),
-            S3Cause::NoConnection,
+            Cause::NoConnection,
             StoreErrorKind::Unavailable,
         ),
     ];
     for (reply, cause, kind) in cases {
         let (found, found_kind, text, hint) = refusal(reply.clone()).await;
         assert_eq!((found, found_kind), (cause, kind), "{reply:?}: {text}");
-        assert!(
-            text.contains("test-bucket") && !text.contains(cause.hint()),
-            "{text}"
-        );
-        assert_eq!(hint, cause.hint());
+        assert!(text.contains("test-bucket") && !text.contains(&hint), "{text}");
+        let advice = match cause {
+            Cause::Denied => "credentials' policy",
+            Cause::WrongCredentials => "access key and its secret",
+            Cause::ExpiredCredentials => "renew the credentials",
+            Cause::ClockSkew => "clock",
+            Cause::NoResource => "create the bucket",
+            Cause::Throttled => "fewer requests",
+            Cause::ServerFailed => "try again",
+            Cause::Unsupported => "lacks the operation",
+            Cause::NoConnection => "endpoint is up",
+            other => panic!("no advice for {other:?}"),
+        };
+        assert!(hint.contains(advice), "{cause:?}: {hint}");
     }
     let (_, _, text, _) = refusal(Reply::error(403, "AccessDenied")).await;
     assert!(text.contains("403 AccessDenied (request SCRIPTED-1)"), "{text}");
@@ -106,7 +115,7 @@ async fn another_region_is_named() {
         };
         let reply = Reply::error(status, code).with_header("x-amz-bucket-region", "eu-west-1");
         let (cause, _, text, hint) = refusal(reply).await;
-        assert_eq!(cause, S3Cause::WrongRegion, "{text}");
+        assert_eq!(cause, Cause::WrongRegion, "{text}");
         assert_eq!(hint, "set the region to the bucket's, which is eu-west-1");
     }
 }
@@ -114,40 +123,30 @@ async fn another_region_is_named() {
 #[tokio::test]
 async fn wrong_secrets_and_missing_buckets_are_told_by_a_real_server() {
     let server = FsServer::start();
-    let wrong = server
-        .builder()
-        .credentials("TESTACCESSKEY", "wrong")
-        .build()
-        .unwrap();
+    let wrong = open_store(S3Config {
+        credentials: Some(StaticCredentials::new("TESTACCESSKEY", "wrong")),
+        ..server.config()
+    });
     let error = wrong.check().await.unwrap_err();
-    assert_eq!(cause(&error), Some(S3Cause::WrongCredentials), "{error:?}");
-    let elsewhere = S3StoreBuilder::new("no-such-bucket")
-        .endpoint(server.endpoint())
-        .region("us-east-1");
-    let elsewhere = elsewhere
-        .credentials("TESTACCESSKEY", "test-secret-key")
-        .build()
-        .unwrap();
+    assert_eq!(cause(&error), Some(Cause::WrongCredentials), "{error:?}");
+    let elsewhere = open_store(S3Config {
+        bucket: Some("no-such-bucket".into()),
+        ..server.config()
+    });
     let error = elsewhere.check().await.unwrap_err();
-    assert_eq!(cause(&error), Some(S3Cause::NoBucket), "{error:?}");
+    assert_eq!(cause(&error), Some(Cause::NoResource), "{error:?}");
 }
 
 #[tokio::test]
 async fn nobody_listens_and_no_tls() {
     // No free port: the next test to ask for one may get it, and then these requests too.
-    let down = builder("http://127.0.0.1:1")
-        .build()
-        .unwrap()
-        .check()
-        .await
-        .unwrap_err();
+    let down = open_store(config("http://127.0.0.1:1"));
+    let down = down.check().await.unwrap_err();
     assert_eq!(
         (cause(&down), down.kind()),
-        (Some(S3Cause::NoConnection), StoreErrorKind::Unavailable),
+        (Some(Cause::NoConnection), StoreErrorKind::Unavailable),
         "{down:?}"
     );
-    let mut once = storage_s3::Patience::default();
-    once.attempts = 1;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let plain = format!("https://{}", listener.local_addr().unwrap());
     let speaker = std::thread::spawn(move || {
@@ -155,21 +154,13 @@ async fn nobody_listens_and_no_tls() {
         std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         stream
     });
-    let error = builder(&plain)
-        .patience(once)
-        .build()
-        .unwrap()
-        .check()
-        .await
-        .unwrap_err();
-    assert_eq!(cause(&error), Some(S3Cause::Tls), "{error:?}");
+    let once = open_store(attempts(1, config(&plain)));
+    let error = once.check().await.unwrap_err();
+    assert_eq!(cause(&error), Some(Cause::Tls), "{error:?}");
     drop(speaker.join().unwrap());
-    let nowhere = builder("http://nowhere.invalid:1")
-        .patience(once)
-        .build()
-        .unwrap();
+    let nowhere = open_store(attempts(1, config("http://nowhere.invalid:1")));
     let error = nowhere.check().await.unwrap_err();
-    assert_eq!(cause(&error), Some(S3Cause::NoAddress), "{error:?}");
+    assert_eq!(cause(&error), Some(Cause::NoAddress), "{error:?}");
 }
 
 /// In a process of its own, whose environment has no credentials.
@@ -181,20 +172,20 @@ async fn no_credentials_and_no_region_are_told() {
     )]
     let child = std::env::var(CHILD).is_ok();
     if child {
-        let store = S3StoreBuilder::new("some-bucket")
-            .region("us-east-1")
-            .build()
-            .unwrap();
+        let store = open_store(S3Config {
+            region: Some("us-east-1".into()),
+            ..S3Config::at("s3://some-bucket")
+        });
         let error = store.check().await.unwrap_err();
-        assert_eq!(cause(&error), Some(S3Cause::NoCredentials), "{error:?}");
-        let text = S3Failure::of(&error).unwrap().to_string();
+        assert_eq!(cause(&error), Some(Cause::NoCredentials), "{error:?}");
+        let text = failure_of(&error).unwrap().to_string();
         assert!(!text.contains('\n') && text.contains("at AWS"), "{text}");
-        let store = S3StoreBuilder::new("some-bucket")
-            .credentials("a", "b")
-            .build()
-            .unwrap();
+        let store = open_store(S3Config {
+            credentials: Some(StaticCredentials::new("a", "b")),
+            ..S3Config::at("s3://some-bucket")
+        });
         let error = store.check().await.unwrap_err();
-        assert_eq!(cause(&error), Some(S3Cause::NoRegion), "{error:?}");
+        assert_eq!(cause(&error), Some(Cause::NoRegion), "{error:?}");
         return;
     }
     let home = TempDir::new().unwrap();
@@ -213,10 +204,10 @@ async fn no_credentials_and_no_region_are_told() {
 #[tokio::test]
 async fn keys_and_metadata_that_do_not_fit_are_refused_here() {
     let server = ScriptedServer::start(|_, _| Reply::status(200));
-    let store = server.builder().build().unwrap();
+    let store = open_store(server.config());
     let long = ObjectKey::new("x".repeat(MAX_KEY_BYTES)).unwrap();
     let error = store.objects().read(&long).await.unwrap_err();
-    assert_eq!(cause(&error), Some(S3Cause::TooLarge));
+    assert_eq!(cause(&error), Some(Cause::TooLarge));
     let bad = ObjectMetadata::default().with_extra("Not A Name", "x");
     let options = UploadOptions::default().with_metadata(bad);
     let error = store
@@ -230,7 +221,7 @@ async fn keys_and_metadata_that_do_not_fit_are_refused_here() {
 #[tokio::test]
 async fn what_does_not_fit_the_metadata_is_told_and_the_rest_is_done() {
     let server = FsServer::start();
-    let store = server.builder().build().unwrap();
+    let store = open_store(server.config());
     let metadata = ObjectMetadata::default()
         .with_extra("big", "x".repeat(3000))
         .with_extra("kept", "y");
@@ -255,7 +246,7 @@ async fn what_does_not_fit_the_metadata_is_told_and_the_rest_is_done() {
 #[tokio::test]
 async fn objects_of_others_are_verified_or_refused() {
     let server = FsServer::start();
-    let store = server.builder().build().unwrap();
+    let store = open_store(server.config());
     let (silent, lying) = (
         ObjectKey::new("s/c/silent").unwrap(),
         ObjectKey::new("s/c/lying").unwrap(),
@@ -294,7 +285,7 @@ async fn objects_of_others_are_verified_or_refused() {
         "DELETE" => Reply::error(403, "AccessDenied"),
         _ => Reply::Forward(server.address()),
     });
-    let denied = denied.builder().build().unwrap();
+    let denied = open_store(denied.config());
     denied.get(&key("s/c/silent")).await.unwrap();
     let error = denied.delete(&key("s/c/silent")).await.unwrap_err();
     assert_eq!(

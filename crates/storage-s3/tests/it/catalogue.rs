@@ -8,8 +8,8 @@ mod put_back;
 use std::sync::Arc;
 
 use storage_s3::{
-    Catalogue, CatalogueOptions, ObjectKey, ObjectMetadata, RefreshReport, RefreshScope, S3Objects,
-    S3StoreBuilder, SegmentOptions, SegmentSink,
+    Catalogue, CatalogueOptions, ObjectKey, ObjectMetadata, RefreshReport, RefreshScope, S3Config, S3Objects,
+    SegmentOptions, SegmentSink,
 };
 use tempfile::TempDir;
 use test_servers::{FsServer, MotoServer, ScriptedServer};
@@ -17,10 +17,11 @@ use tracking_journal::{EventSink, JournalReader, Record, sink};
 use tracking_model::StreamId;
 use uuid::Uuid;
 
+use crate::support::{below, honoured, open_store};
 use machines::{Machine, deleted, stream};
 
-fn objects(builder: S3StoreBuilder) -> S3Objects {
-    builder.prefix("team/a").build().unwrap().objects().clone()
+fn objects(config: S3Config) -> S3Objects {
+    open_store(below("team/a", config)).objects().clone()
 }
 
 /// A reader with a cache of its own.
@@ -101,17 +102,17 @@ async fn put_each(objects: &S3Objects, records: Vec<Record>) {
 }
 
 /// On both servers.
-async fn on_each(test: impl AsyncFn(S3StoreBuilder)) {
+async fn on_each(test: impl AsyncFn(S3Config)) {
     let fs = FsServer::start();
-    test(fs.builder()).await;
+    test(fs.config()).await;
     let moto = MotoServer::start();
-    test(moto.builder()).await;
+    test(moto.config()).await;
 }
 
 #[tokio::test]
 async fn what_two_machines_write_a_third_reads_in_one_order() {
-    on_each(async |builder| {
-        let objects = objects(builder);
+    on_each(async |config| {
+        let objects = objects(config);
         let session = stream("session:both");
         let (one, two) = (Machine::new(&session), Machine::new(&session));
         let sinks = [(); 2].map(|()| SegmentSink::new(objects.clone(), SegmentOptions::default()));
@@ -137,8 +138,8 @@ async fn what_two_machines_write_a_third_reads_in_one_order() {
 
 #[tokio::test]
 async fn many_streams_are_read_and_only_what_is_new() {
-    on_each(async |builder| {
-        let objects = objects(builder);
+    on_each(async |config| {
+        let objects = objects(config);
         let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
         let machines: Vec<_> = (0..40)
             .map(|n| Machine::new(&stream(&format!("session:s:{n}"))))
@@ -189,8 +190,8 @@ async fn many_streams_are_read_and_only_what_is_new() {
 #[tokio::test]
 async fn requests_are_as_few_as_promised() {
     let (fs, moto) = (FsServer::start(), MotoServer::start());
-    for (builder, segments) in [(fs.builder(), 2_500_u64), (moto.builder(), 1_100)] {
-        let writer = objects(builder.clone());
+    for (config, segments) in [(fs.config(), 2_500_u64), (moto.config(), 1_100)] {
+        let writer = objects(config.clone());
         let session = Machine::new(&stream("session:counted"));
         let records = session.add(segments as usize - 2);
         if segments > 2_000 {
@@ -199,7 +200,7 @@ async fn requests_are_as_few_as_promised() {
             put_each(&writer, records).await;
         }
         let sink = SegmentSink::new(writer, SegmentOptions::default());
-        let objects = objects(builder);
+        let objects = objects(config);
         let pages = segments.div_ceil(1_000);
         let counts = || {
             let counts = objects.request_counts();
@@ -229,7 +230,7 @@ async fn requests_are_as_few_as_promised() {
 #[tokio::test]
 async fn segments_have_names_of_their_own_and_lines_as_in_the_journal() {
     let fs = FsServer::start();
-    let objects = objects(fs.builder());
+    let objects = objects(fs.config());
     let machine = Machine::new(&stream("session:a:b"));
     let options = SegmentOptions::default().with_segment_bytes(2_000);
     let sink = SegmentSink::new(objects.clone(), options);
@@ -261,7 +262,7 @@ async fn segments_have_names_of_their_own_and_lines_as_in_the_journal() {
     );
     let same = SegmentSink::new(objects.clone(), SegmentOptions::default());
     let other = SegmentSink::new(
-        fs.builder().prefix("b").build().unwrap().objects().clone(),
+        open_store(below("b", fs.config())).objects().clone(),
         SegmentOptions::default(),
     );
     assert_eq!(sink.name(), same.name());
@@ -273,13 +274,10 @@ async fn segments_have_names_of_their_own_and_lines_as_in_the_journal() {
 async fn the_storage_class_of_artifacts_is_not_that_of_segments() {
     let bucket = crate::support::FakeBucket::new(true);
     let server = ScriptedServer::start(move |request, _| bucket.answer(request));
-    let class = storage_s3::StorageClass::StandardIa;
-    let store = server
-        .builder()
-        .storage_class(class)
-        .conditional_writes(storage_s3::ConditionalWrites::Honoured)
-        .build()
-        .unwrap();
+    let store = open_store(S3Config {
+        storage_class: Some("STANDARD_IA".into()),
+        ..honoured(server.config())
+    });
     let sink = SegmentSink::new(store.objects().clone(), SegmentOptions::default());
     let machine = Machine::new(&stream("session:s"));
     put(&sink, &machine.add(1)).await;
@@ -307,8 +305,8 @@ async fn the_storage_class_of_artifacts_is_not_that_of_segments() {
 
 #[tokio::test]
 async fn the_sink_conforms() {
-    on_each(async |builder| {
-        let objects = objects(builder);
+    on_each(async |config| {
+        let objects = objects(config);
         let sink = Arc::new(SegmentSink::new(objects.clone(), SegmentOptions::default()));
         let data = r#"{"task_id":"t","at":"2025-01-31T05:25:01.056236Z"}"#;
         sink::conformance::run(sink, "task.of.another.day", data, || async {
@@ -327,8 +325,8 @@ async fn the_sink_conforms() {
 
 #[tokio::test]
 async fn a_tombstone_stands_after_what_its_writer_saw_whatever_the_clocks() {
-    on_each(async |builder| {
-        let objects = objects(builder);
+    on_each(async |config| {
+        let objects = objects(config);
         let session = stream("session:s");
         let machine = Machine::new(&session);
         let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
@@ -364,8 +362,8 @@ async fn a_tombstone_stands_after_what_its_writer_saw_whatever_the_clocks() {
 
 #[tokio::test]
 async fn a_stream_that_is_over_is_put_together() {
-    on_each(async |builder| {
-        let objects = objects(builder);
+    on_each(async |config| {
+        let objects = objects(config);
         let session = stream("session:s");
         let machine = Machine::new(&session);
         let options = SegmentOptions::default().with_compact_bytes(8_000);
@@ -394,7 +392,7 @@ async fn a_stream_that_is_over_is_put_together() {
 #[tokio::test]
 async fn a_cache_that_is_lost_or_altered_is_filled_again() {
     let fs = FsServer::start();
-    let objects = objects(fs.builder());
+    let objects = objects(fs.config());
     let session = stream("session:s");
     let machine = Machine::new(&session);
     let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());

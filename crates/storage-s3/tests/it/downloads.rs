@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use artifact_core::{ArtifactStore, StoreErrorKind};
-use storage_s3::{DownloadOptions, ObjectKey, ObjectMetadata, S3Cause, UploadOptions, hash_of};
+use storage_s3::{Cause, DownloadOptions, ObjectKey, ObjectMetadata, UploadOptions, hash_of};
 use tempfile::TempDir;
 use test_servers::{Reply, ScriptedServer};
 
-use crate::support::{FakeBucket, MIB, cause, content, key, names_in, patient, small_parts, store_in_parts};
+use crate::support::{
+    FakeBucket, MIB, attempts, cause, content, key, names_in, open_store, small_parts, store_in_parts,
+};
 
 /// Row 33: bytes that are not those that were put never get the name that they should have.
 #[tokio::test]
@@ -38,7 +40,7 @@ async fn fault_33_corrupt_downloads() {
                 reply => reply,
             }
         });
-        let store = store_in_parts(server.builder());
+        let store = store_in_parts(server.config());
         let (wanted, options) = (key("s/c/small"), UploadOptions::default());
         let small = store.upload(&wanted, bytes[..1000].to_vec().into(), &options);
         let small = small.await.unwrap();
@@ -88,7 +90,7 @@ async fn fault_33_corrupt_downloads() {
             let error = store.get(&small.key).await.unwrap_err();
             assert_eq!(
                 (error.kind(), cause(&error)),
-                (StoreErrorKind::Corrupt, Some(S3Cause::Altered))
+                (StoreErrorKind::Corrupt, Some(Cause::Altered))
             );
             assert!(names_in(dir.path()).is_empty(), "{:?}", names_in(dir.path()));
         }
@@ -121,9 +123,7 @@ async fn fault_33_downloads_that_break_off_go_on() {
         }
         reply => reply,
     });
-    let mut patience = patient();
-    patience.attempts = 20;
-    let store = small_parts(server.builder()).patience(patience).build().unwrap();
+    let store = open_store(small_parts(attempts(20, server.config())));
     let bytes = content(11 * MIB);
     let large = ObjectKey::new("s/c/large").unwrap();
     store

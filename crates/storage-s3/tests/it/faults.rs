@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use artifact_core::{ArtifactKey, ArtifactStore, PutMode, StoreErrorKind};
 use storage_s3::{
-    Arrival, ConditionalWrites, ObjectKey, ObjectMetadata, S3Cause, S3Store, UploadOptions, hash_of,
+    Cause, ObjectKey, ObjectMetadata, RetryConfig, S3Config, S3Store, UploadOptions, UploadOutcome, hash_of,
 };
 use tempfile::TempDir;
 use test_servers::{FsServer, MotoServer, Reply, ScriptedServer};
 use tracking_model::stored_file_name;
 
-use crate::support::{FakeBucket, MIB, cause, content, file, key, of_artifact, patient, store_in_parts};
+use crate::support::{
+    FakeBucket, MIB, attempts, cause, conditional_writes, content, file, honoured, key, of_artifact,
+    open_store, store_in_parts,
+};
 
 /// Row 21: the server throttles, fails and hangs up; everything arrives in the end, and nothing is sent too fast.
 #[tokio::test]
@@ -29,13 +32,7 @@ async fn fault_21_s3_throttles_and_resets() {
         counted.fetch_add(1, Ordering::SeqCst);
         reply
     });
-    let mut patience = patient();
-    patience.attempts = 12;
-    let store = server
-        .builder()
-        .patience(patience)
-        .conditional_writes(ConditionalWrites::Honoured);
-    let store = store.build().unwrap();
+    let store = open_store(honoured(attempts(12, server.config())));
     let uploads = (0..200).map(|number| {
         let store = store.clone();
         async move {
@@ -60,9 +57,9 @@ async fn fault_21_s3_throttles_and_resets() {
         lost += usize::from(read != number.to_string().into_bytes());
     }
     assert_eq!(lost, 0);
-    let (refused, limit) = (refused.load(Ordering::SeqCst), store.objects().concurrency());
+    let refused = refused.load(Ordering::SeqCst);
     assert!(refused > 0);
-    println!("FAULT row=21 name=s3-throttles uploads=200 refused={refused} lost={lost} concurrency={limit}");
+    println!("FAULT row=21 name=s3-throttles uploads=200 refused={refused} lost={lost}");
 }
 
 /// Row 21: an outage that lasts is told as such, and soon; afterwards all goes on.
@@ -74,11 +71,7 @@ async fn fault_21_s3_is_out_and_comes_back() {
         10..15 => Reply::Hangup,
         _ => bucket.answer(request),
     });
-    let store = server
-        .builder()
-        .conditional_writes(ConditionalWrites::Honoured)
-        .build()
-        .unwrap();
+    let store = open_store(honoured(server.config()));
     let (wanted, options) = (key("s/c/x"), UploadOptions::default());
     let upload = || store.upload(&wanted, b"x".to_vec().into(), &options);
     let mut failures = Vec::new();
@@ -88,7 +81,7 @@ async fn fault_21_s3_is_out_and_comes_back() {
             Err(error) => failures.push((error.kind(), error.retry())),
         }
     };
-    assert_eq!(uploaded.arrival, Arrival::Sent);
+    assert_eq!(uploaded.outcome, UploadOutcome::Sent);
     assert_eq!(failures.len(), 3);
     assert!(failures.iter().all(|(kind, retry)| {
         matches!(kind, StoreErrorKind::RateLimited | StoreErrorKind::Unavailable)
@@ -105,17 +98,19 @@ async fn fault_21_s3_is_out_and_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn fault_21_who_asks_a_server_that_stalls_waits_for_half_a_minute() {
     let server = ScriptedServer::start(|_, _| Reply::Stall);
-    let patience = storage_s3::Patience::default();
-    let store = server.builder().patience(patience).build().unwrap();
+    let store = open_store(S3Config {
+        retry: RetryConfig::default(),
+        ..server.config()
+    });
     let begun = tokio::time::Instant::now();
     let error = store.check().await.unwrap_err();
     let waited = begun.elapsed();
-    assert_eq!(cause(&error), Some(S3Cause::TimedOut), "{error:?}");
+    assert_eq!(cause(&error), Some(Cause::TimedOut), "{error:?}");
     let text = std::error::Error::source(&error).unwrap().to_string();
     let place = format!("bucket test-bucket at {}: ", server.endpoint());
     assert!(text.starts_with(&place), "{text}");
     assert!(waited <= std::time::Duration::from_secs(26), "{waited:?}");
-    assert_eq!(store.silent_place(), Some(server.endpoint()));
+    assert_eq!(store.silent_endpoint(), Some(server.endpoint()));
     println!(
         "FAULT row=21 name=s3-stalls-for-who-asks waited_s={}",
         waited.as_secs()
@@ -126,14 +121,13 @@ async fn fault_21_who_asks_a_server_that_stalls_waits_for_half_a_minute() {
 #[tokio::test]
 async fn fault_21_s3_stalls() {
     let server = ScriptedServer::start(|_, _| Reply::Stall);
-    let mut patience = patient();
-    patience.attempts = 2;
-    patience.read_timeout = std::time::Duration::from_millis(50);
-    let store = server.builder().patience(patience).build().unwrap();
+    let mut config = attempts(2, server.config());
+    config.retry.metadata_timeout = std::time::Duration::from_millis(50);
+    let store = open_store(config);
     let error = store.get(&key("s/c/x")).await.unwrap_err();
     assert_eq!(
         (error.kind(), cause(&error)),
-        (StoreErrorKind::Unavailable, Some(S3Cause::TimedOut)),
+        (StoreErrorKind::Unavailable, Some(Cause::TimedOut)),
         "{error:?}"
     );
     println!("FAULT row=21 name=s3-stalls attempts={}", server.requests().len());
@@ -145,11 +139,8 @@ async fn fault_31_names_as_metadata_and_keys() {
     let (fs, moto) = (FsServer::start(), MotoServer::start());
     let mut names = 0;
     // Beside each object s3s-fs keeps a file whose name is longer than the key, so that long keys are not possible there.
-    for (builder, longest) in [(fs.builder(), 100), (moto.builder(), usize::MAX)] {
-        let store = builder
-            .conditional_writes(ConditionalWrites::Honoured)
-            .build()
-            .unwrap();
+    for (config, longest) in [(fs.config(), 100), (moto.config(), usize::MAX)] {
+        let store = open_store(honoured(config));
         let names_here = || odd_names().into_iter().filter(|name| name.len() <= longest);
         for name in names_here() {
             let stored = ArtifactKey::new(
@@ -246,7 +237,7 @@ async fn fault_34_parts_that_fail_are_sent_again() {
         counted.fetch_add(1, Ordering::SeqCst);
         reply
     });
-    let store = store_in_parts(proxy.builder());
+    let store = store_in_parts(proxy.config());
     let (dir, bytes) = (TempDir::new().unwrap(), content(28 * MIB));
     let uploaded = store
         .upload(&key("s/c/x"), file(dir.path(), &bytes), &UploadOptions::default())
@@ -276,13 +267,13 @@ async fn fault_34_uploads_that_vanish_begin_anew() {
             }
             Reply::Forward(upstream)
         });
-        let store = store_in_parts(proxy.builder());
+        let store = store_in_parts(proxy.config());
         let (dir, bytes) = (TempDir::new().unwrap(), content(11 * MIB));
         let uploaded = store
             .upload(&key("s/c/x"), file(dir.path(), &bytes), &UploadOptions::default())
             .await
             .unwrap();
-        assert_eq!(uploaded.arrival, Arrival::Sent, "{code}");
+        assert_eq!(uploaded.outcome, UploadOutcome::Sent, "{code}");
         assert_eq!(server.orphaned_parts(), 0, "{code}");
         assert_eq!(
             store.objects().request_counts()["CreateMultipartUpload"],
@@ -304,13 +295,13 @@ async fn fault_35_two_uploaders_of_one_key() {
     const ROUNDS: usize = 10;
     // What s3s-fs does under contention differs from one moment to the next; the others are asked.
     let servers = [
-        (fs.builder().conditional_writes(ConditionalWrites::Ignored), 's'),
-        (moto.builder(), 'm'),
-        (honest.builder(), 'h'),
-        (ignorant.builder(), 'i'),
+        (conditional_writes("ignored", fs.config()), 's'),
+        (moto.config(), 'm'),
+        (honest.config(), 'h'),
+        (ignorant.config(), 'i'),
     ];
-    for (builder, letter) in servers {
-        let (one, two) = (builder.clone().build().unwrap(), builder.build().unwrap());
+    for (config, letter) in servers {
+        let (one, two) = (open_store(config.clone()), open_store(config));
         for round in 0..ROUNDS {
             let wanted = key(&format!("s/c/log-{letter}{round}.txt"));
             let (first, second) = (
@@ -375,23 +366,22 @@ async fn fault_35_conflicts_and_lost_answers() {
         }
         reply
     });
-    let store = server
-        .builder()
-        .conditional_writes(ConditionalWrites::Honoured)
-        .build()
-        .unwrap();
+    let store = open_store(honoured(server.config()));
     let conflict = store
         .upload(&key("s/c/conflict"), b"x".to_vec().into(), &of_artifact("a"))
         .await
         .unwrap();
     assert_eq!(
-        (conflict.arrival, conflict.key),
-        (Arrival::Sent, key("s/c/conflict"))
+        (conflict.outcome, conflict.key),
+        (UploadOutcome::Sent, key("s/c/conflict"))
     );
     let lost = store
         .upload(&key("s/c/lost"), b"x".to_vec().into(), &of_artifact("a"))
         .await
         .unwrap();
-    assert_eq!((lost.arrival, lost.key), (Arrival::AlreadyThere, key("s/c/lost")));
+    assert_eq!(
+        (lost.outcome, lost.key),
+        (UploadOutcome::AlreadyThere, key("s/c/lost"))
+    );
     println!("FAULT row=35 name=conflicts conflicts=3 lost_answers=1 duplicates=0");
 }

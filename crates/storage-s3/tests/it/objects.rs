@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use artifact_core::StoreErrorKind;
-use storage_s3::{ListRequest, ObjectKey, ObjectMetadata, PresignOptions, S3Objects, S3StoreBuilder};
+use storage_s3::{ListRequest, ObjectKey, ObjectMetadata, PresignOptions, S3Config, S3Objects};
 use test_servers::{FsServer, MotoServer};
 
-use crate::support::http_get;
+use crate::support::{below, http_get, open_store};
 
 fn key(text: &str) -> ObjectKey {
     text.parse().unwrap()
 }
 
-async fn behaves(builder: S3StoreBuilder) -> (u16, String) {
-    let store = builder.prefix("pre/fix").build().unwrap();
+async fn behaves(config: S3Config) -> (u16, String) {
+    let store = open_store(below("pre/fix", config));
     store.check().await.unwrap();
     let objects = store.objects();
     reads_and_writes(objects).await;
@@ -129,7 +129,7 @@ async fn presigns(objects: &S3Objects) -> (u16, String) {
 #[tokio::test]
 async fn objects_behave_on_s3s_fs() {
     let server = FsServer::start();
-    let (_, head) = behaves(server.builder()).await;
+    let (_, head) = behaves(server.config()).await;
     // A page in the bucket never runs in a browser; moto pays no heed to that.
     assert!(head.contains("content-disposition: attachment"), "{head}");
     // Nothing was written outside the prefix.
@@ -140,13 +140,13 @@ async fn objects_behave_on_s3s_fs() {
 #[tokio::test]
 async fn objects_behave_on_moto() {
     let server = MotoServer::start();
-    behaves(server.builder()).await;
+    behaves(server.config()).await;
 }
 
 #[tokio::test]
 async fn an_address_without_its_signature_leads_nowhere() {
     let server = FsServer::start();
-    let store = server.builder().build().unwrap();
+    let store = open_store(server.config());
     let report = key("s/c/x");
     store
         .objects()
@@ -163,7 +163,7 @@ async fn an_address_without_its_signature_leads_nowhere() {
 #[tokio::test]
 async fn requests_are_counted() {
     let server = FsServer::start();
-    let store = server.builder().build().unwrap();
+    let store = open_store(server.config());
     for number in 0..3 {
         let key = key(&format!("n/{number}"));
         store

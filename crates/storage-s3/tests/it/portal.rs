@@ -1,10 +1,10 @@
 //! Answers that are not S3's: a captive portal or a proxy on the way gives them, with status 200.
 
 use artifact_core::{PutBody, Retry, StoreErrorKind};
-use storage_s3::{ConditionalWrites, ObjectMetadata, S3Cause, S3Failure, StorageClass, UploadOptions};
+use storage_s3::{Cause, ObjectMetadata, StorageClass, UploadOptions, failure_of};
 use test_servers::{Reply, Request, ScriptedServer};
 
-use crate::support::{FakeBucket, MIB, cause, content, key, patient, store_in_parts};
+use crate::support::{FakeBucket, MIB, attempts, cause, content, honoured, key, open_store, store_in_parts};
 
 const PAGE: &str = "<!DOCTYPE html><html><title>Sign in to this network</title></html>";
 
@@ -26,11 +26,7 @@ async fn fault_21_a_page_is_no_success() {
     for reply in replies {
         let has_etag = format!("{reply:?}").contains("etag");
         let server = portal(move |_| reply.clone());
-        let builder = server.builder().patience(patient());
-        let store = builder
-            .conditional_writes(ConditionalWrites::Honoured)
-            .build()
-            .unwrap();
+        let store = open_store(honoured(attempts(5, server.config())));
         let objects = store.objects();
         let place = "s/c/a".parse().unwrap();
         let body = PutBody::Bytes(b"x".to_vec());
@@ -52,19 +48,19 @@ async fn fault_21_a_page_is_no_success() {
             errors.push(objects.read(&place).await.unwrap_err());
             errors.push(
                 objects
-                    .set_storage_class(&place, StorageClass::StandardIa)
+                    .set_storage_class(&place, StorageClass::named("STANDARD_IA").unwrap())
                     .await
                     .unwrap_err(),
             );
         }
         for error in errors {
             refused += 1;
-            if cause(&error) == Some(S3Cause::NotS3) {
+            if cause(&error) == Some(Cause::NotTheService) {
                 assert_eq!(
                     (error.kind(), error.retry()),
                     (StoreErrorKind::Unavailable, Retry::Later)
                 );
-                let failure = S3Failure::of(&error).unwrap();
+                let failure = failure_of(&error).unwrap();
                 assert!(
                     failure.to_string().contains("a proxy or captive portal?"),
                     "{failure}"
@@ -98,13 +94,13 @@ async fn fault_21_a_page_at_any_step_of_an_upload_in_parts_is_no_success() {
                 _ => page(),
             }
         });
-        let store = store_in_parts(server.builder().patience(patient()));
+        let store = store_in_parts(attempts(5, server.config()));
         let body = PutBody::Bytes(content(6 * MIB));
         let error = store
             .upload(&key("s/c/a"), body, &UploadOptions::default())
             .await
             .unwrap_err();
-        assert_eq!(cause(&error), Some(S3Cause::NotS3), "{step}: {error:?}");
+        assert_eq!(cause(&error), Some(Cause::NotTheService), "{step}: {error:?}");
     }
 }
 
@@ -122,15 +118,10 @@ async fn a_checksum_of_other_bytes_is_no_success() {
             _ => reply,
         }
     });
-    let objects = server
-        .builder()
-        .patience(patient())
-        .build()
-        .unwrap()
-        .objects()
-        .clone();
+    let store = open_store(attempts(5, server.config()));
+    let objects = store.objects();
     let put = objects
         .replace(&"a".parse().unwrap(), &b"x"[..], &ObjectMetadata::default())
         .await;
-    assert_eq!(cause(&put.unwrap_err()), Some(S3Cause::Checksum));
+    assert_eq!(cause(&put.unwrap_err()), Some(Cause::ChecksumMismatch));
 }

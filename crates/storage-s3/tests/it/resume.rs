@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use artifact_core::PutBody;
 use storage_s3::{
-    Arrival, ConditionalWrites, FileUploadRecords, S3Store, StaleOptions, TransferLimits, UploadOptions,
-    UploadRecord, UploadRecords, hash_of,
+    S3Config, S3Store, StaleOptions, UploadOptions, UploadOutcome, UploadRecord, UploadRecords, hash_of,
 };
 use tempfile::TempDir;
-use test_servers::{FsServer, MotoServer, Reply, ScriptedServer, builder};
+use test_servers::{FsServer, MotoServer, Reply, ScriptedServer, config};
 use tokio::sync::Notify;
 use tracking_model::{Span, Timestamp};
 
-use crate::support::{MIB, content, file, key, store_in_parts};
+use crate::support::{MIB, content, file, honoured, key, open_store, small_parts, store_in_parts};
 
 /// Set in the process that is to be killed: where it uploads to, and its directory.
 const VICTIM: &str = "STORAGE_S3_TEST_VICTIM";
@@ -23,11 +22,10 @@ const PARTS: usize = 4;
 
 /// One part after the other, so that what got across before a stall is known.
 fn one_by_one(endpoint: &str) -> S3Store {
-    let mut limits = TransferLimits::default();
-    limits.part_bytes = 5 * MIB as u64;
-    limits.parts_at_once = 1;
-    let builder = builder(endpoint).conditional_writes(ConditionalWrites::Honoured);
-    builder.limits(limits).build().unwrap()
+    open_store(S3Config {
+        max_concurrency: Some(1),
+        ..small_parts(honoured(config(endpoint)))
+    })
 }
 
 /// Leads to a server and stalls from the `from`th part on, telling when the first stalls.
@@ -61,43 +59,21 @@ async fn an_upload_that_was_noted_goes_on() {
     let server = FsServer::start();
     let (dir, stalled) = (TempDir::new().unwrap(), Arc::new(Notify::new()));
     let proxy = stalls_from(server.address(), 2, &stalled);
-    let records = Arc::new(FileUploadRecords::new(dir.path().join("records")));
+    let records = UploadRecords::new(dir.path().join("records"));
     let options = UploadOptions::default().with_records(records);
     cut_off(&proxy.endpoint(), &stalled, &dir, &options).await;
     let bytes = content(PARTS * 5 * MIB);
-    let store = store_in_parts(server.builder());
+    let store = store_in_parts(server.config());
     let uploaded = store
         .upload(&key("s/c/large.bin"), file(dir.path(), &bytes), &options)
         .await
         .unwrap();
     assert_eq!(uploaded.hash, hash_of(&bytes));
-    let Arrival::Resumed { kept_bytes } = uploaded.arrival else {
-        panic!("{:?}", uploaded.arrival);
+    let UploadOutcome::Resumed { kept_bytes } = uploaded.outcome else {
+        panic!("{:?}", uploaded.outcome);
     };
     assert_eq!(kept_bytes, 10 * MIB as u64);
     assert_eq!(server.orphaned_parts(), 0);
-}
-
-#[tokio::test]
-async fn an_upload_that_the_server_tells_of_goes_on() {
-    let server = MotoServer::start();
-    let (dir, stalled) = (TempDir::new().unwrap(), Arc::new(Notify::new()));
-    let proxy = stalls_from(server.address(), 2, &stalled);
-    cut_off(&proxy.endpoint(), &stalled, &dir, &UploadOptions::default()).await;
-    let store = store_in_parts(server.builder());
-    let options = UploadOptions::default();
-    let bytes = content(PARTS * 5 * MIB);
-    let uploaded = store
-        .upload(&key("s/c/large.bin"), file(dir.path(), &bytes), &options)
-        .await
-        .unwrap();
-    assert_eq!(uploaded.hash, hash_of(&bytes));
-    assert_eq!(
-        uploaded.arrival,
-        Arrival::Resumed {
-            kept_bytes: 10 * MIB as u64
-        }
-    );
 }
 
 #[tokio::test]
@@ -106,7 +82,7 @@ async fn stale_uploads_are_aborted_and_fresh_ones_are_left() {
     let (dir, stalled) = (TempDir::new().unwrap(), Arc::new(Notify::new()));
     let proxy = stalls_from(server.address(), 2, &stalled);
     cut_off(&proxy.endpoint(), &stalled, &dir, &UploadOptions::default()).await;
-    let store = store_in_parts(server.builder());
+    let store = store_in_parts(server.config());
     let long_ago = StaleOptions::older_than(Span::from_secs(0), Timestamp::EPOCH);
     assert!(
         store
@@ -133,12 +109,12 @@ async fn noted_uploads_are_aborted_where_the_server_cannot_list_them() {
     let server = FsServer::start();
     let (dir, stalled) = (TempDir::new().unwrap(), Arc::new(Notify::new()));
     let proxy = stalls_from(server.address(), 2, &stalled);
-    let records = Arc::new(FileUploadRecords::new(dir.path().join("records")));
-    let options = UploadOptions::default().with_records(Arc::clone(&records) as _);
+    let records = UploadRecords::new(dir.path().join("records"));
+    let options = UploadOptions::default().with_records(records.clone());
     cut_off(&proxy.endpoint(), &stalled, &dir, &options).await;
     assert!(server.orphaned_parts() > 0);
     let stale = StaleOptions::older_than(Span::from_secs(0), Timestamp::EPOCH).with_records(records);
-    let done = store_in_parts(server.builder())
+    let done = store_in_parts(server.config())
         .abort_stale_uploads(&stale)
         .await
         .unwrap();
@@ -150,7 +126,7 @@ async fn noted_uploads_are_aborted_where_the_server_cannot_list_them() {
 async fn an_upload_that_is_gone_begins_anew() {
     let server = FsServer::start();
     let dir = TempDir::new().unwrap();
-    let records = Arc::new(FileUploadRecords::new(dir.path().join("records")));
+    let records = UploadRecords::new(dir.path().join("records"));
     let bytes = content(11 * MIB);
     // s3s-fs lists no parts of an upload that it does not know, and denies everything else.
     let gone = serde_json::json!({
@@ -159,20 +135,20 @@ async fn an_upload_that_is_gone_begins_anew() {
     });
     let gone: UploadRecord = serde_json::from_value(gone).unwrap();
     records.begin(&gone).unwrap();
-    let options = UploadOptions::default().with_records(Arc::clone(&records) as _);
-    let store = store_in_parts(server.builder());
+    let options = UploadOptions::default().with_records(records.clone());
+    let store = store_in_parts(server.config());
     let uploaded = store
         .upload(&key("s/c/gone"), file(dir.path(), &bytes), &options)
         .await
         .unwrap();
-    assert_eq!(uploaded.arrival, Arrival::Sent);
+    assert_eq!(uploaded.outcome, UploadOutcome::Sent);
     // What a process left that died after its upload was completed goes when that is noticed.
     records.begin(&gone).unwrap();
     let again = store
         .upload(&key("s/c/gone"), file(dir.path(), &bytes), &options)
         .await
         .unwrap();
-    assert_eq!(again.arrival, Arrival::AlreadyThere);
+    assert_eq!(again.outcome, UploadOutcome::AlreadyThere);
     assert!(records.all().unwrap().is_empty());
     assert_eq!(server.orphaned_parts(), 0);
 }
@@ -202,9 +178,9 @@ async fn fault_34_killed_in_the_middle_of_an_upload() {
         stalled.notified().await;
         child.kill().unwrap();
         child.wait().unwrap();
-        let store = store_in_parts(server.builder());
-        let records = FileUploadRecords::new(dir.path().join("records"));
-        let options = UploadOptions::default().with_records(Arc::new(records));
+        let store = store_in_parts(server.config());
+        let records = UploadRecords::new(dir.path().join("records"));
+        let options = UploadOptions::default().with_records(records);
         let source = std::fs::File::open(dir.path().join("source")).unwrap();
         let wanted = key(&format!("s/c/killed-{kill}"));
         let uploaded = store
@@ -212,7 +188,7 @@ async fn fault_34_killed_in_the_middle_of_an_upload() {
             .await
             .unwrap();
         assert_eq!(uploaded.hash, hash_of(&content(PARTS * 5 * MIB)));
-        if let Arrival::Resumed { kept_bytes } = uploaded.arrival {
+        if let UploadOutcome::Resumed { kept_bytes } = uploaded.outcome {
             kept += kept_bytes / (5 * MIB as u64);
         }
         resent += store.objects().request_counts()["UploadPart"];
@@ -242,8 +218,8 @@ async fn be_killed(place: &str) {
         words.next().unwrap(),
     );
     let dir = std::path::Path::new(dir);
-    let records = FileUploadRecords::new(dir.join("records"));
-    let options = UploadOptions::default().with_records(Arc::new(records));
+    let records = UploadRecords::new(dir.join("records"));
+    let options = UploadOptions::default().with_records(records);
     let source = std::fs::File::open(dir.join("source")).unwrap();
     let wanted = key(&format!("s/c/killed-{kill}"));
     let outcome = one_by_one(endpoint)

@@ -7,10 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use artifact_core::{ArtifactKey, PutBody, PutMode, StoreError};
-use storage_s3::{
-    ConditionalWrites, ObjectMetadata, S3Cause, S3Failure, S3Store, S3StoreBuilder, TransferLimits,
-    UploadOptions,
-};
+use storage_s3::{Cause, ObjectMetadata, RetryConfig, S3Config, S3Store, UploadOptions, failure_of};
 use test_servers::{Reply, Request};
 use tracking_model::ArtifactId;
 
@@ -49,29 +46,57 @@ pub(crate) fn of_artifact(id: &str) -> UploadOptions {
         .with_metadata(metadata)
 }
 
-/// Five attempts that lose no time.
-pub(crate) fn patient() -> storage_s3::Patience {
-    let mut patience = storage_s3::Patience::default();
-    patience.backoff = std::time::Duration::from_millis(1);
-    patience.max_backoff = std::time::Duration::from_millis(5);
-    patience
+pub(crate) fn open_store(config: S3Config) -> S3Store {
+    S3Store::new(config).unwrap()
+}
+
+/// On a server that honours conditions.
+pub(crate) fn honoured(config: S3Config) -> S3Config {
+    conditional_writes("honoured", config)
+}
+
+pub(crate) fn conditional_writes(known: &str, config: S3Config) -> S3Config {
+    S3Config {
+        conditional_writes: Some(known.into()),
+        ..config
+    }
+}
+
+pub(crate) fn below(prefix: &str, config: S3Config) -> S3Config {
+    S3Config {
+        prefix: Some(prefix.into()),
+        ..config
+    }
+}
+
+/// Attempts that lose no time.
+pub(crate) fn attempts(attempts: u32, config: S3Config) -> S3Config {
+    S3Config {
+        attempts: Some(attempts),
+        retry: RetryConfig {
+            backoff: std::time::Duration::from_millis(1),
+            max_backoff: std::time::Duration::from_millis(5),
+            ..RetryConfig::default()
+        },
+        ..config
+    }
 }
 
 /// The smallest parts, so that files of several are small.
-pub(crate) fn small_parts(builder: S3StoreBuilder) -> S3StoreBuilder {
-    let mut limits = TransferLimits::default();
-    limits.part_bytes = 5 * MIB as u64;
-    builder.limits(limits)
+pub(crate) fn small_parts(config: S3Config) -> S3Config {
+    S3Config {
+        part_size_mib: Some(5),
+        ..config
+    }
 }
 
 /// A store with the smallest parts, on a server that honours conditions.
-pub(crate) fn store_in_parts(builder: S3StoreBuilder) -> S3Store {
-    let builder = small_parts(builder).conditional_writes(ConditionalWrites::Honoured);
-    builder.build().unwrap()
+pub(crate) fn store_in_parts(config: S3Config) -> S3Store {
+    open_store(small_parts(honoured(config)))
 }
 
-pub(crate) fn cause(error: &StoreError) -> Option<S3Cause> {
-    S3Failure::of(error).map(|failure| failure.cause)
+pub(crate) fn cause(error: &StoreError) -> Option<Cause> {
+    failure_of(error).map(|failure| failure.cause)
 }
 
 /// Files of a directory, hidden ones too.

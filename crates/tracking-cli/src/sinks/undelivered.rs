@@ -32,7 +32,7 @@ pub(crate) fn tell_parked(parked: &[SinkStatus]) {
 /// answer.
 pub(crate) fn tell_undrained(undrained: &[Undrained], bucket: Option<&SharedBucket>) {
     // It may be that there was no time because nobody is there.
-    let silent = bucket.and_then(|bucket| Some((bucket.location().to_string(), bucket.silent_place()?)));
+    let silent = bucket.and_then(|bucket| Some((bucket.location().to_string(), bucket.silent_endpoint()?)));
     let mut groups: Vec<(String, bool, Vec<&Undrained>)> = Vec::new();
     for left in undrained {
         let silent = silent.as_ref().filter(|_| is_of_bucket(left));

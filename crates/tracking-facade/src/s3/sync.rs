@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use artifact_core::{ArtifactQuery, TestArtifactsManager};
 use futures_util::StreamExt;
-use storage_s3::{Arrival, Meter, ProgressCallback};
+use storage_s3::{Meter, ProgressCallback, UploadOutcome};
 use tracking_journal::{DataDir, request_retry};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionId, StreamId};
 
@@ -268,8 +268,8 @@ pub(super) async fn of_status(
 impl UploadReport {
     fn note(&mut self, artifact: &Artifact, outcome: Outcome) {
         let why = match outcome {
-            Outcome::Uploaded(artifact, arrival) => {
-                if arrival != Arrival::AlreadyThere {
+            Outcome::Uploaded(artifact, outcome) => {
+                if outcome != UploadOutcome::AlreadyThere {
                     self.sent += 1;
                     self.sent_bytes += artifact.file_size.unwrap_or(0);
                 }

@@ -11,7 +11,7 @@ use artifact_core::{
     ArtifactError, ArtifactQuery, ArtifactTexts, DEFAULT_TEXT_BYTES, StoreError, may_have_text, text_of,
 };
 use futures_util::StreamExt;
-use storage_s3::{S3Cause, S3Failure};
+use storage_s3::{Cause, failure_of};
 use tracking_journal::{DataDir, storage};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, Span, Timestamp};
 
@@ -214,7 +214,7 @@ impl RemoteArchive {
 }
 
 fn must_be_restored(error: &StoreError) -> bool {
-    S3Failure::of(error).is_some_and(|failure| failure.cause == S3Cause::Archived)
+    failure_of(error).is_some_and(|failure| failure.cause == Cause::Archived)
 }
 
 fn cache_failed(path: &Path, error: io::Error) -> TrackingError {

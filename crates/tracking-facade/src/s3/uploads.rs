@@ -9,7 +9,7 @@ use artifact_core::{
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use storage_s3::{
-    Arrival, FileUploadRecords, ObjectKey, ObjectMetadata, ProgressCallback, UploadOptions, Uploaded,
+    ObjectKey, ObjectMetadata, ProgressCallback, UploadOptions, UploadOutcome, UploadRecords, Uploaded,
 };
 use tracking_journal::{DataDir, Delivery, EventSink, Record, SinkPace, vouched_points};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent, StreamId};
@@ -42,7 +42,7 @@ pub(crate) struct UploadSink {
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// It is there, and its record, which is given, says so.
-    Uploaded(Arc<Artifact>, Arrival),
+    Uploaded(Arc<Artifact>, UploadOutcome),
     /// There is nothing to upload: it was uploaded before, was deleted, or its bytes never were here.
     Nothing(Option<Arc<Artifact>>),
     /// It cannot be uploaded as it is; its record says so.
@@ -161,13 +161,13 @@ impl SharedBucket {
         if !is_to_be_uploaded(&artifact) {
             return Outcome::Nothing(Some(artifact));
         }
-        let (place, arrival) = match self.put(artifacts, dir, &artifact, progress).await {
+        let (place, outcome) = match self.put(artifacts, dir, &artifact, progress).await {
             Ok(put) => put,
             Err(error) if is_hopeless(&error) => return note_failure(artifacts, id, &error).await,
             Err(error) => return Outcome::Later(error),
         };
         match artifacts.record_upload(id, place).await {
-            Ok(artifact) => Outcome::Uploaded(artifact, arrival),
+            Ok(artifact) => Outcome::Uploaded(artifact, outcome),
             Err(error) => Outcome::of_refused(error),
         }
     }
@@ -178,12 +178,12 @@ impl SharedBucket {
         dir: &DataDir,
         artifact: &Arc<Artifact>,
         progress: Option<ProgressCallback>,
-    ) -> Result<(CopyPlace, Arrival), ArtifactError> {
+    ) -> Result<(CopyPlace, UploadOutcome), ArtifactError> {
         let (key, body) = artifacts.body_of(Arc::clone(artifact)).await?;
         let mut options = UploadOptions::default().with_mode(PutMode::Numbered);
         options.progress = progress;
         let uploaded = self.store_body(dir, artifact, &key, body, options).await?;
-        Ok((self.place_of(&ObjectKey::from(&uploaded.key)), uploaded.arrival))
+        Ok((self.place_of(&ObjectKey::from(&uploaded.key)), uploaded.outcome))
     }
 
     /// Puts an artifact's bytes where its record says that they are.
@@ -213,10 +213,10 @@ impl SharedBucket {
         body: PutBody,
         options: UploadOptions,
     ) -> Result<Uploaded, ArtifactError> {
-        let records = FileUploadRecords::new(dir.cursors_dir().join("uploads"));
+        let records = UploadRecords::new(dir.cursors_dir().join("uploads"));
         let mut options = options
             .with_metadata(ObjectMetadata::from(artifact))
-            .with_records(Arc::new(records));
+            .with_records(records);
         options.hash = artifact.file_hash;
         let uploaded = self.store.upload(key, body, &options).await?;
         if !uploaded.omitted_metadata.is_empty() {

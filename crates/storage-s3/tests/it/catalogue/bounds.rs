@@ -1,7 +1,7 @@
 //! Row 36: nothing in a bucket, and no answer of a server, decides how much memory or time a reader spends.
 
 use artifact_core::StoreErrorKind;
-use storage_s3::{RefreshScope, S3Cause, SegmentOptions, SegmentSink};
+use storage_s3::{Cause, RefreshScope, SegmentOptions, SegmentSink};
 use test_servers::{FsServer, Reply, ScriptedServer};
 
 use super::machines::{Machine, stream};
@@ -12,7 +12,7 @@ use crate::support::{FakeBucket, MIB, cause};
 #[tokio::test]
 async fn fault_36_a_segment_of_line_feeds_is_given_up() {
     let server = FsServer::start();
-    let objects = objects(server.builder());
+    let objects = objects(server.config());
     let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
     let machines = ["session:one", "session:two"].map(|id| Machine::new(&stream(id)));
     for machine in &machines {
@@ -43,7 +43,7 @@ async fn fault_36_a_segment_of_line_feeds_is_given_up() {
 #[tokio::test]
 async fn many_objects_that_are_no_segments_are_counted() {
     let server = FsServer::start();
-    let objects = objects(server.builder());
+    let objects = objects(server.config());
     let folder = server.file("team/a/_journal");
     std::fs::create_dir_all(&folder).unwrap();
     for number in 0..150 {
@@ -64,7 +64,7 @@ async fn a_listing_that_never_ends_is_refused() {
     let page = "<ListBucketResult><IsTruncated>true</IsTruncated>\
                 <NextContinuationToken>again</NextContinuationToken></ListBucketResult>";
     let server = ScriptedServer::start(move |_, _| Reply::body(200, page.as_bytes().to_vec()));
-    let objects = objects(server.builder());
+    let objects = objects(server.config());
     let error = Reader::new(&objects)
         .catalogue
         .refresh(RefreshScope::All, None)
@@ -86,10 +86,10 @@ async fn an_answer_without_measure_is_refused() {
             body.resize(20 * MIB, b' ');
             Reply::body(status, body)
         });
-        let error = objects(server.builder()).all("_journal/").await.unwrap_err();
+        let error = objects(server.config()).all("_journal/").await.unwrap_err();
         assert_eq!(error.kind(), expected, "{error:?}");
         let told = format!("{error:?}");
-        assert!(told.contains("LengthLimitError"), "{told}");
+        assert!(told.contains("length limit exceeded"), "{told}");
     }
 }
 
@@ -99,7 +99,7 @@ async fn compaction_reads_no_more_than_was_listed() {
     let bucket = std::sync::Arc::new(FakeBucket::new(true));
     let answering = std::sync::Arc::clone(&bucket);
     let server = ScriptedServer::start(move |request, _| answering.answer(request));
-    let objects = objects(server.builder());
+    let objects = objects(server.config());
     let machine = Machine::new(&stream("session:s"));
     let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
     for _ in 0..3 {
@@ -115,6 +115,6 @@ async fn compaction_reads_no_more_than_was_listed() {
     assert!(gets.clone().all(|request| request.header("range").is_some()));
     assert_eq!(
         cause(&objects.read(&"none".parse().unwrap()).await.unwrap_err()),
-        Some(S3Cause::NoObject)
+        Some(Cause::NoObject)
     );
 }

@@ -21,8 +21,8 @@ use crate::support::FakeBucket;
 async fn fault_22_records_that_are_put_twice_are_one_after_the_merge() {
     let (fs, moto) = (FsServer::start(), MotoServer::start());
     let (mut repeated, mut twice) = (0, 0);
-    for builder in [fs.builder(), moto.builder()] {
-        let objects = objects(builder);
+    for config in [fs.config(), moto.config()] {
+        let objects = objects(config);
         let machine = Machine::new(&stream("session:s"));
         let reader = Reader::new(&objects);
         machine.add(3);
@@ -73,8 +73,8 @@ async fn fault_35_two_writers_of_one_manifest() {
     let honest = ScriptedServer::start(move |request, _| honest.answer(request));
     let ignorant = ScriptedServer::start(move |request, _| ignorant.answer(request));
     let (mut lost, mut written) = (0, 0);
-    for builder in [fs.builder(), moto.builder(), honest.builder(), ignorant.builder()] {
-        let objects = objects(builder);
+    for config in [fs.config(), moto.config(), honest.config(), ignorant.config()] {
+        let objects = objects(config);
         let session = stream("session:shared");
         let (one, two) = (Machine::new(&session), Machine::new(&session));
         let sinks = [(); 3].map(|()| SegmentSink::new(objects.clone(), SegmentOptions::default()));
@@ -103,8 +103,8 @@ async fn fault_35_two_writers_of_one_manifest() {
 async fn readers_and_compaction_do_not_meet() {
     let (fs, moto) = (FsServer::start(), MotoServer::start());
     let mut refreshes = 0;
-    for builder in [fs.builder(), moto.builder()] {
-        let objects = objects(builder);
+    for config in [fs.config(), moto.config()] {
+        let objects = objects(config);
         let session = stream("session:s");
         let machine = Machine::new(&session);
         let sink = SegmentSink::new(
@@ -141,8 +141,8 @@ async fn readers_and_compaction_do_not_meet() {
 async fn fault_36_segments_by_others() {
     let (fs, moto) = (FsServer::start(), MotoServer::start());
     let (mut told, mut lost) = (0, 0);
-    for builder in [fs.builder(), moto.builder()] {
-        let objects = objects(builder);
+    for config in [fs.config(), moto.config()] {
+        let objects = objects(config);
         let session = stream("session:s");
         let (machine, other) = (Machine::new(&session), Machine::new(&stream("session:other")));
         let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
@@ -236,7 +236,7 @@ async fn small_segments_that_cannot_be_deleted_harm_nothing() {
         "POST" => Reply::error(403, "AccessDenied"),
         _ => bucket.answer(request),
     });
-    let objects = objects(server.builder());
+    let objects = objects(server.config());
     let machine = Machine::new(&stream("session:s"));
     let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
     for _ in 0..5 {
@@ -270,7 +270,7 @@ async fn a_stream_that_cannot_be_read_is_told_and_the_others_are_read() {
         }
         bucket.answer(request)
     });
-    let objects = objects(server.builder());
+    let objects = objects(server.config());
     let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
     let machines = ["session:open", "session:secret"].map(|id| Machine::new(&stream(id)));
     for machine in &machines {
@@ -306,8 +306,8 @@ async fn a_stream_that_cannot_be_read_is_told_and_the_others_are_read() {
 #[tokio::test]
 async fn a_beginning_that_somebody_deleted_is_told() {
     let (fs, moto) = (FsServer::start(), MotoServer::start());
-    for builder in [fs.builder(), moto.builder()] {
-        let objects = objects(builder);
+    for config in [fs.config(), moto.config()] {
+        let objects = objects(config);
         let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
         let whole = Machine::new(&stream("session:whole"));
         let headless = Machine::new(&stream("session:headless"));
@@ -349,9 +349,9 @@ async fn fault_21_an_endpoint_that_falls_silent_is_waited_for_once() {
         }
         bucket.answer(request)
     });
-    let mut patience = crate::support::patient();
-    patience.ask_deadline = Duration::from_secs(2);
-    let objects = objects(server.builder().patience(patience));
+    let mut config = crate::support::attempts(5, server.config());
+    config.retry.metadata_deadline = Duration::from_secs(2);
+    let objects = objects(config);
     let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
     for number in 0..STREAMS {
         put(&sink, &Machine::new(&stream(&format!("session:{number}"))).add(1)).await;
@@ -373,7 +373,7 @@ async fn fault_21_an_endpoint_that_falls_silent_is_waited_for_once() {
 #[tokio::test]
 async fn programs_share_a_cache_and_what_is_too_large_is_told() {
     let fs = FsServer::start();
-    let objects = objects(fs.builder());
+    let objects = objects(fs.config());
     let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
     let machines: Vec<_> = (0..8)
         .map(|n| Machine::new(&stream(&format!("session:s{n}"))))

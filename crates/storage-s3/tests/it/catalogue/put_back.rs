@@ -40,8 +40,8 @@ async fn lay(objects: &S3Objects, key: &ObjectKey, bytes: Vec<u8>) {
 #[tokio::test]
 async fn whatever_is_deleted_comes_back() {
     let (fs, moto) = (FsServer::start(), MotoServer::start());
-    for builder in [fs.builder(), moto.builder()] {
-        let objects = objects(builder);
+    for config in [fs.config(), moto.config()] {
+        let objects = objects(config);
         let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
         let machine = Machine::new(&stream("session:s"));
         for count in [3, 1, 2, 1] {
@@ -92,7 +92,7 @@ async fn whatever_is_deleted_comes_back() {
 #[tokio::test]
 async fn a_combined_segment_comes_back() {
     let fs = FsServer::start();
-    let objects = objects(fs.builder());
+    let objects = objects(fs.config());
     let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
     let machine = Machine::new(&stream("session:s"));
     for _ in 0..4 {
@@ -114,7 +114,7 @@ async fn a_combined_segment_comes_back() {
 #[tokio::test]
 async fn what_never_goes_there_is_not_missed_and_what_is_cut_is_read() {
     let fs = FsServer::start();
-    let objects = objects(fs.builder());
+    let objects = objects(fs.config());
     let sink = SegmentSink::new(objects.clone(), SegmentOptions::default());
     let machine = Machine::new(&stream("session:s"));
     machine.add(4);
