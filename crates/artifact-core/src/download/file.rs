@@ -47,7 +47,7 @@ impl DownloadFile {
             ));
         }
         if target.symlink_metadata().is_ok() {
-            return Err(ErrorKind::AlreadyExists.into());
+            return Err(Errno::EXIST.into());
         }
         let directory = directory_of(target);
         let unnamed = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
