@@ -21,7 +21,7 @@ mod upload;
 
 pub use aws_connect::{Address, Cause, Failure, StaticCredentials};
 pub use catalogue::{
-    Catalogue, CatalogueOptions, Compacted, Delivered, MissingStart, PutBack, RefreshProgress,
+    Catalogue, CatalogueOptions, Compacted, Delivered, MissingStart, RefreshProgress,
     RefreshProgressCallback, RefreshReport, RefreshScope, SegmentOptions, SegmentSink, UnreadableSegment,
 };
 pub use config::{

@@ -38,7 +38,7 @@ use crate::object::S3Objects;
 
 pub use compact::Compacted;
 pub use options::{CatalogueOptions, SegmentOptions};
-pub use put_back::{Delivered, PutBack};
+pub use put_back::Delivered;
 pub use report::{
     MissingStart, RefreshProgress, RefreshProgressCallback, RefreshReport, RefreshScope, UnreadableSegment,
 };

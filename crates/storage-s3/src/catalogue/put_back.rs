@@ -1,9 +1,8 @@
-//! Putting back what somebody deleted: the records of a journal that were delivered and are not in the bucket any more.
+//! Putting back the records of a stream whose segments somebody deleted.
 //!
-//! One listing tells that. A segment has lines of the journal as they are, so its first sequence and its size tell with
-//! which record it ends. Only a segment of another size than any of our records end at is read.
+//! One listing tells if any is missing. A segment has lines of the journal as they are, so its first sequence and its size
+//! tell with which record it ends. Where a record is missing, all of the stream is sent again: readers merge by id.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use artifact_core::{StoreError, StoreErrorKind, run_blocking};
@@ -13,62 +12,37 @@ use uuid::Uuid;
 
 use super::key::{self, SegmentName, segment_key};
 use super::options::SegmentOptions;
-use super::segment::{self, Packer, Segment};
-use crate::key::ObjectKey;
+use super::segment::{Packer, Segment};
 use crate::metadata::ObjectMetadata;
 use crate::object::S3Objects;
 
-/// Larger segments of unknown content are not read: ours are smaller.
-const MOST_BYTES: u64 = 64 << 20;
 /// Segments that are ready before they are put.
 const AT_A_TIME: usize = 8;
 
-/// Which records of a stream's journal are to be in the bucket.
+/// The records of a stream's journal that were delivered to the bucket.
 #[derive(Debug, Clone)]
 pub struct Delivered {
     /// The stream.
     pub stream: StreamId,
     /// The life of its journal.
     pub epoch: Uuid,
-    /// The last of them.
+    /// The sequence of the last of them.
     pub seq: u64,
-    /// Kinds of records that never go there.
+    /// Kinds of records that are never delivered.
     pub skipped_kinds: Arc<[Arc<str>]>,
 }
 
 impl Delivered {
-    fn has(&self, record: &Record) -> bool {
+    fn is_kept(&self, record: &Record) -> bool {
         !self.skipped_kinds.iter().any(|kind| **kind == *record.kind)
     }
 }
 
-/// What was put back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct PutBack {
-    /// Records that were not there.
-    pub records: u64,
-    /// Segments that they are in now.
-    pub segments: u64,
-}
-
-/// A segment that is listed.
-#[derive(Debug, Clone)]
+/// A segment in the bucket.
+#[derive(Debug, Clone, Copy)]
 struct Listed {
     first_seq: u64,
     size: u64,
-    key: ObjectKey,
-}
-
-/// What the sizes of segments tell.
-#[derive(Debug, Default)]
-struct Found {
-    /// Records that are there, from the first to the last of a segment.
-    spans: Vec<(u64, u64)>,
-    /// Segments that do not end where a record does.
-    odd: Vec<Listed>,
-    /// Whether nothing is missing.
-    is_complete: bool,
 }
 
 /// See [`SegmentSink::put_back`](super::SegmentSink::put_back).
@@ -77,173 +51,105 @@ pub(super) async fn put_back(
     options: &SegmentOptions,
     dir: &DataDir,
     delivered: &Delivered,
-) -> Result<PutBack, StoreError> {
+) -> Result<u64, StoreError> {
     let stream = &delivered.stream;
     let listed = objects.all(&key::epoch_folder(stream, delivered.epoch)).await?;
     let segments = listed.into_iter().filter_map(|object| {
         Some(Listed {
             first_seq: SegmentName::parse(&object.key)?.first_seq,
             size: object.size,
-            key: object.key,
         })
     });
     let mut segments: Vec<Listed> = segments.collect();
-    segments.sort_by(|a, b| (a.first_seq, &a.key).cmp(&(b.first_seq, &b.key)));
+    segments.sort_by_key(|segment| segment.first_seq);
     let (at, of) = (dir.clone(), delivered.clone());
-    let found = run_blocking(move || look(&at, &of, segments)).await;
-    let found = found.map_err(|error| unreadable(stream, error))?;
-    if found.is_complete {
-        return Ok(PutBack::default());
+    let complete = run_blocking(move || is_complete(&at, &of, &segments)).await;
+    if complete.map_err(|error| unreadable(stream, error))? {
+        return Ok(0);
     }
-    let seen = read(objects, delivered, &found.odd).await?;
-    let missing = Missing {
-        spans: found.spans,
-        seen,
-        delivered: delivered.clone(),
-    };
-    put(objects, options, dir, missing).await
+    send_again(objects, options, dir, delivered).await
 }
 
 fn unreadable(stream: &StreamId, error: JournalError) -> StoreError {
     StoreError::new(StoreErrorKind::Unexpected, "read the journal of", stream).with_source(error)
 }
 
-/// Compares segments, in the order of their first sequences, with the journal.
-fn look(dir: &DataDir, delivered: &Delivered, segments: Vec<Listed>) -> Result<Found, JournalError> {
-    let mut found = Found::default();
+/// True if the segments, in the order of their first sequences, have every delivered record. A segment that does not end
+/// where a record ends was altered, and counts as missing.
+fn is_complete(dir: &DataDir, delivered: &Delivered, segments: &[Listed]) -> Result<bool, JournalError> {
     let mut reader = JournalReader::open(dir, &delivered.stream)?;
-    let mut segments = segments.into_iter().peekable();
-    // Segments that go on, and how many bytes of each are still to come.
-    let mut open: Vec<(Listed, u64)> = Vec::new();
-    let (mut records, mut in_segments, mut line) = (0_u64, 0_u64, Vec::new());
+    let mut segments = segments.iter().peekable();
+    // Segments that have begun: the number of the first record, and the bytes that are still to come.
+    let mut open: Vec<(u64, u64)> = Vec::new();
+    // The first and last record of each whole segment.
+    let mut spans: Vec<(u64, u64)> = Vec::new();
+    let (mut number, mut expected, mut line) = (0, 0, Vec::new());
     while let Some(record) = reader.next_record()? {
-        if record.epoch != delivered.epoch || (record.seq > delivered.seq && open.is_empty()) {
+        let is_delivered = record.seq <= delivered.seq;
+        if record.epoch != delivered.epoch || (!is_delivered && open.is_empty()) {
             break;
         }
-        if !delivered.has(&record) {
+        if !delivered.is_kept(&record) {
             continue;
         }
         while let Some(segment) = segments.next_if(|segment| segment.first_seq <= record.seq) {
             if segment.first_seq == record.seq {
-                let size = segment.size;
-                open.push((segment, size));
-            } else {
-                found.odd.push(segment);
+                open.push((number, segment.size));
             }
         }
         line.clear();
         record.write_line(&mut line);
-        records += u64::from(record.seq <= delivered.seq);
-        for (segment, left) in std::mem::take(&mut open) {
-            in_segments += u64::from(record.seq <= delivered.seq);
-            match left.checked_sub(line.len() as u64) {
-                Some(0) => found.spans.push((segment.first_seq, record.seq)),
-                Some(left) => open.push((segment, left)),
-                None => found.odd.push(segment),
+        open.retain_mut(|(first, left)| match left.checked_sub(line.len() as u64) {
+            Some(0) => {
+                spans.push((*first, number));
+                false
             }
-        }
-    }
-    found.odd.extend(open.into_iter().map(|(segment, _)| segment));
-    found.odd.extend(segments);
-    found.spans.sort_unstable();
-    let apart = found
-        .spans
-        .windows(2)
-        .all(|two| matches!(two, [(_, last), (first, _)] if last < first));
-    found.is_complete = apart && found.odd.is_empty() && in_segments == records;
-    found.spans = united(std::mem::take(&mut found.spans));
-    Ok(found)
-}
-
-/// Spans in order, those that overlap as one.
-fn united(spans: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    let mut united: Vec<(u64, u64)> = Vec::with_capacity(spans.len());
-    for (first, last) in spans {
-        match united.last_mut() {
-            Some(before) if first <= before.1 => before.1 = before.1.max(last),
-            _ => united.push((first, last)),
-        }
-    }
-    united
-}
-
-/// The sequences of records that are in segments of which the size tells nothing.
-async fn read(
-    objects: &S3Objects,
-    delivered: &Delivered,
-    odd: &[Listed],
-) -> Result<HashSet<u64>, StoreError> {
-    let mut seen = HashSet::new();
-    for segment in odd.iter().filter(|segment| segment.size <= MOST_BYTES) {
-        let bytes = match objects.read_range(&segment.key, 0, segment.size).await {
-            Ok(read) => read.bytes,
-            // Somebody put it together with others.
-            Err(error) if error.kind() == StoreErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        let name = SegmentName {
-            stream: delivered.stream.clone(),
-            epoch: delivered.epoch,
-            first_seq: segment.first_seq,
-        };
-        let found = run_blocking(move || {
-            let mut found = Vec::new();
-            segment::read(&name, &bytes, |record, _| found.push(record.seq));
-            found
+            Some(rest) => {
+                *left = rest;
+                true
+            }
+            None => false,
         });
-        seen.extend(found.await);
+        number += 1;
+        expected += u64::from(is_delivered);
     }
-    Ok(seen)
+    spans.sort_unstable();
+    let covered = spans.into_iter().fold(0, |covered, (first, last)| {
+        if first <= covered {
+            covered.max(last + 1)
+        } else {
+            covered
+        }
+    });
+    Ok(covered >= expected)
 }
 
-/// Which records are to be put.
-#[derive(Debug)]
-struct Missing {
-    spans: Vec<(u64, u64)>,
-    seen: HashSet<u64>,
-    delivered: Delivered,
-}
-
-impl Missing {
-    fn has(&self, record: &Record) -> bool {
-        let seq = record.seq;
-        let before = self.spans.partition_point(|(first, _)| *first <= seq);
-        let nearest = before.checked_sub(1).and_then(|at| self.spans.get(at));
-        let is_there = nearest.is_some_and(|(_, last)| seq <= *last);
-        self.delivered.has(record) && !is_there && !self.seen.contains(&seq)
-    }
-}
-
-/// A journal that is read for what is missing.
+/// A journal that is read for its delivered records.
 #[derive(Debug)]
 struct Source {
     reader: JournalReader,
-    missing: Missing,
+    delivered: Delivered,
     packer: Packer,
-    done: bool,
+    is_read: bool,
 }
 
 impl Source {
     /// The next segments to put.
     fn next(&mut self) -> Result<Vec<Segment>, JournalError> {
         let (mut segments, mut line) = (Vec::new(), Vec::new());
-        while !self.done && segments.len() < AT_A_TIME {
-            let record = self.reader.next_record()?.filter(|record| {
-                let delivered = &self.missing.delivered;
-                record.epoch == delivered.epoch && record.seq <= delivered.seq
-            });
-            match record {
+        while !self.is_read && segments.len() < AT_A_TIME {
+            let delivered = &self.delivered;
+            let record = self.reader.next_record()?;
+            match record.filter(|record| record.epoch == delivered.epoch && record.seq <= delivered.seq) {
                 None => {
-                    self.done = true;
+                    self.is_read = true;
                     segments.extend(self.packer.finish());
                 }
-                Some(record) if self.missing.has(&record) => {
+                Some(record) if delivered.is_kept(&record) => {
                     line.clear();
                     record.write_line(&mut line);
                     segments.extend(self.packer.push(record.seq, &line));
                 }
-                // A segment has no gap, so that its size tells what is in it.
-                Some(record) if self.missing.delivered.has(&record) => segments.extend(self.packer.finish()),
                 Some(_) => {}
             }
         }
@@ -251,43 +157,36 @@ impl Source {
     }
 }
 
-async fn put(
+/// Puts all delivered records, under names of a new writer; returns their number.
+async fn send_again(
     objects: &S3Objects,
     options: &SegmentOptions,
     dir: &DataDir,
-    missing: Missing,
-) -> Result<PutBack, StoreError> {
-    let Delivered { stream, epoch, .. } = missing.delivered.clone();
+    delivered: &Delivered,
+) -> Result<u64, StoreError> {
+    let Delivered { stream, epoch, .. } = delivered;
     let (at, of) = (dir.clone(), stream.clone());
     let reader = run_blocking(move || JournalReader::open(&at, &of)).await;
     let mut source = Source {
-        reader: reader.map_err(|error| unreadable(&stream, error))?,
-        missing,
+        reader: reader.map_err(|error| unreadable(stream, error))?,
+        delivered: delivered.clone(),
         packer: Packer::new(options.segment_bytes),
-        done: false,
+        is_read: false,
     };
-    let (writer, mut done) = (tracking_model::new_uuid(), PutBack::default());
+    let (writer, mut sent) = (tracking_model::new_uuid(), 0);
     loop {
-        let (segments, next) = run_blocking(move || {
-            let segments = source.next();
-            (segments, source)
-        })
-        .await;
-        source = next;
-        let segments = segments.map_err(|error| unreadable(&stream, error))?;
-        if segments.is_empty() && source.done {
-            return Ok(done);
+        let (segments, rest) = run_blocking(move || (source.next(), source)).await;
+        source = rest;
+        let segments = segments.map_err(|error| unreadable(stream, error))?;
+        if segments.is_empty() {
+            return Ok(sent);
         }
-        for Segment {
-            first_seq,
-            bytes,
-            records,
-        } in segments
-        {
-            let key = segment_key(&stream, epoch, writer, first_seq);
-            objects.create(&key, bytes, &ObjectMetadata::default()).await?;
-            done.records += records as u64;
-            done.segments += 1;
+        for segment in segments {
+            let key = segment_key(stream, *epoch, writer, segment.first_seq);
+            objects
+                .create(&key, segment.bytes, &ObjectMetadata::default())
+                .await?;
+            sent += segment.records as u64;
         }
     }
 }

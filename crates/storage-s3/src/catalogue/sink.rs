@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::compact::{Compacted, compact};
 use super::key::segment_key;
 use super::options::SegmentOptions;
-use super::put_back::{Delivered, PutBack, put_back};
+use super::put_back::{Delivered, put_back};
 use super::segment::pack;
 use crate::error::failure_of;
 use crate::metadata::ObjectMetadata;
@@ -86,16 +86,16 @@ impl SegmentSink {
         compact(objects, options.compact_bytes, stream, epoch).await
     }
 
-    /// Looks whether the records of the journal in `dir` that were delivered are in the bucket, and puts those that somebody
-    /// deleted there again, under names of its own: one LIST for each 1,000 segments, and nothing else where all is there.
-    /// That a segment was altered and kept its size it does not notice; readers do.
+    /// Compares one listing with the delivered records of the journal in `dir`. Where a record is missing, all of them are
+    /// sent again, under names of a new writer; returns how many. A segment that was altered and kept its size is not
+    /// noticed here; readers notice it.
     ///
     /// # Errors
     /// Whatever S3 refuses; [`Unexpected`](artifact_core::StoreErrorKind::Unexpected) if the journal cannot be read.
     ///
     /// # Cancellation
-    /// Segments that were put stay; the next call puts the rest.
-    pub async fn put_back(&self, dir: &DataDir, delivered: &Delivered) -> Result<PutBack, StoreError> {
+    /// Segments that were put stay; the next call sends the records again.
+    pub async fn put_back(&self, dir: &DataDir, delivered: &Delivered) -> Result<u64, StoreError> {
         let Shared { objects, options, .. } = &*self.shared;
         put_back(objects, options, dir, delivered).await
     }

@@ -212,7 +212,7 @@ impl<'a> Search<'a> {
         let mut looking = futures_util::stream::iter(looking).buffer_unordered(AT_ONCE);
         while let Some((stream, put_back)) = looking.next().await {
             match put_back {
-                Ok(put_back) => report.records_put_back += put_back.records,
+                Ok(records) => report.records_put_back += records,
                 Err(error) => report.unchecked.push(Unchecked {
                     stream,
                     reason: reason(&error),
