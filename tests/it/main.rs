@@ -20,6 +20,7 @@ mod planted;
 mod reference_tests;
 mod samples;
 mod secrets;
+mod upload_reads;
 mod writers;
 
 /// The program that the fault tests kill.

@@ -223,43 +223,45 @@ impl Inner {
         self.artifact_as_of(id).map(|(artifact, _)| artifact)
     }
 
-    /// An artifact, and the last sequence of its session that this takes into account. The journals tell where the index
-    /// does not: deleting must be possible on a full disk.
+    /// An artifact, and the last sequence of its session that the record takes into account. The journals tell where the
+    /// index cannot: deleting must be possible on a full disk.
     pub(crate) fn artifact_as_of(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
-        let asked = self.with_own_index(|| {
-            let session_id = self.look_up(id)?.session_id.clone();
-            let as_of = match self.sessions.refresh(&session_id) {
-                Err(ArtifactError::UnknownSession(_)) => 0,
-                refreshed => refreshed?,
-            };
-            Ok((self.look_up(id)?, as_of))
-        });
-        match asked {
+        match self.with_own_index(|| self.look_up(id)) {
             Err(ArtifactError::Index(error)) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, artifact = %id, "looking for the artifact in the journals");
                 self.find_recorded(id)
             }
-            asked => asked,
+            found => found,
         }
     }
 
-    fn look_up(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
-        // A known artifact needs only its own session brought up to date.
-        if let Some(artifact) = self.sessions.index().artifact(id)? {
-            match self.sessions.refresh(&artifact.session_id) {
-                Ok(_) | Err(ArtifactError::UnknownSession(_)) => {}
-                Err(error) => return Err(error),
+    /// A known artifact needs only its own session brought up to date.
+    fn look_up(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
+        let index = self.sessions.index();
+        let mut unreadable = None;
+        let session_id = match index.artifact(id)? {
+            Some(artifact) => Some(artifact.session_id.clone()),
+            None => {
+                unreadable = self.sessions.refresh_all(&|_| {})?.pop();
+                None
             }
-        }
-        if let Some(artifact) = self.sessions.index().artifact(id)? {
-            return Ok(artifact);
-        }
-        let mut unreadable = self.sessions.refresh_all(&|_| {})?;
-        match (self.sessions.index().artifact(id)?, unreadable.pop()) {
-            (Some(artifact), _) => Ok(artifact),
-            (None, Some(unreadable)) => Err(unreadable.error),
-            (None, None) => Err(ArtifactError::UnknownArtifact(id.clone())),
+        };
+        let as_of = |session_id: &SessionId| match self.sessions.refresh(session_id) {
+            Err(ArtifactError::UnknownSession(_)) => Ok(0),
+            refreshed => refreshed,
+        };
+        let before = session_id.as_ref().map(as_of).transpose()?;
+        match (index.artifact(id)?, before, unreadable) {
+            (Some(artifact), Some(before), _) => Ok((artifact, before)),
+            // Of a session that was just taken up.
+            (Some(artifact), None, _) => {
+                let as_of = as_of(&artifact.session_id)?;
+                let artifact = index.artifact(id)?.unwrap_or(artifact);
+                Ok((artifact, as_of))
+            }
+            (None, _, Some(unreadable)) => Err(unreadable.error),
+            (None, _, None) => Err(ArtifactError::UnknownArtifact(id.clone())),
         }
     }
 
@@ -375,51 +377,42 @@ impl Inner {
         }
     }
 
-    /// Changes an artifact as the journal has it, for what is recorded or removed by it must not follow from an index that
-    /// lies. It reads the session's journal.
+    /// Changes an artifact as the journal has it, for an index that lies must not decide what is recorded or removed. Reads
+    /// the session's journal, again where something of the session was changed meanwhile.
     pub(crate) fn change_artifact(
         self: &Arc<Self>,
         id: &ArtifactId,
         action: &ArtifactAction,
     ) -> Result<Arc<Artifact>, ArtifactError> {
-        self.change_known(|| self.recorded_as_of(id), action)
-    }
-
-    /// Records where a copy of an artifact is, or why there is none, of the artifact as the index has it: there may be very
-    /// many, and to read the journal for each would take far too long.
-    pub(crate) fn change_copy(
-        self: &Arc<Self>,
-        id: &ArtifactId,
-        action: &ArtifactAction,
-    ) -> Result<Arc<Artifact>, ArtifactError> {
-        self.change_known(|| self.artifact_as_of(id), action)
-    }
-
-    /// Changes an artifact as it is `known`; looks again where someone else changed it meanwhile. Returns its record
-    /// after that, which follows from the change: nothing that fails afterwards can make a recorded change a failure.
-    fn change_known(
-        self: &Arc<Self>,
-        known: impl Fn() -> Result<(Arc<Artifact>, u64), ArtifactError>,
-        action: &ArtifactAction,
-    ) -> Result<Arc<Artifact>, ArtifactError> {
         loop {
-            let (mut artifact, as_of) = known()?;
-            let change = ChangeArtifact {
-                artifact: Arc::clone(&artifact),
-                as_of,
-                action: action.clone(),
-            };
-            let command = SessionCommand::ChangeArtifact(Box::new(change));
-            let receipt = match self.submit(&artifact.session_id, command) {
-                Err(ArtifactError::Refused(SessionCommandError::Stale { .. })) => continue,
-                submitted => submitted?,
-            };
-            for record in receipt.records() {
-                if let SessionEvent::Artifact(_, change) = &record.event {
-                    change.apply(Arc::make_mut(&mut artifact), record.meta.at);
-                }
+            let (artifact, as_of) = self.recorded_as_of(id)?;
+            match self.try_change(artifact, as_of, action) {
+                Err(ArtifactError::Refused(SessionCommandError::Stale { .. })) => {}
+                changed => return changed,
             }
-            return Ok(artifact);
         }
+    }
+
+    /// Changes an artifact as it was at `as_of`. Returns the record after that, which follows from the change: nothing that
+    /// fails afterwards can make a recorded change a failure.
+    pub(crate) fn try_change(
+        self: &Arc<Self>,
+        mut artifact: Arc<Artifact>,
+        as_of: u64,
+        action: &ArtifactAction,
+    ) -> Result<Arc<Artifact>, ArtifactError> {
+        let change = ChangeArtifact {
+            artifact: Arc::clone(&artifact),
+            as_of,
+            action: action.clone(),
+        };
+        let command = SessionCommand::ChangeArtifact(Box::new(change));
+        let receipt = self.submit(&artifact.session_id, command)?;
+        for record in receipt.records() {
+            if let SessionEvent::Artifact(_, change) = &record.event {
+                change.apply(Arc::make_mut(&mut artifact), record.meta.at);
+            }
+        }
+        Ok(artifact)
     }
 }

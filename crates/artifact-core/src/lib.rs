@@ -29,7 +29,7 @@ mod verify;
 pub mod words;
 
 pub use add::{AddProgress, ArtifactReader, ArtifactWriter, NewFile};
-pub use copies::{ArtifactCopies, CopyPlace};
+pub use copies::{ArtifactCopies, CopyPlace, KnownArtifact};
 pub use cursor::{PageCursor, PageCursorError};
 pub use dir::ArtifactDir;
 pub use download::{Download, DownloadFile, DownloadRecord, download_name};

@@ -71,8 +71,8 @@ pub(crate) fn large() {
             completion: 0.0,
         });
     }
-    report("up", &up, ">= 1.5");
-    report("down", &down, ">= 1.3");
+    report("up", &up, ">= 0.85");
+    report("down", &down, ">= 0.85");
 }
 
 /// Has the file system use as much memory as a turn will and give it back. Else a turn waits for memory that a virtual

@@ -42,7 +42,7 @@ pub(crate) fn latency() {
             .map(|round| round.one_by_one.seconds / round.ours.seconds)
             .collect();
         let what = format!("64 KiB {direction} with 20 ms of latency, times boto3 one by one");
-        print(&what, &ratios, ">= 10", &rates(SLOW_OBJECTS, rounds));
+        print(&what, &ratios, ">= 5", &rates(SLOW_OBJECTS, rounds));
     }
 }
 
@@ -96,7 +96,7 @@ fn report(direction: &str, objects: usize, rounds: &[Round]) {
     print(
         &what,
         &ratios(|round| round.one_by_one.seconds / round.ours.seconds),
-        ">= 10",
+        ">= 5",
         &details,
     );
     let threads = |round: &Round| {
@@ -122,7 +122,7 @@ fn report(direction: &str, objects: usize, rounds: &[Round]) {
     print(
         &what,
         &ratios(|round| round.ours.cpu / round.one_by_one.cpu),
-        "<= 0.15",
+        "<= 0.2",
         &format!(
             "{:.0} us an object, of boto3 {:.0}; the server's {:.0}, for boto3 {:.0}",
             each(|round| round.ours.cpu),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use artifact_core::{ArtifactQuery, TestArtifactsManager};
+use artifact_core::{ArtifactQuery, KnownArtifact, TestArtifactsManager};
 use futures_util::StreamExt;
 use storage_s3::{Meter, ProgressCallback, UploadOutcome};
 use tracking_journal::{DataDir, request_retry};
@@ -205,7 +205,8 @@ impl SharedBucket {
         for artifact in wanted {
             uploads.push(async move {
                 let part = Some(meter.of(artifact));
-                let outcome = self.upload(artifacts, dir, &artifact.artifact_id, part).await;
+                let known = KnownArtifact::from(Arc::clone(artifact));
+                let outcome = self.upload(artifacts, dir, known, part).await;
                 meter.done(artifact);
                 (artifact, outcome)
             });

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use artifact_core::{
-    ArtifactError, ArtifactKey, CopyPlace, PutBody, PutMode, StoreErrorKind, TestArtifactsManager,
+    ArtifactError, ArtifactKey, CopyPlace, KnownArtifact, PutBody, PutMode, StoreErrorKind,
+    TestArtifactsManager,
 };
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -12,7 +13,7 @@ use storage_s3::{
     ObjectKey, ObjectMetadata, ProgressCallback, UploadOptions, UploadOutcome, UploadRecords, Uploaded,
 };
 use tracking_journal::{DataDir, Delivery, EventSink, Record, SinkPace, vouched_points};
-use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent, StreamId};
+use tracking_model::{Artifact, ArtifactStatus, SessionEvent, StreamId};
 
 use super::deletions::{Others, TakenOver, is_denied};
 use super::{SharedBucket, is_final};
@@ -71,11 +72,14 @@ impl UploadSink {
         if others.deleted.contains_key(&artifact.artifact_id) {
             return Delivery::Ignored;
         }
-        match self
-            .bucket
-            .upload(&self.artifacts, &self.dir, &artifact.artifact_id, None)
-            .await
-        {
+        let known = self
+            .artifacts
+            .known_artifact(&artifact.session_id, &artifact.artifact_id);
+        let uploaded = match known.await {
+            Ok(known) => self.bucket.upload(&self.artifacts, &self.dir, known, None).await,
+            Err(error) => Outcome::of_refused(error),
+        };
+        match uploaded {
             Outcome::Uploaded(..) => Delivery::Delivered,
             Outcome::Nothing(_) => Delivery::Ignored,
             Outcome::Failed(reason) => Delivery::park(reason),
@@ -144,29 +148,24 @@ impl EventSink for UploadSink {
 }
 
 impl SharedBucket {
-    /// Uploads an artifact, unless it is there, and notes what became of it.
+    /// Uploads an artifact, unless its record says that it is there, and records the outcome.
     pub(super) async fn upload(
         &self,
         artifacts: &TestArtifactsManager,
         dir: &DataDir,
-        id: &ArtifactId,
+        known: KnownArtifact,
         progress: Option<ProgressCallback>,
     ) -> Outcome {
-        let artifact = match artifacts.artifact(id).await {
-            Ok(artifact) => artifact,
-            // Its session was removed meanwhile.
-            Err(ArtifactError::UnknownArtifact(_)) => return Outcome::Nothing(None),
-            Err(error) => return Outcome::Later(error),
-        };
-        if !is_to_be_uploaded(&artifact) {
-            return Outcome::Nothing(Some(artifact));
+        let artifact = &known.artifact;
+        if !is_to_be_uploaded(artifact) {
+            return Outcome::Nothing(Some(known.artifact));
         }
-        let (place, outcome) = match self.put(artifacts, dir, &artifact, progress).await {
+        let (place, outcome) = match self.put(artifacts, dir, artifact, progress).await {
             Ok(put) => put,
-            Err(error) if is_hopeless(&error) => return note_failure(artifacts, id, &error).await,
+            Err(error) if is_hopeless(&error) => return record_failure(artifacts, known, &error).await,
             Err(error) => return Outcome::Later(error),
         };
-        match artifacts.record_upload(id, place).await {
+        match artifacts.record_upload(known, place).await {
             Ok(artifact) => Outcome::Uploaded(artifact, outcome),
             Err(error) => Outcome::of_refused(error),
         }
@@ -231,17 +230,23 @@ impl Outcome {
     /// Of an artifact whose record does not take what became of it.
     fn of_refused(error: ArtifactError) -> Self {
         match error {
-            // It was deleted meanwhile.
-            ArtifactError::Refused(_) | ArtifactError::UnknownArtifact(_) => Self::Nothing(None),
+            // The artifact was deleted meanwhile, or its session removed.
+            ArtifactError::Refused(_)
+            | ArtifactError::UnknownArtifact(_)
+            | ArtifactError::UnknownSession(_) => Self::Nothing(None),
             error => Self::Later(error),
         }
     }
 }
 
-/// Notes that an artifact cannot be uploaded, unless it was deleted meanwhile, so that its bytes are rightly gone.
-async fn note_failure(artifacts: &TestArtifactsManager, id: &ArtifactId, error: &ArtifactError) -> Outcome {
+/// Records that an artifact cannot be uploaded, unless it was deleted meanwhile, so that its bytes are rightly gone.
+async fn record_failure(
+    artifacts: &TestArtifactsManager,
+    known: KnownArtifact,
+    error: &ArtifactError,
+) -> Outcome {
     let reason = reason(error);
-    match artifacts.record_upload_failure(id, shortened(&reason)).await {
+    match artifacts.record_upload_failure(known, shortened(&reason)).await {
         Ok(noted) if noted.s3_key.is_some() => Outcome::Nothing(Some(noted)),
         Ok(_) => Outcome::Failed(reason),
         Err(error) => Outcome::of_refused(error),
