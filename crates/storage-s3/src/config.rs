@@ -71,8 +71,8 @@ pub struct S3Config {
     /// (`AWS_REQUEST_CHECKSUM_CALCULATION`), else `when_required` with an endpoint that is not AWS, for other servers refuse
     /// the SDK's additions. The store's own checksums are always sent and verified.
     pub checksums: Option<String>,
-    /// Whether the server honours `If-None-Match: *`: `probe` (the default; AWS is known to, others are probed once for each
-    /// store), `honoured`, or `ignored`. Where it is ignored, every object gets a name that no other writer uses,
+    /// `honoured` if the server honours `If-None-Match: *`, `ignored` if not, or `probe`, the default: AWS is known to honour
+    /// it, other servers are probed once for each store. Where it is ignored, every object gets a name that no other writer uses,
     /// `{stem}~{artifact_id}{ext}`.
     pub conditional_writes: Option<String>,
     /// MiB of a part of a large file, and of a range of a large download: 5 to 5,120, 8 by default. Files that would need

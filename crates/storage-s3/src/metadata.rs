@@ -1,4 +1,4 @@
-//! What stands beside an object's bytes: user metadata, ASCII only, 2 KB at most.
+//! User metadata of objects: ASCII, at most 2 KB.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use tracking_model::{Artifact, ArtifactId, ArtifactType, FileHash, TaskId, Upgra
 
 use crate::requests::Bucket;
 
-/// What S3 keeps of the names and values together, in bytes.
+/// The most bytes of all names and values together that S3 keeps.
 pub const MAX_METADATA_BYTES: usize = 2048;
 
 const ARTIFACT_ID: &str = "artifact-id";
@@ -17,8 +17,7 @@ const UPGRADE_ID: &str = "upgrade-id";
 const TASK_ID: &str = "task-id";
 const FILE_HASH: &str = "file-hash";
 
-/// What an object says about itself. Anybody who may write the bucket may have written it, so it is never trusted
-/// further than to be compared.
+/// Metadata of an object. Anybody who may write the bucket may have written it, so it is compared and never trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObjectMetadata {
@@ -32,7 +31,7 @@ pub struct ObjectMetadata {
     pub task_id: Option<TaskId>,
     /// `file-hash`: SHA-256 of all bytes, in hexadecimal digits.
     pub file_hash: Option<FileHash>,
-    /// Anything else: names of lower-case letters, digits and `-`, values of any text.
+    /// Other pairs: names of lower-case letters, digits and `-`, values of any text.
     pub extra: BTreeMap<String, String>,
 }
 
@@ -53,20 +52,20 @@ impl From<&Artifact> for ObjectMetadata {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Encoded {
     pub(crate) pairs: HashMap<String, String>,
-    /// Names of what did not fit.
+    /// Names of pairs that did not fit.
     pub(crate) omitted: Vec<String>,
 }
 
 impl ObjectMetadata {
-    /// Adds something else.
+    /// Adds a pair.
     #[must_use]
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
     }
 
-    /// The pairs to send. The fields always fit, since ids are short; what else does not fit is left out whole, in the
-    /// order of names, and told: half a value is worse than none.
+    /// The pairs to send. The fields always fit, since ids are short. Other pairs that do not fit are left out whole, in the
+    /// order of names, and named: half a value is worse than none.
     pub(crate) fn encode(&self) -> Encoded {
         let mut encoded = Encoded::default();
         let fields = [
@@ -100,7 +99,7 @@ impl ObjectMetadata {
         encoded
     }
 
-    /// Reads what an object says. A field that is no id or hash counts as absent.
+    /// Reads the metadata of an object. A field that is no id or hash counts as absent.
     pub(crate) fn decode(pairs: Option<&HashMap<String, String>>) -> Self {
         let mut metadata = Self::default();
         for (name, value) in pairs.into_iter().flatten() {
@@ -119,7 +118,7 @@ impl ObjectMetadata {
         metadata
     }
 
-    /// Whether the names can be those of headers.
+    /// Refuses names that cannot be those of headers.
     pub(crate) fn check(&self, bucket: &Bucket, key: &str) -> Result<(), StoreError> {
         let plain = |name: &String| {
             !name.is_empty()
@@ -153,7 +152,7 @@ fn encode_value(value: &str) -> String {
     text
 }
 
-/// What was not written by [`encode_value`] is taken as it is.
+/// A value that [`encode_value`] did not write is taken as it is.
 fn decode_value(text: &str) -> String {
     percent_decode(text)
         .and_then(|bytes| String::from_utf8(bytes).ok())

@@ -15,7 +15,7 @@ use crate::requests::{Bucket, Put, sha256};
 const RIVALS: usize = 12;
 
 impl Bucket {
-    /// Whether a put with `If-None-Match: *` never replaces anything.
+    /// True if a put with `If-None-Match: *` never replaces anything.
     pub(crate) async fn honours_put(&self) -> Result<bool, StoreError> {
         let honours = self.honours_put.get_or_try_init(|| async {
             match self.known().await {
@@ -26,7 +26,7 @@ impl Bucket {
         honours.await.copied()
     }
 
-    /// Whether the completion of a multipart upload with `If-None-Match: *` never replaces anything.
+    /// True if the completion of a multipart upload with `If-None-Match: *` never replaces anything.
     pub(crate) async fn honours_completion(&self) -> Result<bool, StoreError> {
         if !self.honours_put().await? {
             return Ok(false);

@@ -305,7 +305,7 @@ impl S3Store {
     }
 }
 
-/// What has a key.
+/// The object under a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Occupant {
     /// The artifact that is uploaded.

@@ -35,7 +35,7 @@ impl Listed {
     }
 }
 
-/// What some segments come to.
+/// The content of some segments.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) records: Vec<Record>,
@@ -43,18 +43,18 @@ pub(crate) struct Read {
     pub(crate) refused: BTreeSet<Refused>,
 }
 
-/// What is missing in the copy of a stream.
+/// Segments that the copy of a stream lacks.
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
     pub(crate) segments: BTreeSet<String>,
-    /// What is known to be unreadable.
+    /// Lines and segments that are known to be unreadable.
     pub(crate) refused: BTreeSet<Refused>,
     /// Journals whose first record was never read, with the least sequence that was.
-    pub(crate) headless: BTreeMap<Uuid, u64>,
+    pub(crate) missing_starts: BTreeMap<Uuid, u64>,
 }
 
 impl Cache {
-    /// What of `listed` is not in the copy yet.
+    /// The segments of `listed` that are not in the copy yet.
     pub(crate) fn missing(&self, stream: &StreamId, listed: &Listed) -> Result<Missing, StoreError> {
         let load = || State::load(&self.dir, stream).map_err(|error| io("read the cache of", stream, error));
         let mut state = load()?;
@@ -73,7 +73,7 @@ impl Cache {
         Ok(Missing {
             segments: listed.segments.difference(&state.segments).cloned().collect(),
             refused: state.refused,
-            headless: state.firsts.into_iter().filter(|(_, first)| *first > 1).collect(),
+            missing_starts: state.firsts.into_iter().filter(|(_, first)| *first > 1).collect(),
         })
     }
 
@@ -101,7 +101,7 @@ impl Cache {
             let known = state.firsts.entry(epoch).or_insert(first);
             *known = first.min(*known);
         }
-        // What an older listing does not have, a younger one may have had.
+        // A segment that an older listing lacks may be in a younger one.
         if state.listed_at <= listed.at {
             state.listed_at = listed.at;
             state.segments.retain(|segment| listed.segments.contains(segment));
@@ -113,7 +113,7 @@ impl Cache {
         state.refused.extend(read.refused);
         state.head = replica.head();
         if state.runs.is_empty() && state.head.is_some() {
-            // What is there is of segments that are gone, and nothing can be read of those that took their place.
+            // The copy has records of segments that are gone, and nothing can be read of those that took their place.
             drop(replica);
             remove(&self.dir, stream, self.lock_timeout).map_err(failed)?;
             state.head = None;
@@ -129,7 +129,7 @@ impl Cache {
         if let Some(state) = state {
             return Ok(state.tails.values().map(|tail| tail.at).max());
         }
-        // Whoever read the copy saw what is in it, also where it is not known from what it was put together.
+        // Readers saw the copy, also where the state of the copy is lost.
         if !storage::exists(&self.dir.journal_path(stream)) {
             return Ok(None);
         }
@@ -178,7 +178,7 @@ fn firsts(records: &[Record]) -> BTreeMap<Uuid, u64> {
     firsts
 }
 
-/// Whether the copy has records of a journal of which nothing is left in the bucket: they are to go too.
+/// True if the copy has records of a journal of which nothing is left in the bucket: they must go too.
 fn outlived(state: &State, listed: &Listed) -> bool {
     state.listed_at <= listed.at && state.tails.keys().any(|epoch| !listed.has_epoch(*epoch))
 }

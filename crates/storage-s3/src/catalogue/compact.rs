@@ -13,10 +13,10 @@ use crate::key::ObjectKey;
 use crate::metadata::ObjectMetadata;
 use crate::object::{ObjectInfo, S3Objects};
 
-/// How many segments are read ahead.
+/// Segments that are read ahead.
 const AHEAD: usize = 16;
 
-/// What came of putting segments together.
+/// Outcome of a compaction.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Compacted {

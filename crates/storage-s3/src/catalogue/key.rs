@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::key::ObjectKey;
 
-/// What stands before the names of all segments.
+/// The prefix of all segments.
 pub(crate) const ROOT: &str = "_journal/";
 const SUFFIX: &str = ".jsonl";
 
@@ -19,7 +19,7 @@ pub(crate) fn epoch_folder(stream: &StreamId, epoch: Uuid) -> String {
     format!("{}{}/", folder(stream), epoch.hyphenated())
 }
 
-/// What the folders of all upgrades, or of all sessions, begin with.
+/// The prefix of the folders of all upgrades, or of all sessions.
 pub(crate) fn kind_prefix(kind: &str) -> String {
     format!("{ROOT}{kind}%3A")
 }
@@ -35,7 +35,7 @@ pub(crate) fn segment_key(stream: &StreamId, epoch: Uuid, writer: Uuid, first_se
     ObjectKey::new(key).expect("ids and numbers keep the rules of keys")
 }
 
-/// What a segment's name says.
+/// A segment's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentName {
     pub(crate) stream: StreamId,

@@ -205,7 +205,7 @@ mod tests {
             let rest = (0..journals.len()).map(|journal| (journal, usize::MAX, false));
             for (journal, most, repeated) in picks.into_iter().chain(rest) {
                 let records = &journals[journal];
-                // What was sent may be sent again, after a crash.
+                // Records may be sent again after a crash.
                 let from = if repeated { 0 } else { sent[journal] };
                 let to = sent[journal].saturating_add(most).min(records.len());
                 take(&mut cached, records[from..to].to_vec());

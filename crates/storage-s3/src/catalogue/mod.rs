@@ -52,7 +52,7 @@ pub struct Catalogue {
     objects: S3Objects,
     cache: Cache,
     options: Arc<CatalogueOptions>,
-    /// What is read at the same time, in KiB of memory.
+    /// Memory for segments that are read at once, in KiB.
     memory: Arc<Semaphore>,
 }
 
@@ -92,7 +92,7 @@ impl Catalogue {
         &self.cache.dir
     }
 
-    /// What the keys of a stream's segments begin with, relative to the prefix.
+    /// The prefix of the keys of a stream's segments, relative to the store's.
     #[must_use]
     pub fn folder(stream: &StreamId) -> String {
         key::folder(stream)

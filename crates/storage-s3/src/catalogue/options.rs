@@ -1,4 +1,4 @@
-//! What can be chosen.
+//! Options of the catalogue and of the sink.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use tracking_journal::{Clock, SystemClock};
 /// A segment closes at so many bytes.
 pub(crate) const SEGMENT_BYTES: usize = 1 << 20;
 
-/// How a [`Catalogue`](super::Catalogue) reads.
+/// Options of a [`Catalogue`](super::Catalogue).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CatalogueOptions {
-    /// Larger segments are not read, and told as unreadable; 64 MiB by default.
+    /// The most bytes of a segment that is read; a larger one is reported as unreadable. 64 MiB by default.
     pub max_segment_bytes: u64,
-    /// About how much memory segments take while they are read, 64 MiB by default; one that needs more is read alone.
+    /// Memory of segments that are read at once, about 64 MiB by default; a segment that needs more is read alone.
     pub memory_bytes: usize,
-    /// How many streams are worked on at once, 16 by default.
+    /// Streams that are refreshed at once, 16 by default.
     pub streams_at_once: usize,
-    /// How long to wait for another program that takes the same stream into the same cache, 30 s by default.
+    /// Time to wait for another process that refreshes the same stream in the same cache, 30 s by default.
     pub lock_timeout: Duration,
     /// Tells the times of what is appended.
     pub clock: Arc<dyn Clock>,
@@ -64,20 +64,20 @@ impl CatalogueOptions {
     }
 }
 
-/// How a [`SegmentSink`](super::SegmentSink) writes.
+/// Options of a [`SegmentSink`](super::SegmentSink).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SegmentOptions {
-    /// Kinds of record with which a stream is over: its small segments are then put together. By default
+    /// Kinds of record that end a stream: its small segments are compacted then. By default
     /// `session.completed`, `upgrade.completed` and `upgrade.cancelled`.
     pub ends: Vec<Arc<str>>,
-    /// How long a segment waits for more records, from its first on; 5 s by default.
+    /// Time that a segment waits for more records, from its first on; 5 s by default.
     pub linger: Duration,
     /// A segment closes at so many bytes, 1 MiB by default; a longer record is a segment alone.
     pub segment_bytes: usize,
-    /// Segments are put together up to so many bytes, 8 MiB by default.
+    /// The most bytes of a compacted segment, 8 MiB by default.
     pub compact_bytes: usize,
-    /// How long the put of a batch may take, 5 minutes by default.
+    /// Time for the put of a batch, 5 minutes by default.
     pub timeout: Duration,
 }
 

@@ -66,13 +66,13 @@ impl Listing {
     }
 }
 
-/// What all streams of a refresh tell to.
+/// The shared state of a refresh of many streams.
 struct Run<'a> {
     catalogue: &'a Catalogue,
     scope: RefreshScope,
     progress: Option<RefreshProgressCallback>,
     tally: Mutex<(RefreshProgress, RefreshReport)>,
-    /// Whether nobody answered a read any more: then no other is tried, each of which would take as long.
+    /// True if a read got no answer: no other is tried then, for each would take as long.
     lost: AtomicBool,
 }
 
@@ -85,7 +85,7 @@ impl Catalogue {
     /// and the others are brought up to date.
     ///
     /// # Cancellation
-    /// What was taken until then stays; the next refresh goes on.
+    /// Segments that were taken stay; the next refresh continues.
     pub async fn refresh(
         &self,
         scope: RefreshScope,
@@ -222,7 +222,7 @@ impl Run<'_> {
             let missing = self.missing(stream, &listing).await?;
             let (wanted, too_large) = self.wanted(&listing, &missing.segments);
             if wanted.is_empty() {
-                self.report_headless(stream, &missing.headless);
+                self.report_missing_starts(stream, &missing.missing_starts);
                 self.report_refused(&listing, missing.refused, &too_large);
                 return Ok(());
             }
@@ -259,7 +259,7 @@ impl Run<'_> {
         run_blocking(move || cache.missing(&stream, &listed)).await
     }
 
-    /// What to read, the oldest first, and what is too large for it.
+    /// The segments to read, the oldest first, and those that are too large.
     fn wanted(&self, listing: &Listing, missing: &BTreeSet<String>) -> (Vec<Found>, Vec<Found>) {
         let limit = self.catalogue.options.max_segment_bytes;
         let found = listing.found.iter().filter(|(short, _)| missing.contains(*short));
@@ -311,7 +311,7 @@ impl Run<'_> {
             }
         }
         drop(reads);
-        // What could be read is taken whatever became of the rest.
+        // The segments that could be read are taken, whatever failed.
         let new_segments = objects.len() as u64;
         let (cache, listed, of) = (self.catalogue.cache.clone(), listing.listed(), stream.clone());
         let new_records = run_blocking(move || {
@@ -344,8 +344,8 @@ impl Run<'_> {
         read
     }
 
-    fn report_headless(&self, stream: &StreamId, headless: &BTreeMap<Uuid, u64>) {
-        let missing = headless.iter().map(|(epoch, first_seq)| MissingStart {
+    fn report_missing_starts(&self, stream: &StreamId, starts: &BTreeMap<Uuid, u64>) {
+        let missing = starts.iter().map(|(epoch, first_seq)| MissingStart {
             stream: stream.clone(),
             epoch: *epoch,
             first_seq: *first_seq,
@@ -375,7 +375,7 @@ impl Run<'_> {
     }
 }
 
-/// Whether a request got no answer at all, which is no matter of the object that it was for.
+/// True if a request got no answer at all, which does not depend on its object.
 fn nobody_answers(error: &StoreError) -> bool {
     let silent = failure_of(error).filter(|failure| failure.endpoint.is_some());
     silent.is_some_and(|failure| matches!(failure.cause, Cause::TimedOut | Cause::NoConnection))

@@ -1,4 +1,4 @@
-//! What a refresh is asked, and what it tells.
+//! The scope, the progress and the report of a refresh.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub enum RefreshScope {
 }
 
 impl RefreshScope {
-    /// What the keys of these streams begin with.
+    /// The prefix of the keys of these streams.
     pub(super) fn prefix(&self) -> String {
         match self {
             Self::All => key::ROOT.to_owned(),
@@ -55,7 +55,7 @@ impl RefreshScope {
     }
 }
 
-/// What was found and done.
+/// Report of a refresh.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct RefreshReport {
@@ -73,9 +73,11 @@ pub struct RefreshReport {
     pub lists: u64,
     /// Reads of segments that were asked for, attempts after failures not counted.
     pub gets: u64,
-    /// What could not be taken, from this and earlier refreshes, as long as it is in the bucket. The rest is there.
+    /// Segments and lines that could not be taken, by this or an earlier refresh, and that are still in the bucket. The others
+    /// are in the copy.
     pub unreadable: Vec<UnreadableSegment>,
-    /// Journals whose beginning is not there. A stream of which no other has the beginning is not known to be anything.
+    /// Journals whose first records are missing. A stream of which no journal has its first record is not known to be an
+    /// upgrade or a session.
     pub missing_starts: Vec<MissingStart>,
     /// Streams that could not be brought up to date, and why. The others are.
     pub failed: Vec<(StreamId, StoreError)>,
@@ -92,7 +94,7 @@ pub struct UnreadableSegment {
     pub stream: Option<StreamId>,
     /// The line, from 1; `None` for all of it.
     pub line: Option<u64>,
-    /// What is wrong.
+    /// The problem.
     pub reason: String,
 }
 
@@ -106,8 +108,8 @@ impl fmt::Display for UnreadableSegment {
     }
 }
 
-/// A journal of which the first records are not in the bucket: somebody deleted them, or they cannot be read. What its
-/// other records tell is known.
+/// A journal whose first records are not in the bucket: somebody deleted them, or they cannot be read. Its other records
+/// are in the copy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct MissingStart {
@@ -120,8 +122,8 @@ pub struct MissingStart {
 }
 
 impl MissingStart {
-    /// What the keys of that journal's segments begin with, relative to the prefix. Where nobody has the journal any more,
-    /// what is left of it can be deleted, and nothing is missing then.
+    /// The prefix of that journal's segments, relative to the store's. Where nobody has the journal any more, these segments
+    /// can be deleted, and nothing is missing then.
     #[must_use]
     pub fn folder(&self) -> String {
         key::epoch_folder(&self.stream, self.epoch)
@@ -141,7 +143,7 @@ impl fmt::Display for MissingStart {
     }
 }
 
-/// How far a refresh is.
+/// Progress of a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RefreshProgress {

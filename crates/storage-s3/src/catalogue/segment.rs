@@ -163,8 +163,7 @@ fn read_line(
     Ok(record)
 }
 
-/// Whoever reads the stream later must be able to read each of its events: one that it cannot read would make it give up
-/// the stream.
+/// Readers give up a stream with an event that they cannot decode, so each event is decoded before it is taken.
 fn decodes(record: &Record) -> Result<(), tracking_model::DecodeError> {
     let (kind, data) = (&record.kind, record.data.get());
     match record.stream {

@@ -43,11 +43,11 @@ pub struct SegmentSink {
 struct Shared {
     objects: S3Objects,
     options: SegmentOptions,
-    /// Who puts the next segment of a stream, as long as it is known what became of the last one.
+    /// The writer of each stream whose last put is known to have worked.
     writers: Mutex<HashMap<StreamId, Writer>>,
 }
 
-/// Part of the names of segments. It is given up whenever a name could be used twice.
+/// A part of the names of segments. A writer is dropped whenever one of its names could be used twice.
 #[derive(Debug, Clone, Copy)]
 struct Writer {
     id: Uuid,
@@ -147,7 +147,7 @@ impl Shared {
         let mut deliveries = Vec::with_capacity(batch.len());
         for segment in pack(batch, self.options.segment_bytes) {
             let key = segment_key(stream, writer.epoch, writer.id, segment.first_seq);
-            // A key that is taken was taken by an attempt whose answer got lost; it is not looked at, but written anew.
+            // A key is taken if the answer to an earlier attempt got lost; the segment is written anew.
             let metadata = ObjectMetadata::default();
             let put = self.objects.create(&key, segment.bytes, &metadata).await;
             if let Err(error) = put {

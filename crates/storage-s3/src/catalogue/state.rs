@@ -1,4 +1,4 @@
-//! What a cache knows of one stream: which segments are in its copy, and how the copy was put together.
+//! The state of one stream in a cache: the segments in its copy, and how the copy was put together.
 //!
 //! A small file for each stream, `catalogue/<stem>.json` in the cache, replaced as a whole after the copy is durable: the
 //! SHA-256 of what follows on a line of its own, then JSON. Without the file, or when it is damaged or not of the copy
