@@ -4,6 +4,7 @@ mod batch;
 mod file;
 mod live;
 mod record;
+pub(crate) mod source;
 mod stream;
 mod writer;
 
@@ -20,6 +21,7 @@ use crate::executor::run_blocking;
 use crate::{ArtifactError, Chunks, TestArtifactsManager};
 
 pub use file::{AddProgress, NewFile};
+pub(crate) use record::Adder;
 use stream::{ChunkReader, send_all};
 pub use writer::{ArtifactReader, ArtifactWriter};
 
@@ -42,7 +44,7 @@ impl TestArtifactsManager {
     ) -> Result<Arc<Artifact>, ArtifactError> {
         let (session_id, collection_id, path) = (session_id.clone(), collection_id.clone(), path.into());
         let file = NewFile::new(path).with_artifact(artifact);
-        self.run(move |inner| inner.add_file(&session_id, &collection_id, file, &|_| {}))
+        self.run(move |inner| inner.adder().add_file(&session_id, &collection_id, file, &|_| {}))
             .await
     }
 
@@ -61,8 +63,12 @@ impl TestArtifactsManager {
         progress: impl Fn(AddProgress) + Send + Sync + 'static,
     ) -> Result<Arc<Artifact>, ArtifactError> {
         let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
-        self.run(move |inner| inner.add_file(&session_id, &collection_id, file, &progress))
-            .await
+        self.run(move |inner| {
+            inner
+                .adder()
+                .add_file(&session_id, &collection_id, file, &progress)
+        })
+        .await
     }
 
     /// Adds copies of many files: their bytes and then their records made durable together.
@@ -85,7 +91,12 @@ impl TestArtifactsManager {
     ) -> Vec<Result<Arc<Artifact>, ArtifactError>> {
         let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
         let inner = Arc::clone(&self.inner);
-        run_blocking(move || inner.add_files(&session_id, &collection_id, files, &progress)).await
+        run_blocking(move || {
+            inner
+                .adder()
+                .add_files(&session_id, &collection_id, files, &progress)
+        })
+        .await
     }
 
     /// Adds what a stream delivers, up to its end; more than `max_bytes` is an error. `artifact` must have a name.
@@ -107,7 +118,7 @@ impl TestArtifactsManager {
         let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
         let (sender, chunks) = Chunks::channel();
         let stored = self.run(move |inner| {
-            inner.add_reader(
+            inner.adder().add_reader(
                 &session_id,
                 &collection_id,
                 artifact,
@@ -136,8 +147,12 @@ impl TestArtifactsManager {
         max_bytes: Option<u64>,
     ) -> Result<Arc<Artifact>, ArtifactError> {
         let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
-        self.run(move |inner| inner.add_reader(&session_id, &collection_id, artifact, reader, max_bytes))
-            .await
+        self.run(move |inner| {
+            inner
+                .adder()
+                .add_reader(&session_id, &collection_id, artifact, reader, max_bytes)
+        })
+        .await
     }
 
     /// Begins an artifact that is written bit by bit, as the output of something that runs. `artifact` must have a name.
@@ -153,7 +168,10 @@ impl TestArtifactsManager {
         let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
         let inner = Arc::clone(&self.inner);
         self.run(move |_| {
-            let staged = inner.begin(&session_id, &collection_id, &artifact, None, StagedKind::Live)?;
+            let staged =
+                inner
+                    .adder()
+                    .begin(&session_id, &collection_id, &artifact, None, StagedKind::Live)?;
             Ok(ArtifactWriter::new(
                 inner,
                 session_id,

@@ -50,7 +50,7 @@ impl TestArtifactsManager {
     /// # Errors
     /// [`ArtifactError::BytesMissing`] and [`ArtifactError::Store`] if they are not here.
     pub async fn body_of(&self, artifact: Arc<Artifact>) -> Result<(ArtifactKey, PutBody), ArtifactError> {
-        self.run(move |inner| inner.read_body(&artifact)).await
+        self.run(move |inner| inner.artifacts.open_body(&artifact)).await
     }
 
     /// Records that an artifact's bytes are in another store too. A copy that is recorded already stays as it is.
@@ -112,9 +112,9 @@ impl Inner {
         session_id: &SessionId,
         id: &ArtifactId,
     ) -> Result<KnownArtifact, ArtifactError> {
-        let read = self.with_index(|| {
-            let as_of = self.sessions.refresh(session_id)?;
-            Ok((self.sessions.index().artifact(id)?, as_of))
+        let read = self.indexer.with_index(|| {
+            let as_of = self.indexer.refresh(session_id)?;
+            Ok((self.indexer.index().artifact(id)?, as_of))
         });
         let (artifact, as_of) = read?;
         let artifact = artifact.ok_or_else(|| ArtifactError::UnknownArtifact(id.clone()))?;
@@ -137,7 +137,7 @@ impl Inner {
             if known.artifact.s3_key.is_some() {
                 return Ok(known.artifact);
             }
-            match self.try_change(known.artifact, known.as_of, action) {
+            match self.writer().change_artifact(known.artifact, known.as_of, action) {
                 // Something of the session was changed meanwhile.
                 Err(ArtifactError::Refused(SessionCommandError::Stale { .. })) => {
                     known = self.known_artifact(&session_id, &id)?;

@@ -7,6 +7,7 @@
 //! `<root>/.content/` has one more link to each stored file, under its SHA-256, for others with the same bytes.
 //! Every directory below the root is opened by itself and never through a symbolic link.
 
+mod bytes;
 mod collection;
 mod content;
 mod incoming;
@@ -33,6 +34,7 @@ use crate::store::{
     PutOutcome, StoreError, StoreErrorKind,
 };
 
+pub(crate) use bytes::{has_bytes, key_of};
 pub(crate) use collection::CollectionDir;
 pub(crate) use content::is_content;
 pub(crate) use incoming::{InFlight, Interrupted};

@@ -27,8 +27,8 @@ impl TestArtifactsManager {
     pub async fn open_artifact(&self, id: &ArtifactId) -> Result<ArtifactReader, ArtifactError> {
         let id = id.clone();
         self.run(move |inner| {
-            let artifact = inner.artifact(&id)?;
-            let (reader, size) = inner.read_artifact(&artifact)?;
+            let artifact = inner.searcher().artifact(&id)?;
+            let (reader, size) = inner.artifacts.open_artifact(&artifact)?;
             Ok(ArtifactReader { reader, size })
         })
         .await
@@ -52,7 +52,7 @@ impl TestArtifactsManager {
     ) -> Result<Download, ArtifactError> {
         let (id, destination) = (id.clone(), destination.into());
         self.run(move |inner| {
-            let artifact = inner.artifact_in_journal(&id)?;
+            let artifact = inner.searcher().recorded(&id)?;
             let path = inner.download_to(&artifact, &destination)?;
             let record = match inner.record_download(&artifact) {
                 Ok(()) => DownloadRecord::Written,
@@ -77,7 +77,7 @@ impl TestArtifactsManager {
     pub async fn record_download(&self, id: &ArtifactId) -> Result<(), ArtifactError> {
         let id = id.clone();
         self.run(move |inner| {
-            let artifact = inner.artifact(&id)?;
+            let artifact = inner.searcher().artifact(&id)?;
             inner.record_download(&artifact)
         })
         .await
@@ -138,7 +138,7 @@ impl Inner {
             destination.to_owned()
         };
         let write_error = |error| ArtifactError::io("create", &target, error);
-        let (mut reader, _) = self.read_artifact(artifact)?;
+        let (mut reader, _) = self.artifacts.open_artifact(artifact)?;
         let tag = stored_file_name(artifact.artifact_id.as_str().as_bytes());
         let mut file = DownloadFile::create(&target, &tag).map_err(write_error)?;
         let mut buffer = vec![0; CHUNK_BYTES];

@@ -17,9 +17,9 @@ use tracking_model::{
     SessionCommand, SessionCommandError, SessionId, StreamId, stored_file_name,
 };
 
+use crate::add::source::{SourceFile, Symlinks};
 use crate::dir::StagedKind;
 use crate::manager::Inner;
-use crate::source::{SourceFile, Symlinks};
 use crate::store::{CHUNK_BYTES, PutMode};
 use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager};
 
@@ -112,7 +112,8 @@ impl TestArtifactsManager {
         options: ImportOptions,
     ) -> Result<ImportReport, ArtifactError> {
         let (root, inner) = (root.into(), Arc::clone(&self.inner));
-        self.run(move |_| inner.import(&root, &options)).await
+        self.run(move |_| Importer { inner: &inner }.import(&root, &options))
+            .await
     }
 
     /// Takes over the sessions whose files the reference, or a backup, left in the data directory itself: those without a
@@ -124,14 +125,19 @@ impl TestArtifactsManager {
         let inner = Arc::clone(&self.inner);
         self.run(move |_| {
             let root = inner.sessions.data_dir().artifacts_dir();
-            inner.import(&root, &ImportOptions::default())
+            Importer { inner: &inner }.import(&root, &ImportOptions::default())
         })
         .await
     }
 }
 
-impl Inner {
-    fn import(self: &Arc<Self>, root: &Path, options: &ImportOptions) -> Result<ImportReport, ArtifactError> {
+/// Takes over sessions of the Python implementation.
+struct Importer<'a> {
+    inner: &'a Arc<Inner>,
+}
+
+impl Importer<'_> {
+    fn import(&self, root: &Path, options: &ImportOptions) -> Result<ImportReport, ArtifactError> {
         for root in &options.copy_from {
             storage::read_named_dir(root).map_err(|error| ArtifactError::io("list", root, error))?;
         }
@@ -143,7 +149,7 @@ impl Inner {
             }
             match self.import_file(&file, options) {
                 Ok(imported) => {
-                    self.snapshot_later(&imported.session_id);
+                    self.inner.snapshot_later(&imported.session_id);
                     report.sessions.push(imported);
                 }
                 Err(ImportError::Artifact(ArtifactError::Refused(SessionCommandError::SessionExists {
@@ -157,7 +163,7 @@ impl Inner {
     }
 
     fn has_journal_beside(&self, file: &Path) -> bool {
-        file.parent() == Some(&self.sessions.data_dir().artifacts_dir())
+        file.parent() == Some(&self.inner.sessions.data_dir().artifacts_dir())
             && storage::exists(&file.with_extension("jsonl"))
     }
 
@@ -168,7 +174,7 @@ impl Inner {
             .map_err(|error| ArtifactError::io("read", file, error))?;
         let read = ReferenceSession::read(&content)?;
         let session_id = read.session.created.session_id.clone();
-        if let Ok(session) = self.sessions.session(&session_id) {
+        if let Ok(session) = self.inner.sessions.session(&session_id) {
             let upgrade_id = session.upgrade_id.expect("sessions that are found exist");
             let exists = SessionCommandError::SessionExists {
                 session_id,
@@ -176,9 +182,9 @@ impl Inner {
             };
             return Err(ArtifactError::Refused(exists).into());
         }
-        let mut bytes = Bytes::new(self, file, &read, options);
+        let mut bytes = Bytes::new(self.inner, file, &read, options);
         let imported = self.import_read(file, &content, read, &mut bytes)?;
-        if let Err(error) = self.remove_unrecorded(&imported.session_id) {
+        if let Err(error) = self.inner.adder().remove_unrecorded(&imported.session_id) {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(session = %imported.session_id, error, "cannot remove what an interrupted import left");
         }
@@ -194,7 +200,7 @@ impl Inner {
         bytes: &mut Bytes<'_>,
     ) -> Result<ImportedSession, ImportError> {
         let session_id = read.session.created.session_id.clone();
-        let home = self.sessions.data_dir();
+        let home = self.inner.sessions.data_dir();
         announce(home, &session_id).map_err(|error| ArtifactError::io("begin the import of", file, error))?;
         let mut session = read.session;
         let mut artifacts = Vec::with_capacity(read.artifacts.len());
@@ -216,8 +222,9 @@ impl Inner {
         let snapshot = home.snapshot_path(&StreamId::Session(session_id.clone()));
         keep_original(file, &snapshot, content)
             .map_err(|error| ArtifactError::io("keep a copy of", file, error))?;
-        let entry = self.sessions.entry(&session_id);
-        self.sessions
+        let entry = self.inner.sessions.entry(&session_id);
+        self.inner
+            .sessions
             .submit(&entry, SessionCommand::Import(Box::new(import)))?;
         Ok(imported)
     }
@@ -396,7 +403,7 @@ impl<'a> Bytes<'a> {
                 Err(error) => return Err(error),
             }
         }
-        let artifacts = self.inner.sessions.artifacts();
+        let artifacts = &self.inner.artifacts;
         let collection = artifacts.collection(&artifact.session_id, &artifact.collection_id)?;
         let mut staged = collection.stage(None, StagedKind::Copy)?;
         source.copy_to(&mut staged, &|_| {})?;
@@ -408,7 +415,7 @@ impl<'a> Bytes<'a> {
     }
 
     fn digest(&self, key: &ArtifactKey) -> Result<(u64, FileHash), ArtifactError> {
-        let (mut reader, _) = self.inner.sessions.artifacts().read(key)?;
+        let (mut reader, _) = self.inner.artifacts.read(key)?;
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut size = 0;

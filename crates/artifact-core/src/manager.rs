@@ -1,21 +1,23 @@
-//! The manager itself: opening, closing, and what all of its work goes through.
+//! The manager: opening, closing, and the state that its rooms share.
 
 use std::sync::Arc;
 
-use tracking_journal::{DataDir, Receipt};
-use tracking_model::{Session, SessionCommand, SessionId};
+use tracking_journal::DataDir;
+use tracking_model::SessionId;
 
+use crate::add::Adder;
 use crate::executor::run_blocking;
-use crate::sessions::SessionRegistry;
-use crate::sessions::Snapshots;
-use crate::{ArtifactError, ManagerOptions};
+use crate::indexer::Indexer;
+use crate::search::Searcher;
+use crate::sessions::{SessionRegistry, SessionWriter, Snapshots};
+use crate::{ArtifactDir, ArtifactError, ManagerOptions};
 
 /// A session that could not be read, so that what it holds is not in an answer.
 #[derive(Debug)]
 pub struct Unreadable {
     /// The session.
     pub session_id: SessionId,
-    /// Why not.
+    /// The reason.
     pub error: ArtifactError,
 }
 
@@ -31,9 +33,12 @@ pub struct TestArtifactsManager {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// The state of a manager. Each room has a type of its own that works on it.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) sessions: SessionRegistry,
+    pub(crate) sessions: Arc<SessionRegistry>,
+    pub(crate) artifacts: ArtifactDir,
+    pub(crate) indexer: Indexer,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) options: ManagerOptions,
 }
@@ -42,10 +47,13 @@ impl TestArtifactsManager {
     /// A manager over a data directory.
     #[must_use]
     pub fn new(dir: DataDir, options: ManagerOptions) -> Self {
-        let sessions = SessionRegistry::new(dir, &options);
+        let artifacts = ArtifactDir::new(dir.artifacts_dir());
+        let sessions = Arc::new(SessionRegistry::new(dir, options.journal.clone()));
         Self {
             inner: Arc::new(Inner {
+                indexer: Indexer::new(Arc::clone(&sessions), &artifacts, &options),
                 sessions,
+                artifacts,
                 snapshots: Arc::default(),
                 options,
             }),
@@ -76,8 +84,7 @@ impl TestArtifactsManager {
     /// # Cancellation
     /// Removing goes on when the future is dropped.
     pub async fn sweep_content(&self) -> Result<u64, ArtifactError> {
-        self.run(|inner| Ok(inner.sessions.artifacts().sweep_content()?.bytes))
-            .await
+        self.run(|inner| Ok(inner.artifacts.sweep_content()?.bytes)).await
     }
 
     /// Writes the snapshots that are behind, and closes the journals after what waits for them. Both open again when they
@@ -87,7 +94,7 @@ impl TestArtifactsManager {
     /// If a snapshot cannot be written; the old one stays. Nothing that was acknowledged is lost by that.
     pub async fn close(&self) -> Result<(), ArtifactError> {
         self.run(|inner| {
-            let written = inner.write_snapshots();
+            let written = inner.snapshots.write_all(inner);
             inner.sessions.close_journals();
             written
         })
@@ -98,7 +105,7 @@ impl TestArtifactsManager {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.snapshots.close();
-        if let Err(error) = self.write_snapshots() {
+        if let Err(error) = self.snapshots.write_all(self) {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "cannot write the last snapshots");
         }
@@ -106,16 +113,20 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    pub(crate) fn submit(
-        self: &Arc<Self>,
-        id: &SessionId,
-        command: SessionCommand,
-    ) -> Result<Receipt<Session>, ArtifactError> {
-        // Looking first keeps an unknown id from becoming an empty journal.
-        self.sessions.with_session(id, |_| ())?;
-        let entry = self.sessions.entry(id);
-        let receipt = self.sessions.submit(&entry, command)?;
-        self.snapshot_later(id);
-        Ok(receipt)
+    pub(crate) const fn writer<'a>(self: &'a Arc<Self>) -> SessionWriter<'a> {
+        SessionWriter { inner: self }
+    }
+
+    pub(crate) const fn adder<'a>(self: &'a Arc<Self>) -> Adder<'a> {
+        Adder { inner: self }
+    }
+
+    pub(crate) const fn searcher(&self) -> Searcher<'_> {
+        Searcher { inner: self }
+    }
+
+    /// Has the snapshot of a session written soon.
+    pub(crate) fn snapshot_later(self: &Arc<Self>, id: &SessionId) {
+        self.snapshots.write_later(self, id);
     }
 }

@@ -1,28 +1,29 @@
 //! Sessions and the collections in them.
 
 mod history;
-mod journal_lookup;
 pub(crate) mod registry;
 mod snapshots;
+mod writer;
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
 
+use tracking_journal::Committed;
 use tracking_model::{
-    Collection, CollectionId, NewCollection, NewSession, Session, SessionCommand, SessionCommandError,
-    SessionId, SessionOutcome, SessionSummary,
+    Collection, CollectionId, NewCollection, NewSession, Session, SessionCommand, SessionEvent, SessionId,
+    SessionOutcome, SessionSummary, UpgradeId,
 };
 
-use crate::manager::Inner;
 use crate::{ArtifactError, TestArtifactsManager, Unreadable};
 pub(crate) use registry::SessionRegistry;
 pub(crate) use snapshots::Snapshots;
+pub(crate) use writer::SessionWriter;
 
-/// The sessions that there are.
+/// The sessions of a data directory.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    /// Those that could be read, the one opened last first.
+    /// The sessions that could be read, the one opened last first.
     pub sessions: Vec<Session>,
-    /// Those that could not.
+    /// The sessions that could not be read.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -46,7 +47,8 @@ impl TestArtifactsManager {
         id: SessionId,
         session: NewSession,
     ) -> Result<Session, ArtifactError> {
-        self.run(move |inner| inner.create_session(&id, session)).await
+        self.run(move |inner| inner.writer().create_session(&id, session))
+            .await
     }
 
     /// Opens a session under a given id, unless it is there already.
@@ -54,17 +56,8 @@ impl TestArtifactsManager {
     /// # Errors
     /// As [`Self::create_session_as`], but for a taken id.
     pub async fn ensure_session(&self, id: SessionId, session: NewSession) -> Result<Session, ArtifactError> {
-        self.run(move |inner| match inner.sessions.session(&id) {
-            Err(ArtifactError::UnknownSession(_)) => match inner.create_session(&id, session) {
-                // Someone else was faster.
-                Err(ArtifactError::Refused(SessionCommandError::SessionExists { .. })) => {
-                    inner.sessions.session(&id)
-                }
-                created => created,
-            },
-            found => found,
-        })
-        .await
+        self.run(move |inner| inner.writer().ensure_session(&id, session))
+            .await
     }
 
     /// A session's header with those of its collections.
@@ -81,22 +74,7 @@ impl TestArtifactsManager {
     /// # Errors
     /// If the data directory cannot be listed. Sessions that cannot be read are named in the answer.
     pub async fn sessions(&self) -> Result<Sessions, ArtifactError> {
-        self.run(|inner| {
-            let mut found = Sessions::default();
-            for session_id in inner.sessions.ids()? {
-                match inner.sessions.session(&session_id) {
-                    Ok(session) => found.sessions.push(session),
-                    // Its first record is not there yet.
-                    Err(ArtifactError::UnknownSession(_)) => {}
-                    Err(error) => found.unreadable.push(Unreadable { session_id, error }),
-                }
-            }
-            found
-                .sessions
-                .sort_by_key(|session| std::cmp::Reverse(session.started_at));
-            Ok(found)
-        })
-        .await
+        self.run(|inner| inner.sessions.all()).await
     }
 
     /// Changes to a session as a whole.
@@ -118,15 +96,12 @@ impl TestArtifactsManager {
         id: &SessionId,
         outcome: Option<SessionOutcome>,
     ) -> Result<Session, ArtifactError> {
-        let recovered = id.clone();
+        let id = id.clone();
         self.run(move |inner| {
-            if inner.sessions.with_session(&recovered, Session::is_open)? {
-                inner.recover_once(&recovered)?;
-            }
-            Ok(())
+            inner.adder().recover_if_open(&id)?;
+            inner.writer().change(&id, SessionCommand::Complete { outcome })
         })
-        .await?;
-        self.command(id, SessionCommand::Complete { outcome }).await
+        .await
     }
 
     /// Tells retention to leave a session alone, or no longer.
@@ -134,16 +109,44 @@ impl TestArtifactsManager {
     /// # Errors
     /// As [`Self::session`], and if it cannot be written.
     pub async fn pin_session(&self, id: &SessionId, pinned: bool) -> Result<Session, ArtifactError> {
-        self.command(id, SessionCommand::Pin { pinned }).await
+        let id = id.clone();
+        self.run(move |inner| inner.writer().change(&id, SessionCommand::Pin { pinned }))
+            .await
     }
 
-    async fn command(&self, id: &SessionId, command: SessionCommand) -> Result<Session, ArtifactError> {
+    /// Passes every record of a session to `each`, the oldest first, until it breaks off. Records are read one after the
+    /// other, so memory does not grow with their number.
+    ///
+    /// # Errors
+    /// [`ArtifactError::UnknownSession`]; if a record cannot be read. What came
+    /// before it was passed on.
+    ///
+    /// # Cancellation
+    /// Reading goes on when the future is dropped, until `each` breaks off.
+    pub async fn session_history(
+        &self,
+        id: &SessionId,
+        each: impl FnMut(Committed<SessionEvent>) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<(), ArtifactError> {
         let id = id.clone();
-        self.run(move |inner| {
-            inner.submit(&id, command)?;
-            inner.sessions.session(&id)
-        })
-        .await
+        self.run(move |inner| inner.sessions.history(&id, each)).await
+    }
+
+    /// Records the outcome of an upgrade in its sessions: in the session with the id of the upgrade, and in those that this
+    /// manager has worked with. They stay open, for evidence often comes after the end; completing a session takes the
+    /// recorded outcome unless it is given another. Returns the sessions in which it was recorded; those that were
+    /// completed with an outcome keep theirs.
+    ///
+    /// # Errors
+    /// If a session cannot be read or written; the others have it then.
+    pub async fn record_outcome(
+        &self,
+        upgrade_id: &UpgradeId,
+        outcome: SessionOutcome,
+    ) -> Result<Vec<SessionId>, ArtifactError> {
+        let upgrade_id = upgrade_id.clone();
+        self.run(move |inner| inner.writer().record_outcome(&upgrade_id, outcome))
+            .await
     }
 }
 
@@ -160,7 +163,7 @@ impl TestArtifactsManager {
         collection: NewCollection,
     ) -> Result<Collection, ArtifactError> {
         let id = session_id.clone();
-        self.run(move |inner| inner.create_collection(&id, collection))
+        self.run(move |inner| inner.writer().create_collection(&id, collection))
             .await
     }
 
@@ -174,22 +177,8 @@ impl TestArtifactsManager {
         collection: NewCollection,
     ) -> Result<Collection, ArtifactError> {
         let id = session_id.clone();
-        self.run(move |inner| {
-            let collection_id = collection.collection_id.clone();
-            match inner.collection(&id, &collection_id) {
-                Err(ArtifactError::UnknownCollection { .. }) => {
-                    match inner.create_collection(&id, collection) {
-                        // Someone else was faster.
-                        Err(ArtifactError::Refused(SessionCommandError::CollectionExists { .. })) => {
-                            inner.collection(&id, &collection_id)
-                        }
-                        created => created,
-                    }
-                }
-                found => found,
-            }
-        })
-        .await
+        self.run(move |inner| inner.writer().ensure_collection(&id, collection))
+            .await
     }
 
     /// A collection's header.
@@ -202,48 +191,7 @@ impl TestArtifactsManager {
         collection_id: &CollectionId,
     ) -> Result<Collection, ArtifactError> {
         let (session_id, collection_id) = (session_id.clone(), collection_id.clone());
-        self.run(move |inner| inner.collection(&session_id, &collection_id))
+        self.run(move |inner| inner.sessions.collection(&session_id, &collection_id))
             .await
-    }
-}
-
-impl Inner {
-    fn create_session(
-        self: &Arc<Self>,
-        id: &SessionId,
-        mut new: NewSession,
-    ) -> Result<Session, ArtifactError> {
-        let options = &self.options;
-        if new.s3_bucket.is_none() {
-            new.s3_bucket.clone_from(&options.s3_bucket);
-        }
-        if new.s3_prefix.is_none() {
-            let prefix = options.s3_prefix.trim_end_matches('/');
-            new.s3_prefix = Some(format!("{prefix}/{}", id.encoded()).into());
-        }
-        let entry = self.sessions.entry(id);
-        self.sessions.submit(&entry, SessionCommand::Create(new))?;
-        self.sessions.artifacts().prepare(id)?;
-        self.snapshot_later(id);
-        self.sessions.session(id)
-    }
-
-    fn create_collection(
-        self: &Arc<Self>,
-        id: &SessionId,
-        new: NewCollection,
-    ) -> Result<Collection, ArtifactError> {
-        let collection_id = new.collection_id.clone();
-        self.submit(id, SessionCommand::CreateCollection(new))?;
-        self.collection(id, &collection_id)
-    }
-
-    fn collection(&self, id: &SessionId, collection_id: &CollectionId) -> Result<Collection, ArtifactError> {
-        self.sessions
-            .with_session(id, |session| session.collection(collection_id).cloned())?
-            .ok_or_else(|| ArtifactError::UnknownCollection {
-                session_id: id.clone(),
-                collection_id: collection_id.clone(),
-            })
     }
 }

@@ -2,7 +2,6 @@
 
 mod extras;
 
-use std::fs::File;
 use std::io::Read;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use sha2::{Digest, Sha256};
-use tracking_model::{Artifact, ArtifactId, ArtifactStatus, FileHash, SessionId};
+use tracking_model::{Artifact, ArtifactId, FileHash, SessionId};
 
+use crate::dir::has_bytes;
 use crate::manager::Inner;
 use crate::path_set::PathSet;
 use crate::store::CHUNK_BYTES;
-use crate::{
-    ArtifactError, ArtifactKey, FileKind, PutBody, StoreErrorKind, TestArtifactsManager, Unreadable,
-};
+use crate::{ArtifactError, FileKind, StoreErrorKind, TestArtifactsManager, Unreadable};
 use extras::{InFlightFiles, Unexplained};
 
 /// Most files that are read at once, each with a buffer of a quarter of a MiB.
@@ -156,12 +154,12 @@ impl TestArtifactsManager {
             let mut run = Verification::new(inner, &progress);
             match scope {
                 VerifyScope::Artifact(id) => {
-                    let artifact = inner.artifact_in_journal(&id)?;
+                    let artifact = inner.searcher().recorded(&id)?;
                     run.read_all(|each| {
                         each(artifact);
                         Ok(())
                     })?;
-                    let now = inner.artifact_in_journal(&id)?;
+                    let now = inner.searcher().recorded(&id)?;
                     let mut deleted = PathSet::new();
                     extras::note_deleted(&mut deleted, &now);
                     run.forget_deleted(0, &deleted);
@@ -210,12 +208,12 @@ impl<'a> Verification<'a> {
     /// Memory holds eight bytes a file, and the artifacts that are being read.
     fn session(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let inner = self.inner;
-        let (stored, mut unexplained) = (inner.sessions.artifacts(), Unexplained::new());
+        let (stored, mut unexplained) = (&inner.artifacts, Unexplained::new());
         // A directory that cannot be listed hides nothing else.
         let mut listed = stored.each_entry(id, &mut |entry| unexplained.found(&entry));
         let before = self.report.findings.len();
         self.read_all(|each| {
-            inner.each_recorded(id, |artifact| {
+            inner.sessions.each_recorded(id, |artifact| {
                 unexplained.explain(&artifact);
                 each(artifact);
             })
@@ -232,7 +230,7 @@ impl<'a> Verification<'a> {
         }
         // Artifacts added while the files were read have records by now, and deleted ones are not missing.
         let mut deleted = PathSet::new();
-        inner.each_recorded(id, |artifact| {
+        inner.sessions.each_recorded(id, |artifact| {
             unexplained.explain(&artifact);
             extras::note_deleted(&mut deleted, &artifact);
         })?;
@@ -326,7 +324,7 @@ impl<'a> Verification<'a> {
     }
 
     fn problem_of(&self, artifact: &Artifact, buffer: &mut [u8]) -> Option<Problem> {
-        let mut reader = match self.inner.read_artifact(artifact) {
+        let mut reader = match self.inner.artifacts.open_artifact(artifact) {
             Ok((reader, _)) => reader,
             Err(ArtifactError::Store(error)) if error.kind() == StoreErrorKind::NotFound => {
                 return Some(Problem::Missing);
@@ -373,74 +371,4 @@ fn unreadable(error: &dyn std::error::Error) -> Problem {
         source = error.source();
     }
     Problem::Unreadable { reason }
-}
-
-/// True if the record says that the bytes are here.
-pub(crate) fn has_bytes(artifact: &Artifact) -> bool {
-    artifact.local_path.is_some()
-        && match artifact.status {
-            ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => true,
-            ArtifactStatus::Archived | ArtifactStatus::Deleted => false,
-        }
-}
-
-impl Inner {
-    /// Opens an artifact's bytes; tells how many there are.
-    pub(crate) fn read_artifact(&self, artifact: &Artifact) -> Result<(File, u64), ArtifactError> {
-        Ok(self.sessions.artifacts().read(&Self::key_of_bytes(artifact)?)?)
-    }
-
-    /// The same, with their key, to be put into another store.
-    pub(crate) fn read_body(&self, artifact: &Artifact) -> Result<(ArtifactKey, PutBody), ArtifactError> {
-        let key = Self::key_of_bytes(artifact)?;
-        let (file, _) = self.sessions.artifacts().read(&key)?;
-        Ok((key, PutBody::File(file)))
-    }
-
-    /// Where an artifact's bytes are, if its record says that they are here.
-    fn key_of_bytes(artifact: &Artifact) -> Result<ArtifactKey, ArtifactError> {
-        let elsewhere = match artifact.status {
-            ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => None,
-            ArtifactStatus::Archived => Some("they went to an archive; the session's history tells where"),
-            // Its file may have the name of another artifact's by now.
-            ArtifactStatus::Deleted => {
-                Some("they were deleted; the session's history tells who did that, when and why")
-            }
-        };
-        if let Some(reason) = elsewhere {
-            return Err(ArtifactError::BytesMissing {
-                artifact_id: artifact.artifact_id.clone(),
-                name: Arc::clone(&artifact.name),
-                reason,
-            });
-        }
-        Self::key_of(artifact)
-    }
-
-    /// Where an artifact's bytes are, or were. The place in the record is trusted only as far as it names a file in the
-    /// artifact's own session and collection.
-    pub(crate) fn key_of(artifact: &Artifact) -> Result<ArtifactKey, ArtifactError> {
-        let Some(local_path) = &artifact.local_path else {
-            return Err(ArtifactError::BytesMissing {
-                artifact_id: artifact.artifact_id.clone(),
-                name: Arc::clone(&artifact.name),
-                reason: "the record was taken over without them",
-            });
-        };
-        ArtifactKey::from_local_path(local_path)
-            .and_then(|key| {
-                if *key.session_id() == artifact.session_id && *key.collection_id() == artifact.collection_id
-                {
-                    Ok(key)
-                } else {
-                    Err(crate::KeyError {
-                        text: local_path.to_string(),
-                    })
-                }
-            })
-            .map_err(|source| ArtifactError::UnsafePath {
-                artifact_id: artifact.artifact_id.clone(),
-                source,
-            })
-    }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use artifact_core::words::{Words, folded};
+use artifact_core::tokenizer::{Words, folded};
 use artifact_core::{ArtifactQuery, NamePattern, TextQuery, TextTerm};
 use tracking_model::{Artifact, ArtifactType};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use artifact_core::words::folded;
+use artifact_core::tokenizer::folded;
 use artifact_core::{ArtifactTexts, Day, IndexBatch};
 use rusqlite::{Connection, OptionalExtension, params};
 use tracking_model::{Artifact, SessionId, UpgradeId};

@@ -7,12 +7,11 @@ use tracking_journal::storage;
 use tracking_model::{Artifact, CollectionId, NewArtifact, SessionId};
 
 use super::file::Meter;
-use super::record::{command, described, file_name};
+use super::record::{Adder, command, described, file_name};
 use super::{AddProgress, NewFile};
 use crate::ArtifactError;
+use crate::add::source::SourceFile;
 use crate::dir::{CollectionDir, FinishedFile, LinkedFile, StagedKind};
-use crate::manager::Inner;
-use crate::source::SourceFile;
 use crate::store::PutMode;
 
 /// Files of a chunk, which are all open until they are recorded.
@@ -24,15 +23,15 @@ type Outcome = Result<Arc<Artifact>, ArtifactError>;
 
 /// Files on their way into one collection.
 struct Batch<'a> {
-    inner: &'a Arc<Inner>,
+    adder: Adder<'a>,
     session_id: &'a SessionId,
     collection_id: &'a CollectionId,
     meter: Meter<'a>,
 }
 
-impl Inner {
+impl Adder<'_> {
     pub(super) fn add_file(
-        self: &Arc<Self>,
+        &self,
         session_id: &SessionId,
         collection_id: &CollectionId,
         mut file: NewFile,
@@ -50,7 +49,7 @@ impl Inner {
     }
 
     pub(super) fn add_files(
-        self: &Arc<Self>,
+        &self,
         session_id: &SessionId,
         collection_id: &CollectionId,
         files: Vec<NewFile>,
@@ -58,7 +57,7 @@ impl Inner {
     ) -> Vec<Outcome> {
         let sizes: Vec<u64> = files.iter().map(size_of).collect();
         let batch = Batch {
-            inner: self,
+            adder: *self,
             session_id,
             collection_id,
             meter: Meter::new(progress, files.len(), sizes.iter().sum()),
@@ -103,13 +102,13 @@ impl Batch<'_> {
     fn add(&self, files: Vec<NewFile>) -> Vec<Outcome> {
         let any = NewArtifact::new();
         let opened = self
-            .inner
+            .adder
             .open_collection(self.session_id, self.collection_id, &any);
         let Ok(collection) = opened else {
             // Each file says itself why it cannot be added.
             let add = |file| {
                 let added = self
-                    .inner
+                    .adder
                     .add_file(self.session_id, self.collection_id, file, &|_| {});
                 self.meter.file();
                 added
@@ -126,10 +125,7 @@ impl Batch<'_> {
             Err(error) => {
                 let undo = |linked: Result<(NewArtifact, LinkedFile), ArtifactError>| {
                     let put = &linked?.1.put;
-                    self.inner
-                        .sessions
-                        .artifacts()
-                        .remove(&put.key, Some(&put.hash))?;
+                    self.adder.inner.artifacts.remove(&put.key, Some(&put.hash))?;
                     Err(error.repeated().into())
                 };
                 linked.into_iter().map(undo).collect()
@@ -145,9 +141,12 @@ impl Batch<'_> {
         mut file: NewFile,
     ) -> Result<(NewArtifact, FinishedFile), ArtifactError> {
         file.name_by_path();
-        self.inner.sessions.with_session(self.session_id, |session| {
-            session.check_add(self.collection_id, &file.artifact)
-        })??;
+        self.adder
+            .inner
+            .sessions
+            .with_session(self.session_id, |session| {
+                session.check_add(self.collection_id, &file.artifact)
+            })??;
         let source = SourceFile::open(&file.path, file.symlinks)?;
         let mut staged = collection.stage(None, StagedKind::Copy)?;
         source.copy_to(&mut staged, &|bytes| self.meter.bytes(bytes))?;
@@ -165,16 +164,16 @@ impl Batch<'_> {
                 Ok(linked)
             })
             .collect();
-        let entry = self.inner.sessions.entry(self.session_id);
-        let receipts = self.inner.sessions.submit_all(&entry, commands);
+        let entry = self.adder.inner.sessions.entry(self.session_id);
+        let receipts = self.adder.inner.sessions.submit_all(&entry, commands);
         if receipts.iter().any(Result::is_ok) {
-            self.inner.snapshot_later(self.session_id);
+            self.adder.inner.snapshot_later(self.session_id);
         }
         let mut receipts = receipts.into_iter();
         let outcome = |linked: Result<LinkedFile, ArtifactError>| {
             let linked = linked?;
             let receipt = receipts.next().expect("each command has its receipt");
-            self.inner.recorded(linked, receipt)
+            self.adder.recorded(linked, receipt)
         };
         linked.into_iter().map(outcome).collect()
     }

@@ -9,11 +9,11 @@ use tracking_model::{
     SessionEvent, SessionId, StoredFile, stored_file_name,
 };
 
+use crate::dir::has_bytes;
 use crate::dir::{CollectionDir, CopyError, FinishedFile, Interrupted, LinkedFile, StagedFile, StagedKind};
 use crate::manager::Inner;
 use crate::path_set::PathSet;
 use crate::store::{PutMode, PutOutcome};
-use crate::verify::has_bytes;
 use crate::{ArtifactError, SourceError, StoreErrorKind, TestArtifactsManager};
 
 impl TestArtifactsManager {
@@ -31,14 +31,15 @@ impl TestArtifactsManager {
     ) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
         let session = session.cloned();
         self.run(move |inner| {
+            let adder = inner.adder();
             if let Some(id) = session {
-                return inner.recover_if_open(&id);
+                return adder.recover_if_open(&id);
             }
             let mut all = Vec::new();
             for id in inner.sessions.ids()? {
-                match inner.recover_if_open(&id) {
+                match adder.recover_if_open(&id) {
                     Ok(recovered) => all.extend(recovered),
-                    // Its first record is not there yet, or it cannot be read, which whoever reads it says.
+                    // Its first record is not there yet, or it cannot be read, which readers report.
                     Err(ArtifactError::UnknownSession(_) | ArtifactError::Journal(_)) => {}
                     Err(error) => return Err(error),
                 }
@@ -49,9 +50,15 @@ impl TestArtifactsManager {
     }
 }
 
-impl Inner {
-    fn recover_if_open(self: &Arc<Self>, id: &SessionId) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
-        if self.sessions.with_session(id, Session::is_open)? {
+/// Adds artifacts to the sessions of a manager.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Adder<'a> {
+    pub(crate) inner: &'a Arc<Inner>,
+}
+
+impl Adder<'_> {
+    pub(crate) fn recover_if_open(&self, id: &SessionId) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
+        if self.inner.sessions.with_session(id, Session::is_open)? {
             self.recover_once(id)
         } else {
             Ok(Vec::new())
@@ -59,7 +66,7 @@ impl Inner {
     }
 
     pub(crate) fn add_reader(
-        self: &Arc<Self>,
+        &self,
         session_id: &SessionId,
         collection_id: &CollectionId,
         artifact: NewArtifact,
@@ -84,19 +91,20 @@ impl Inner {
 
     /// Refuses an artifact that cannot be recorded before any byte is copied, and opens its collection.
     pub(super) fn open_collection(
-        self: &Arc<Self>,
+        &self,
         session_id: &SessionId,
         collection_id: &CollectionId,
         artifact: &NewArtifact,
     ) -> Result<Arc<CollectionDir>, ArtifactError> {
-        self.sessions
+        self.inner
+            .sessions
             .with_session(session_id, |session| session.check_add(collection_id, artifact))??;
         self.recover_once(session_id)?;
-        Ok(self.sessions.artifacts().collection(session_id, collection_id)?)
+        Ok(self.inner.artifacts.collection(session_id, collection_id)?)
     }
 
     pub(crate) fn begin(
-        self: &Arc<Self>,
+        &self,
         session_id: &SessionId,
         collection_id: &CollectionId,
         artifact: &NewArtifact,
@@ -108,15 +116,12 @@ impl Inner {
     }
 
     /// Records what live writers that died had written, the first time that something is written to a session.
-    pub(crate) fn recover_once(
-        self: &Arc<Self>,
-        session_id: &SessionId,
-    ) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
+    pub(crate) fn recover_once(&self, session_id: &SessionId) -> Result<Vec<Arc<Artifact>>, ArtifactError> {
         let mut all = Vec::new();
-        if !self.sessions.is_first_write(session_id) {
+        if !self.inner.sessions.is_first_write(session_id) {
             return Ok(all);
         }
-        let interrupted = self.sessions.artifacts().interrupted(session_id)?;
+        let interrupted = self.inner.artifacts.interrupted(session_id)?;
         let live = self.without_unrecorded_names(session_id, interrupted)?;
         for (collection_id, staged) in live {
             let artifact = NewArtifact::new()
@@ -132,7 +137,7 @@ impl Inner {
 
     /// Removes what an interrupted import left of a session that has been imported since.
     pub(crate) fn remove_unrecorded(&self, session_id: &SessionId) -> Result<(), ArtifactError> {
-        let interrupted = self.sessions.artifacts().interrupted(session_id)?;
+        let interrupted = self.inner.artifacts.interrupted(session_id)?;
         self.without_unrecorded_names(session_id, interrupted)?;
         Ok(())
     }
@@ -144,10 +149,10 @@ impl Inner {
         session_id: &SessionId,
         interrupted: Vec<Interrupted>,
     ) -> Result<Vec<(CollectionId, StagedFile)>, ArtifactError> {
-        let artifacts = self.sessions.artifacts();
+        let artifacts = &self.inner.artifacts;
         let mut recorded = PathSet::new();
         if interrupted.iter().any(|one| !one.named.is_empty()) {
-            self.each_recorded(session_id, |artifact| {
+            self.inner.sessions.each_recorded(session_id, |artifact| {
                 if let Some(path) = artifact.local_path.as_ref().filter(|_| has_bytes(&artifact)) {
                     recorded.insert(path);
                 }
@@ -174,7 +179,7 @@ impl Inner {
 
     /// Makes the bytes durable under their final name, then records them.
     pub(crate) fn finish(
-        self: &Arc<Self>,
+        &self,
         session_id: &SessionId,
         collection_id: &CollectionId,
         artifact: NewArtifact,
@@ -183,10 +188,10 @@ impl Inner {
         let (artifact, finished) = described(artifact, staged);
         let linked = finished.commit(&file_name(&artifact), PutMode::Numbered)?;
         let add = command(collection_id, artifact, &linked.put);
-        let entry = self.sessions.entry(session_id);
-        let receipt = self.sessions.submit(&entry, add);
+        let entry = self.inner.sessions.entry(session_id);
+        let receipt = self.inner.sessions.submit(&entry, add);
         if receipt.is_ok() {
-            self.snapshot_later(session_id);
+            self.inner.snapshot_later(session_id);
         }
         self.recorded(linked, receipt)
     }
@@ -227,7 +232,7 @@ impl Inner {
             linked.leave();
         } else {
             let put = &linked.put;
-            self.sessions.artifacts().remove(&put.key, Some(&put.hash))?;
+            self.inner.artifacts.remove(&put.key, Some(&put.hash))?;
         }
         Err(error)
     }

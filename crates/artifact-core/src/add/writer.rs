@@ -71,7 +71,9 @@ impl ArtifactWriter {
     /// As [`Self::finish`].
     pub fn finish_blocking(self) -> Result<Arc<Artifact>, ArtifactError> {
         let (session, collection) = (&self.session_id, &self.collection_id);
-        self.inner.finish(session, collection, self.artifact, self.staged)
+        self.inner
+            .adder()
+            .finish(session, collection, self.artifact, self.staged)
     }
 }
 

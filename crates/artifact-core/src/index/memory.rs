@@ -7,8 +7,8 @@ use tracking_journal::Position;
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, RecordMeta, SessionEvent, SessionId};
 
 use super::{ArtifactIndex, ArtifactTexts, IndexBatch, IndexError, Matches};
-use crate::statistics::LARGEST;
-use crate::words::Words;
+use crate::search::statistics::LARGEST;
+use crate::search::tokenizer::Words;
 use crate::{ArtifactQuery, MAX_RANKED, PageCursor, Sort, Statistics};
 
 /// Keeps artifact records and their words in memory; the cost of a query grows with their number.

@@ -16,6 +16,7 @@ use tracking_model::{
     Artifact, ArtifactId, ArtifactStatus, ExpireArtifacts, SessionCommand, SessionCommandError, SessionId,
 };
 
+use crate::dir::key_of;
 use crate::manager::Inner;
 use crate::retention::PlannedSession;
 use crate::{
@@ -148,7 +149,7 @@ impl<'a> Cleanup<'a> {
             self.steps.add(&self.steps.sessions, 1);
         }
         if self.options.mode == CleanupMode::Delete {
-            self.inner.sessions.artifacts().sweep_content()?;
+            self.inner.artifacts.sweep_content()?;
         }
         Ok(self.report)
     }
@@ -197,12 +198,12 @@ impl<'a> Cleanup<'a> {
         }
         // Everything that is read from here on takes at least this record into account, and each of our own commits. If
         // anybody else changes an artifact the session refuses the next page as stale.
-        let mut as_of = inner.with_index(|| inner.sessions.refresh(id))?;
+        let mut as_of = inner.indexer.with_index(|| inner.indexer.refresh(id))?;
         let mut page = Vec::with_capacity(PAGE);
-        inner.each_artifact(query, |artifact| {
+        inner.searcher().each_artifact(query, |artifact| {
             // A record that points elsewhere deletes nothing, and is not reported as deleted.
             if artifact.local_path.is_some()
-                && let Err(error) = Inner::key_of(&artifact)
+                && let Err(error) = key_of(&artifact)
             {
                 if refused.insert(artifact.artifact_id.clone()) {
                     self.report.fail(id, Some(&artifact.artifact_id), error);

@@ -6,6 +6,7 @@ use tracking_model::{
     Artifact, ArtifactAction, ArtifactId, ArtifactStatus, IfPinned, Session, SessionCommandError, SessionId,
 };
 
+use crate::dir::key_of;
 use crate::manager::Inner;
 use crate::{ArtifactError, TestArtifactsManager};
 
@@ -80,7 +81,10 @@ impl TestArtifactsManager {
 impl Inner {
     fn delete(self: &Arc<Self>, id: &ArtifactId, options: DeleteOptions) -> Result<Deletion, ArtifactError> {
         let DeleteOptions { reason, pinned } = options;
-        let artifact = match self.change_artifact(id, &ArtifactAction::MarkDeleted { reason, pinned }) {
+        let artifact = match self
+            .writer()
+            .change_recorded(id, &ArtifactAction::MarkDeleted { reason, pinned })
+        {
             Err(ArtifactError::Refused(SessionCommandError::Transition {
                 artifact_id,
                 from: ArtifactStatus::Deleted,
@@ -105,23 +109,21 @@ impl Inner {
         if artifact.local_path.is_none() {
             return Ok(DeletedBytes::Removed);
         }
-        let key = Self::key_of(artifact)?;
+        let key = key_of(artifact)?;
         let imported = self
             .sessions
             .with_session(&artifact.session_id, |session: &Session| session.imported)?;
         if imported && self.is_named_twice(&artifact.session_id, artifact)? {
             return Ok(DeletedBytes::Shared);
         }
-        self.sessions
-            .artifacts()
-            .remove(&key, artifact.file_hash.as_ref())?;
+        self.artifacts.remove(&key, artifact.file_hash.as_ref())?;
         Ok(DeletedBytes::Removed)
     }
 
     /// True if another record of a session, deleted or not, names the same file.
     fn is_named_twice(&self, id: &SessionId, artifact: &Artifact) -> Result<bool, ArtifactError> {
         let mut named = false;
-        self.each_recorded(id, |other| {
+        self.sessions.each_recorded(id, |other| {
             named |= other.artifact_id != artifact.artifact_id && other.local_path == artifact.local_path;
         })?;
         Ok(named)

@@ -1,79 +1,55 @@
-//! The history of a session: its records, with their authors and times.
+//! The records of sessions, read from their journals: the history, and artifacts as they were recorded. Verification and the
+//! removal of files read the journals, because the index is derived and may be wrong.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use tracking_journal::{Committed, JournalReader};
-use tracking_model::{
-    SessionCommand, SessionCommandError, SessionEvent, SessionId, SessionOutcome, StreamId, UpgradeId,
-};
+use tracking_journal::{Committed, JournalReader, storage};
+use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent, SessionId, StreamId};
 
-use crate::manager::Inner;
-use crate::{ArtifactError, TestArtifactsManager};
+use super::SessionRegistry;
+use crate::ArtifactError;
 
-/// History.
-impl TestArtifactsManager {
-    /// Passes every record of a session to `each`, the oldest first, until it breaks off. Records are read one after the
-    /// other, so memory does not grow with their number.
-    ///
-    /// # Errors
-    /// [`ArtifactError::UnknownSession`]; if a record cannot be read. What came
-    /// before it was passed on.
-    ///
-    /// # Cancellation
-    /// Reading goes on when the future is dropped, until `each` breaks off.
-    pub async fn session_history(
-        &self,
-        id: &SessionId,
-        each: impl FnMut(Committed<SessionEvent>) -> ControlFlow<()> + Send + 'static,
-    ) -> Result<(), ArtifactError> {
-        let id = id.clone();
-        self.run(move |inner| inner.history(&id, each)).await
+/// Artifacts whose bytes are not here any more, by a number for each id: see [`PathSet`](crate::path_set::PathSet).
+#[derive(Debug, Default)]
+struct Gone {
+    statuses: HashMap<u64, ArtifactStatus>,
+    keys: RandomState,
+}
+
+impl Gone {
+    fn note(&mut self, id: &ArtifactId, status: ArtifactStatus) {
+        match status {
+            ArtifactStatus::Deleted => {
+                self.statuses.insert(self.keys.hash_one(id), status);
+            }
+            // An artifact that another machine deleted stays deleted.
+            ArtifactStatus::Archived => {
+                self.statuses.entry(self.keys.hash_one(id)).or_insert(status);
+            }
+            ArtifactStatus::Created | ArtifactStatus::Uploaded | ArtifactStatus::Failed => {}
+        }
     }
 
-    /// Notes how an upgrade ended in its sessions: in the one that is named as the upgrade, and in those that this
-    /// manager has worked with. They stay open, for evidence often comes after the end; completing one takes what is
-    /// noted unless it is given another outcome. Tells which sessions it was noted in; those that were completed with
-    /// an outcome keep it.
-    ///
-    /// # Errors
-    /// If a session cannot be read or written; the others have it then.
-    pub async fn record_outcome(
-        &self,
-        upgrade_id: &UpgradeId,
-        outcome: SessionOutcome,
-    ) -> Result<Vec<SessionId>, ArtifactError> {
-        let upgrade_id = upgrade_id.clone();
-        self.run(move |inner| inner.record_outcome(&upgrade_id, outcome))
-            .await
+    fn status_of(&self, id: &ArtifactId) -> Option<ArtifactStatus> {
+        self.statuses.get(&self.keys.hash_one(id)).copied()
     }
 }
 
-impl Inner {
-    fn history(
+impl SessionRegistry {
+    /// Passes every record of a session to `each`, the oldest first, until it breaks off.
+    pub(super) fn history(
         &self,
         id: &SessionId,
         mut each: impl FnMut(Committed<SessionEvent>) -> ControlFlow<()>,
     ) -> Result<(), ArtifactError> {
-        let home = self.sessions.data_dir();
-        let known = self.sessions.ids()?.contains(id);
-        if !known {
-            return Err(ArtifactError::UnknownSession(id.clone()));
-        }
         let mut is_empty = true;
-        let mut reader = JournalReader::open(home, &StreamId::Session(id.clone()))?;
-        while let Some(record) = reader.next_record()? {
-            let event = record.decode().map_err(|source| ArtifactError::Undecodable {
-                session_id: id.clone(),
-                seq: record.seq,
-                source,
-            })?;
-            let meta = record.meta();
+        self.each_record(id, |record| {
             is_empty = false;
-            if each(Committed { meta, event }).is_break() {
-                break;
-            }
-        }
+            each(record)
+        })?;
         // Its beginning was interrupted.
         if is_empty {
             return Err(ArtifactError::UnknownSession(id.clone()));
@@ -81,34 +57,95 @@ impl Inner {
         Ok(())
     }
 
-    fn record_outcome(
-        self: &Arc<Self>,
-        upgrade_id: &UpgradeId,
-        outcome: SessionOutcome,
-    ) -> Result<Vec<SessionId>, ArtifactError> {
-        let mut ids = self.sessions.known_ids();
-        // An upgrade's id is one of a session too: both have the same rules.
-        ids.extend(SessionId::new(upgrade_id.as_str()).ok());
-        ids.sort();
-        ids.dedup();
-        let (mut noted, mut first_error) = (Vec::new(), None);
-        for id in ids {
-            let of_upgrade = self
-                .sessions
-                .with_session(&id, |session| session.upgrade_id.as_ref() == Some(upgrade_id));
-            let done = match of_upgrade {
-                Ok(false) | Err(ArtifactError::UnknownSession(_)) => continue,
-                Ok(true) => self.submit(&id, SessionCommand::SetOutcome { outcome }),
-                Err(error) => Err(error),
-            };
-            match done {
-                Ok(_) => noted.push(id),
-                Err(ArtifactError::Refused(SessionCommandError::OutcomeSettled { .. })) => {}
-                Err(error) => {
-                    first_error.get_or_insert(error);
+    /// Passes every artifact of a session to `each`, in the order of adding, as it was added but for its status. Memory
+    /// holds a few bytes for each that was deleted.
+    pub(crate) fn each_recorded(
+        &self,
+        id: &SessionId,
+        mut each: impl FnMut(Arc<Artifact>),
+    ) -> Result<(), ArtifactError> {
+        let mut gone = Gone::default();
+        self.history(id, |record| {
+            if let SessionEvent::Artifact(_, change) = record.event {
+                gone.note(&change.artifact_id, change.status);
+            }
+            ControlFlow::Continue(())
+        })?;
+        self.each_record(id, |record| {
+            if let SessionEvent::ArtifactAdded(mut artifact) = record.event {
+                if let Some(status) = gone.status_of(&artifact.artifact_id) {
+                    Arc::make_mut(&mut artifact).status = status;
                 }
+                each(artifact);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// One artifact, and the last sequence of its session that this takes into account; it reads journals until one has it.
+    pub(crate) fn find_recorded(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
+        let mut unreadable = None;
+        for session_id in self.ids()? {
+            match self.recorded_in(&session_id, id) {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) | Err(ArtifactError::UnknownSession(_)) => {}
+                Err(error) => unreadable = Some(error),
             }
         }
-        first_error.map_or(Ok(noted), Err)
+        Err(unreadable.unwrap_or_else(|| ArtifactError::UnknownArtifact(id.clone())))
+    }
+
+    /// As [`Self::find_recorded`], in one session.
+    pub(crate) fn recorded_in(
+        &self,
+        session_id: &SessionId,
+        id: &ArtifactId,
+    ) -> Result<Option<(Arc<Artifact>, u64)>, ArtifactError> {
+        let (mut found, mut as_of, mut is_deleted) = (None::<Arc<Artifact>>, 0, false);
+        self.each_record(session_id, |Committed { meta, event }| {
+            as_of = meta.seq;
+            match (event, &mut found) {
+                (SessionEvent::ArtifactAdded(artifact), _) if artifact.artifact_id == *id => {
+                    found = Some(artifact);
+                }
+                (SessionEvent::Artifact(_, change), found) if change.artifact_id == *id => {
+                    is_deleted |= change.status == ArtifactStatus::Deleted;
+                    if let Some(artifact) = found {
+                        change.apply(Arc::make_mut(artifact), meta.at);
+                    }
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(artifact) = found.as_mut().filter(|_| is_deleted) {
+            // Also where another machine's clock had it deleted before it was added.
+            Arc::make_mut(artifact).status = ArtifactStatus::Deleted;
+        }
+        Ok(found.map(|artifact| (artifact, as_of)))
+    }
+
+    fn each_record(
+        &self,
+        id: &SessionId,
+        mut each: impl FnMut(Committed<SessionEvent>) -> ControlFlow<()>,
+    ) -> Result<(), ArtifactError> {
+        let stream = StreamId::Session(id.clone());
+        if !storage::exists(&self.data_dir().journal_path(&stream)) {
+            return Err(ArtifactError::UnknownSession(id.clone()));
+        }
+        let mut reader = JournalReader::open(self.data_dir(), &stream)?;
+        while let Some(record) = reader.next_record()? {
+            let event = record.decode().map_err(|source| ArtifactError::Undecodable {
+                session_id: id.clone(),
+                seq: record.seq,
+                source,
+            })?;
+            let meta = record.meta();
+            if each(Committed { meta, event }).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,30 +1,25 @@
-//! The sessions of a data directory, as a manager knows them: their journals, opened on demand, their headers, and the
-//! index of their artifacts, both brought up to date from the journals before they are looked at.
+//! The sessions of a data directory: their journals, opened on demand, and their headers, brought up to date from the
+//! journals before they are read.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracking_journal::{
     DataDir, Journal, JournalError, JournalOptions, JournalReader, Position, Receipt, Record, storage,
 };
-use tracking_model::{Fold, Session, SessionCommand, SessionEvent, SessionId, StreamId};
-
-use crate::texts::StoredTexts;
-use crate::{
-    ArtifactDir, ArtifactError, ArtifactIndex, ArtifactTexts, IndexError, ManagerOptions, MemoryIndex,
+use tracking_model::{
+    Collection, CollectionId, Fold, Session, SessionCommand, SessionEvent, SessionId, StreamId,
 };
+
+use super::Sessions;
+use crate::{ArtifactError, Unreadable};
 
 #[derive(Debug)]
 pub(crate) struct SessionRegistry {
     home: DataDir,
-    artifacts: ArtifactDir,
-    index: Arc<dyn ArtifactIndex>,
-    /// The one in memory that took its place when it could not be written, and why.
-    fallback: OnceLock<(MemoryIndex, IndexError)>,
-    pub(crate) texts: Arc<dyn ArtifactTexts>,
     journal_options: JournalOptions,
     sessions: Mutex<HashMap<SessionId, Arc<SessionEntry>>>,
 }
@@ -36,11 +31,11 @@ pub(crate) struct SessionEntry {
     journal: Mutex<Option<Journal<Session>>>,
     written: AtomicBool,
     view: Mutex<View>,
-    /// Up to where this process knows the index to be.
+    /// The position of the index, as far as this process knows.
     fed: Mutex<Option<Fed>>,
 }
 
-/// How far an index was fed.
+/// The position of an index.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fed {
     pub(crate) position: Position,
@@ -92,18 +87,10 @@ impl SessionEntry {
 }
 
 impl SessionRegistry {
-    pub(crate) fn new(home: DataDir, options: &ManagerOptions) -> Self {
-        let artifacts = ArtifactDir::new(home.artifacts_dir());
+    pub(crate) fn new(home: DataDir, journal_options: JournalOptions) -> Self {
         Self {
             home,
-            texts: match &options.texts {
-                Some(texts) => Arc::clone(texts),
-                None => Arc::new(StoredTexts::new(artifacts.clone(), options.text_bytes)),
-            },
-            artifacts,
-            index: Arc::clone(&options.index),
-            fallback: OnceLock::new(),
-            journal_options: options.journal.clone(),
+            journal_options,
             sessions: Mutex::new(HashMap::new()),
         }
     }
@@ -112,38 +99,12 @@ impl SessionRegistry {
         &self.home
     }
 
-    pub(crate) const fn artifacts(&self) -> &ArtifactDir {
-        &self.artifacts
-    }
-
-    pub(crate) fn index(&self) -> &dyn ArtifactIndex {
-        match self.fallback.get() {
-            Some((index, _)) => index,
-            None => &*self.index,
-        }
-    }
-
-    /// True if the index was replaced by the fallback in memory.
-    pub(crate) fn uses_fallback(&self) -> bool {
-        self.fallback.get().is_some()
-    }
-
-    /// Why it was, if it was.
-    pub(crate) fn index_failure(&self) -> Option<&IndexError> {
-        self.fallback.get().map(|(_, why)| why)
-    }
-
-    /// Falls back to an index in memory, on a read-only or full disk; `false` if that is so already.
-    pub(crate) fn fall_back(&self, why: IndexError) -> bool {
-        self.fallback.set((MemoryIndex::new(), why)).is_ok()
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<SessionEntry>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The index is empty again, whatever it was known to have.
-    pub(crate) fn feed_anew(&self) {
+    /// Forgets how far an index was fed that is empty again.
+    pub(crate) fn forget_index_positions(&self) {
         let entries: Vec<_> = self.lock().values().cloned().collect();
         for entry in entries {
             *entry.fed() = None;
@@ -183,7 +144,35 @@ impl SessionRegistry {
             .collect())
     }
 
-    /// The ids of the sessions that this process has had to do with.
+    /// All sessions, the one opened last first.
+    pub(super) fn all(&self) -> Result<Sessions, ArtifactError> {
+        let mut all = Sessions::default();
+        for session_id in self.ids()? {
+            match self.session(&session_id) {
+                Ok(session) => all.sessions.push(session),
+                // Its first record is not there yet.
+                Err(ArtifactError::UnknownSession(_)) => {}
+                Err(error) => all.unreadable.push(Unreadable { session_id, error }),
+            }
+        }
+        all.sessions
+            .sort_by_key(|session| std::cmp::Reverse(session.started_at));
+        Ok(all)
+    }
+
+    pub(crate) fn collection(
+        &self,
+        id: &SessionId,
+        collection_id: &CollectionId,
+    ) -> Result<Collection, ArtifactError> {
+        self.with_session(id, |session| session.collection(collection_id).cloned())?
+            .ok_or_else(|| ArtifactError::UnknownCollection {
+                session_id: id.clone(),
+                collection_id: collection_id.clone(),
+            })
+    }
+
+    /// The ids of the sessions that this process has read or written.
     pub(crate) fn known_ids(&self) -> Vec<SessionId> {
         self.lock().keys().cloned().collect()
     }
@@ -193,11 +182,11 @@ impl SessionRegistry {
         self.with_session(id, Session::clone)
     }
 
-    /// Looks at the session's header, as of now.
+    /// Passes the session's header, as of now, to `read`.
     pub(crate) fn with_session<R>(
         &self,
         id: &SessionId,
-        look: impl FnOnce(&Session) -> R,
+        read: impl FnOnce(&Session) -> R,
     ) -> Result<R, ArtifactError> {
         let entry = self.existing(id)?;
         let mut view = entry.view();
@@ -205,7 +194,7 @@ impl SessionRegistry {
         if !view.session.exists() {
             return Err(ArtifactError::UnknownSession(id.clone()));
         }
-        Ok(look(&view.session))
+        Ok(read(&view.session))
     }
 
     /// Brings a view up to date with what is durable, whoever wrote it.
@@ -234,7 +223,7 @@ impl SessionRegistry {
         }
     }
 
-    /// Has a command committed: durable when this returns.
+    /// Commits a command: it is durable when this returns.
     pub(crate) fn submit(
         &self,
         entry: &SessionEntry,
@@ -243,8 +232,8 @@ impl SessionRegistry {
         Ok(self.journal(entry)?.submit_blocking(command)?)
     }
 
-    /// Has commands committed together, as far as others leave room; durable when this returns. The answers are in their
-    /// order.
+    /// Commits commands together, as far as other writers leave room: they are durable when this returns. The answers are in
+    /// the order of the commands.
     pub(crate) fn submit_all(
         &self,
         entry: &SessionEntry,
@@ -252,7 +241,7 @@ impl SessionRegistry {
     ) -> Vec<Result<Receipt<Session>, ArtifactError>> {
         let mut waiting = Vec::with_capacity(commands.len());
         for command in commands {
-            // One that cannot be opened says so each time.
+            // A journal that cannot be opened is an answer for each command.
             waiting.push(self.journal(entry).map(|journal| journal.submit(command)));
         }
         let answers = waiting.into_iter();

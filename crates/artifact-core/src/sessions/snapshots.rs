@@ -86,19 +86,17 @@ impl Snapshots {
         self.lock().closed = true;
         self.changed.notify_all();
     }
-}
 
-impl Inner {
-    /// Notes that a session's snapshot is behind.
-    pub(crate) fn snapshot_later(self: &Arc<Self>, id: &SessionId) {
-        let mut state = self.snapshots.lock();
+    /// Has the snapshot of a session written soon, by a thread that ends with the manager.
+    pub(crate) fn write_later(self: &Arc<Self>, inner: &Arc<Inner>, id: &SessionId) {
+        let mut state = self.lock();
         if state.due.contains_key(id) {
             return;
         }
         let at = state.not_before.get(id).copied().unwrap_or_else(Instant::now);
         state.due.insert(id.clone(), at);
         if !state.has_thread {
-            let (snapshots, inner) = (Arc::clone(&self.snapshots), Arc::downgrade(self));
+            let (snapshots, inner) = (Arc::clone(self), Arc::downgrade(inner));
             let name = "session-snapshots".to_owned();
             match thread::Builder::new()
                 .name(name)
@@ -110,14 +108,14 @@ impl Inner {
             }
         }
         drop(state);
-        self.snapshots.changed.notify_all();
+        self.changed.notify_all();
     }
 
     /// Writes all snapshots that are behind.
-    pub(crate) fn write_snapshots(&self) -> Result<(), ArtifactError> {
+    pub(crate) fn write_all(&self, inner: &Inner) -> Result<(), ArtifactError> {
         let mut first_error = None;
-        for id in self.snapshots.take_all() {
-            if let Err(error) = self.write_snapshot(&id) {
+        for id in self.take_all() {
+            if let Err(error) = self.write(inner, &id) {
                 first_error.get_or_insert(error);
             }
         }
@@ -125,27 +123,26 @@ impl Inner {
     }
 
     /// Replaces a session's snapshot by the state that is durable now.
-    fn write_snapshot(&self, id: &SessionId) -> Result<(), ArtifactError> {
-        let home = self.sessions.data_dir();
+    fn write(&self, inner: &Inner, id: &SessionId) -> Result<(), ArtifactError> {
+        let home = inner.sessions.data_dir();
         let began = Instant::now();
         let path = home.snapshot_path(&StreamId::Session(id.clone()));
-        // One writer at a time, in all processes: whoever writes last has read last.
+        // One writer at a time, in all processes: the last writer has read last.
         let lock_path = path.with_extension("json.lock");
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         let lock = storage::open_with(&lock_path, &mut options)
             .and_then(|lock| storage::lock(&lock).map(|()| lock))
             .map_err(|error| ArtifactError::io("lock", &lock_path, error))?;
-        let session = self.sessions.session(id)?;
-        let artifacts = OfSession { inner: self, id };
+        let session = inner.sessions.session(id)?;
+        let artifacts = OfSession { inner, id };
         let data_dir = home.path().to_string_lossy();
         let snapshot = SessionSnapshot::new(&session, &artifacts, &data_dir);
         replace(&path, |out| snapshot.write_to(out))
             .map_err(|error| ArtifactError::io("write the snapshot", &path, error))?;
         drop(lock);
         let interval = SHORTEST_INTERVAL.max(began.elapsed() * SHARE);
-        self.snapshots
-            .lock()
+        self.lock()
             .not_before
             .insert(id.clone(), Instant::now() + interval);
         Ok(())
@@ -171,7 +168,7 @@ impl SnapshotArtifacts for OfSession<'_> {
             .with_sort(Sort::Oldest);
         query.statuses = ArtifactStatus::ALL.to_vec();
         let mut going_on = ControlFlow::Continue(());
-        let read = self.inner.each_artifact(query, |artifact| {
+        let read = self.inner.searcher().each_artifact(query, |artifact| {
             if going_on.is_continue() {
                 going_on = visit(&artifact);
             }
@@ -210,7 +207,7 @@ fn run(snapshots: &Snapshots, inner: &Weak<Inner>) {
     while let Some(id) = snapshots.next() {
         let written = Written(snapshots);
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = inner.write_snapshot(&id) {
+        if let Err(error) = snapshots.write(&inner, &id) {
             tracing::warn!(session = %id, error = &error as &dyn std::error::Error, "cannot write a snapshot; trying again");
             let mut state = snapshots.lock();
             state.due.insert(id, Instant::now() + SHORTEST_INTERVAL);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tracking_journal::storage;
 use tracking_model::{Artifact, ArtifactStatus, SessionId, StreamId};
 
-use super::{Finding, Problem, Verification, VerifyReport, has_bytes, unreadable};
-use crate::dir::{Entry, InFlight, is_content};
+use super::{Finding, Problem, Verification, VerifyReport, unreadable};
+use crate::dir::{Entry, InFlight, has_bytes, is_content};
 use crate::manager::Inner;
 use crate::path_set::PathSet;
 use crate::{ArtifactError, FileKind, StoreError};
@@ -151,7 +151,7 @@ impl Verification<'_> {
     /// Looks for what is beside the directories of sessions.
     pub(super) fn beside(&mut self) {
         let (inner, report) = (self.inner, &mut self.report);
-        let listed = inner.sessions.artifacts().each_beside(&mut |entry| {
+        let listed = inner.artifacts.each_beside(&mut |entry| {
             let belongs = match (entry.depth(), entry.kind) {
                 (0, None) => entry.name().is_some_and(is_beside_a_session),
                 (0, Some(FileKind::Directory)) => entry.name().is_some_and(|name| has_session(inner, name)),

@@ -37,7 +37,7 @@ impl Cleanup<'_> {
     pub(super) fn sweep(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let inner = self.inner;
         let (stored, completed) = (
-            inner.sessions.artifacts(),
+            &inner.artifacts,
             inner
                 .sessions
                 .with_session(id, |session: &Session| !session.is_open())?,
@@ -63,7 +63,7 @@ impl Cleanup<'_> {
     fn sweep_entries(&mut self, id: &SessionId, completed: bool) -> Result<(), ArtifactError> {
         let inner = self.inner;
         let (mut live, mut dead) = (PathSet::new(), PathSet::new());
-        inner.each_recorded(id, |artifact| {
+        inner.sessions.each_recorded(id, |artifact| {
             if let Some(path) = &artifact.local_path {
                 match artifact.status {
                     ArtifactStatus::Deleted | ArtifactStatus::Archived => dead.insert(path),
@@ -73,7 +73,7 @@ impl Cleanup<'_> {
         })?;
         let mut found = Found::default();
         let mut walked = Ok(());
-        inner.sessions.artifacts().each_entry(id, &mut |entry| {
+        inner.artifacts.each_entry(id, &mut |entry| {
             if walked.is_ok() && found.is_due(&entry) {
                 walked = self.deal_with(id, std::mem::take(&mut found), completed);
             }
@@ -96,7 +96,7 @@ impl Cleanup<'_> {
     /// Looks for what writers that died left on its way into a completed session, to which nobody adds any more.
     fn sweep_in_flight(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let mut left = Found::default();
-        let stored = self.inner.sessions.artifacts();
+        let stored = &self.inner.artifacts;
         stored.each_in_flight(id, &mut |entry, found| match (found.dead, found.alone) {
             (false, _) => {}
             (true, true) => left.orphans.push(entry),
@@ -166,7 +166,7 @@ impl Cleanup<'_> {
     /// How old it is, if it is old enough to be an orphan.
     fn old(&self, entry: &Entry) -> Result<Option<FileAge>, ArtifactError> {
         let now = self.inner.options.journal.clock.now();
-        let age = self.inner.sessions.artifacts().age(entry)?;
+        let age = self.inner.artifacts.age(entry)?;
         Ok(age.filter(|age| now >= age.changed + ORPHAN_AGE))
     }
 
@@ -182,7 +182,7 @@ impl Cleanup<'_> {
     }
 
     fn remove_directory(&mut self, id: &SessionId, entry: &Entry) -> bool {
-        match self.inner.sessions.artifacts().remove_directory(entry) {
+        match self.inner.artifacts.remove_directory(entry) {
             Ok(removed) => {
                 self.report.removed_directories += u64::from(removed);
                 removed
@@ -199,8 +199,7 @@ impl Cleanup<'_> {
         let steps = &self.steps;
         let unlinked = self
             .inner
-            .sessions
-            .artifacts()
+            .artifacts
             .unlink_all(entries, &|| steps.add(&steps.files, 1));
         let mut gone = Vec::with_capacity(entries.len());
         for result in unlinked.each {

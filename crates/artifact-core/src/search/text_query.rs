@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use tracking_model::Artifact;
 
-use crate::words::{Field, Words, words_of};
+use super::tokenizer::{Field, Words, words_of};
 
 /// A text query that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

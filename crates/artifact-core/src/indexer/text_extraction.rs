@@ -105,7 +105,7 @@ pub fn text_of(bytes: Vec<u8>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::words_of;
+    use crate::search::tokenizer::words_of;
 
     #[test]
     fn words_in_colours_are_words() {

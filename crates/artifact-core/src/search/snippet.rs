@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::tokenizer::{each_word, run_length};
 use crate::TextQuery;
-use crate::words::{each_word, run_length};
 
 /// Most characters of a snippet before and after its first match.
 const BEFORE: usize = 30;

@@ -1,20 +1,30 @@
-//! Finding artifacts, and changing what is recorded of them.
+//! Searching artifacts, and looking up single ones.
+
+mod cursor;
+mod query;
+mod snippet;
+pub(crate) mod statistics;
+mod text_query;
+pub mod tokenizer;
 
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracking_model::{
-    Artifact, ArtifactAction, ArtifactId, ArtifactStatus, ArtifactType, ChangeArtifact, CollectionId,
-    Session, SessionCommand, SessionCommandError, SessionEvent, SessionId, Span, Timestamp,
+    Artifact, ArtifactAction, ArtifactId, ArtifactStatus, ArtifactType, CollectionId, Session, SessionId,
+    Span, Timestamp,
 };
 
+use crate::indexer::text_extraction::type_has_text;
 use crate::manager::Inner;
-use crate::texts::type_has_text;
-use crate::{
-    ArtifactError, ArtifactQuery, IndexError, IndexErrorKind, IndexProgress, NamePattern, PageCursor,
-    PageCursorError, Snippet, Sort, Statistics, TestArtifactsManager, Unreadable,
-};
+use crate::{ArtifactError, IndexError, IndexProgress, TestArtifactsManager, Unreadable};
+
+pub use cursor::{PageCursor, PageCursorError};
+pub use query::{ArtifactQuery, DEFAULT_LIMIT, MAX_RANKED, NamePattern, PatternError, Sort};
+pub use snippet::Snippet;
+pub use statistics::{Amount, Day, Group, LARGEST, Statistics};
+pub use text_query::{TextQuery, TextQueryError, TextTerm};
 
 /// Artifacts that are read at a time where all are visited.
 const PAGE: usize = 1000;
@@ -47,7 +57,7 @@ pub struct StatisticsResults {
     pub unreadable: Vec<Unreadable>,
 }
 
-/// Finding artifacts.
+/// Search.
 impl TestArtifactsManager {
     /// Brings the index up to date with what was added since it was last used, by whatever process. Searching does so by
     /// itself; this tells how far it is, after every few thousand records, for it may take a while.
@@ -61,7 +71,7 @@ impl TestArtifactsManager {
         &self,
         progress: impl Fn(IndexProgress) + Send + Sync + 'static,
     ) -> Result<Vec<Unreadable>, ArtifactError> {
-        self.run(move |inner| inner.with_index(|| inner.sessions.refresh_all(&progress)))
+        self.run(move |inner| inner.indexer.with_index(|| inner.indexer.refresh_all(&progress)))
             .await
     }
 
@@ -69,7 +79,7 @@ impl TestArtifactsManager {
     /// long as it does not.
     #[must_use]
     pub fn index_failure(&self) -> Option<&IndexError> {
-        self.inner.sessions.index_failure()
+        self.inner.indexer.index_failure()
     }
 
     /// Takes a session up into the index anew: after its texts, which come from elsewhere, became others.
@@ -81,7 +91,7 @@ impl TestArtifactsManager {
     /// It goes on when the future is dropped.
     pub async fn reindex_session(&self, id: &SessionId) -> Result<(), ArtifactError> {
         let id = id.clone();
-        self.run(move |inner| inner.with_index(|| inner.sessions.feed_session_anew(&id)))
+        self.run(move |inner| inner.indexer.with_index(|| inner.indexer.reindex_session(&id)))
             .await
     }
 
@@ -94,14 +104,8 @@ impl TestArtifactsManager {
         query: ArtifactQuery,
     ) -> Result<StatisticsResults, ArtifactError> {
         self.run(move |inner| {
-            inner.with_index(|| {
-                let unreadable = inner.refresh_for(&query)?;
-                let statistics = inner.sessions.index().statistics(&query)?;
-                Ok(StatisticsResults {
-                    statistics,
-                    unreadable,
-                })
-            })
+            let searcher = inner.searcher();
+            inner.indexer.with_index(|| searcher.statistics(&query))
         })
         .await
     }
@@ -112,7 +116,7 @@ impl TestArtifactsManager {
     /// [`ArtifactError::UnknownArtifact`]
     pub async fn artifact(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
         let id = id.clone();
-        self.run(move |inner| inner.artifact(&id)).await
+        self.run(move |inner| inner.searcher().artifact(&id)).await
     }
 
     /// The artifacts that a query matches; whatever was added before this call is among them.
@@ -124,7 +128,7 @@ impl TestArtifactsManager {
     /// index has taken up only what was written since is read, and the hash of the record before that compared: damage
     /// before it is found by [`tracking_journal::verify`].
     pub async fn search_artifacts(&self, query: ArtifactQuery) -> Result<SearchResults, ArtifactError> {
-        self.run(move |inner| inner.with_index(|| inner.search(&query)))
+        self.run(move |inner| inner.indexer.with_index(|| inner.searcher().search(&query)))
             .await
     }
 
@@ -170,8 +174,12 @@ impl TestArtifactsManager {
         remove: Vec<Arc<str>>,
     ) -> Result<Arc<Artifact>, ArtifactError> {
         let id = id.clone();
-        self.run(move |inner| inner.change_artifact(&id, &ArtifactAction::Tag { add, remove }))
-            .await
+        self.run(move |inner| {
+            inner
+                .writer()
+                .change_recorded(&id, &ArtifactAction::Tag { add, remove })
+        })
+        .await
     }
 
     /// Where an artifact's bytes are on disk; `None` where they are not here.
@@ -182,43 +190,13 @@ impl TestArtifactsManager {
     }
 }
 
-impl Inner {
-    /// Asks the index, and one in memory where it cannot be written, for what is recorded must be found all the same.
-    pub(crate) fn with_index<T>(
-        &self,
-        ask: impl Fn() -> Result<T, ArtifactError>,
-    ) -> Result<T, ArtifactError> {
-        match self.with_own_index(&ask) {
-            Err(ArtifactError::Index(error))
-                if matches!(error.kind, IndexErrorKind::Full | IndexErrorKind::Unavailable) =>
-            {
-                if self.sessions.fall_back(error)
-                    && let Some(error) = self.sessions.index_failure()
-                {
-                    let error: &dyn std::error::Error = error;
-                    tracing::warn!(error, "searching without the index, which is slower");
-                }
-                self.with_own_index(&ask)
-            }
-            answer => answer,
-        }
-    }
+/// Searches the index of a manager.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Searcher<'a> {
+    pub(crate) inner: &'a Inner,
+}
 
-    /// Asks the index, again if it was found to be useless and is empty now, or if another took its place meanwhile.
-    fn with_own_index<T>(&self, ask: impl Fn() -> Result<T, ArtifactError>) -> Result<T, ArtifactError> {
-        let in_memory = self.sessions.uses_fallback();
-        match ask() {
-            _ if in_memory != self.sessions.uses_fallback() => ask(),
-            Err(ArtifactError::Index(error)) if error.kind == IndexErrorKind::Reset => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "building the search index anew");
-                self.sessions.feed_anew();
-                ask()
-            }
-            answer => answer,
-        }
-    }
-
+impl Searcher<'_> {
     pub(crate) fn artifact(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
         self.artifact_as_of(id).map(|(artifact, _)| artifact)
     }
@@ -226,11 +204,11 @@ impl Inner {
     /// An artifact, and the last sequence of its session that the record takes into account. The journals tell where the
     /// index cannot: deleting must be possible on a full disk.
     pub(crate) fn artifact_as_of(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
-        match self.with_own_index(|| self.look_up(id)) {
+        match self.inner.indexer.with_own_index(|| self.look_up(id)) {
             Err(ArtifactError::Index(error)) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, artifact = %id, "looking for the artifact in the journals");
-                self.find_recorded(id)
+                self.inner.sessions.find_recorded(id)
             }
             found => found,
         }
@@ -238,16 +216,16 @@ impl Inner {
 
     /// A known artifact needs only its own session brought up to date.
     fn look_up(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
-        let index = self.sessions.index();
+        let index = self.inner.indexer.index();
         let mut unreadable = None;
         let session_id = match index.artifact(id)? {
             Some(artifact) => Some(artifact.session_id.clone()),
             None => {
-                unreadable = self.sessions.refresh_all(&|_| {})?.pop();
+                unreadable = self.inner.indexer.refresh_all(&|_| {})?.pop();
                 None
             }
         };
-        let as_of = |session_id: &SessionId| match self.sessions.refresh(session_id) {
+        let as_of = |session_id: &SessionId| match self.inner.indexer.refresh(session_id) {
             Err(ArtifactError::UnknownSession(_)) => Ok(0),
             refreshed => refreshed,
         };
@@ -268,10 +246,10 @@ impl Inner {
     /// Brings the index up to date as far as a query looks.
     fn refresh_for(&self, query: &ArtifactQuery) -> Result<Vec<Unreadable>, ArtifactError> {
         let Some(id) = &query.session_id else {
-            return self.sessions.refresh_all(&|_| {});
+            return self.inner.indexer.refresh_all(&|_| {});
         };
         // One session is looked at as closely as all of them are: both see the same damage, or neither does.
-        if self.sessions.refresh(id)? == 0 {
+        if self.inner.indexer.refresh(id)? == 0 {
             return Err(ArtifactError::UnknownSession(id.clone()));
         }
         if let Some(collection_id) = &query.collection_id {
@@ -283,7 +261,7 @@ impl Inner {
     /// Refuses a collection that a session does not have: that it finds nothing would be no answer.
     fn check_collection(&self, id: &SessionId, collection_id: &CollectionId) -> Result<(), ArtifactError> {
         let has_it = |session: &Session| session.collection(collection_id).is_some();
-        if self.sessions.with_session(id, has_it)? {
+        if self.inner.sessions.with_session(id, has_it)? {
             return Ok(());
         }
         // Its header may be lost, and its artifacts not.
@@ -292,7 +270,7 @@ impl Inner {
             .in_collection(collection_id.clone())
             .with_limit(1);
         any.statuses = ArtifactStatus::ALL.to_vec();
-        if self.sessions.index().query(&any)?.artifacts.is_empty() {
+        if self.inner.indexer.index().query(&any)?.artifacts.is_empty() {
             return Err(ArtifactError::UnknownCollection {
                 session_id: id.clone(),
                 collection_id: collection_id.clone(),
@@ -310,11 +288,11 @@ impl Inner {
             return Err(error.into());
         }
         let unreadable = self.refresh_for(query)?;
-        let found = self.sessions.index().query(query)?;
+        let found = self.inner.indexer.index().query(query)?;
         let snippets = match &query.text {
             Some(text) if query.snippets => {
                 let snippet = |artifact: &Arc<Artifact>| {
-                    let searched = self.sessions.texts.text(artifact)?;
+                    let searched = self.inner.indexer.texts.text(artifact)?;
                     Snippet::of(text, &searched)
                 };
                 found.artifacts.iter().map(snippet).collect()
@@ -337,13 +315,13 @@ impl Inner {
         if longer.text.take().is_none() || query.after.is_some() {
             return Ok(false);
         }
-        let searched = self.options.text_bytes.saturating_add(1);
+        let searched = self.inner.options.text_bytes.saturating_add(1);
         longer.min_size = Some(longer.min_size.map_or(searched, |min| min.max(searched)));
         if longer.types.is_empty() {
             longer.types = ArtifactType::ALL.to_vec();
         }
         longer.types.retain(|one| type_has_text(*one));
-        Ok(!longer.types.is_empty() && !self.sessions.index().query(&longer)?.artifacts.is_empty())
+        Ok(!longer.types.is_empty() && !self.inner.indexer.index().query(&longer)?.artifacts.is_empty())
     }
 
     /// Passes every artifact that `query` matches to `each`, whatever the query's limit; what was added before this call is
@@ -358,14 +336,14 @@ impl Inner {
         // True once the index has everything that was added before this call: a fallback begins empty.
         let is_fed = Cell::new(false);
         loop {
-            let found = self.with_index(|| {
+            let found = self.inner.indexer.with_index(|| {
                 if !is_fed.replace(false) {
                     for unreadable in self.refresh_for(&query)? {
                         let error: &dyn std::error::Error = &unreadable.error;
                         tracing::warn!(session = %unreadable.session_id, error, "passing over a session that cannot be read");
                     }
                 }
-                let found = self.sessions.index().query(&query)?;
+                let found = self.inner.indexer.index().query(&query)?;
                 is_fed.set(true);
                 Ok(found)
             })?;
@@ -377,42 +355,29 @@ impl Inner {
         }
     }
 
-    /// Changes an artifact as the journal has it, for an index that lies must not decide what is recorded or removed. Reads
-    /// the session's journal, again where something of the session was changed meanwhile.
-    pub(crate) fn change_artifact(
-        self: &Arc<Self>,
-        id: &ArtifactId,
-        action: &ArtifactAction,
-    ) -> Result<Arc<Artifact>, ArtifactError> {
-        loop {
-            let (artifact, as_of) = self.recorded_as_of(id)?;
-            match self.try_change(artifact, as_of, action) {
-                Err(ArtifactError::Refused(SessionCommandError::Stale { .. })) => {}
-                changed => return changed,
-            }
+    /// One artifact's record as a journal has it, with all its changes. The index only tells which journal: the bytes are
+    /// never compared with what an index says.
+    pub(crate) fn recorded(&self, id: &ArtifactId) -> Result<Arc<Artifact>, ArtifactError> {
+        self.recorded_as_of(id).map(|(artifact, _)| artifact)
+    }
+
+    /// As [`Self::recorded`], with the last sequence of the session that the record takes into account.
+    pub(crate) fn recorded_as_of(&self, id: &ArtifactId) -> Result<(Arc<Artifact>, u64), ArtifactError> {
+        let sessions = &self.inner.sessions;
+        let (known, _) = self.artifact_as_of(id)?;
+        match sessions.recorded_in(&known.session_id, id) {
+            Ok(Some(recorded)) => Ok(recorded),
+            // The index is wrong about the session.
+            Ok(None) | Err(ArtifactError::UnknownSession(_)) => sessions.find_recorded(id),
+            Err(error) => Err(error),
         }
     }
 
-    /// Changes an artifact as it was at `as_of`. Returns the record after that, which follows from the change: nothing that
-    /// fails afterwards can make a recorded change a failure.
-    pub(crate) fn try_change(
-        self: &Arc<Self>,
-        mut artifact: Arc<Artifact>,
-        as_of: u64,
-        action: &ArtifactAction,
-    ) -> Result<Arc<Artifact>, ArtifactError> {
-        let change = ChangeArtifact {
-            artifact: Arc::clone(&artifact),
-            as_of,
-            action: action.clone(),
-        };
-        let command = SessionCommand::ChangeArtifact(Box::new(change));
-        let receipt = self.submit(&artifact.session_id, command)?;
-        for record in receipt.records() {
-            if let SessionEvent::Artifact(_, change) = &record.event {
-                change.apply(Arc::make_mut(&mut artifact), record.meta.at);
-            }
-        }
-        Ok(artifact)
+    fn statistics(&self, query: &ArtifactQuery) -> Result<StatisticsResults, ArtifactError> {
+        let unreadable = self.refresh_for(query)?;
+        Ok(StatisticsResults {
+            statistics: self.inner.indexer.index().statistics(query)?,
+            unreadable,
+        })
     }
 }

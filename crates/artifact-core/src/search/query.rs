@@ -8,7 +8,7 @@ use tracking_model::{
     Artifact, ArtifactStatus, ArtifactType, CollectionId, SessionId, TaskId, Timestamp, UpgradeId,
 };
 
-use crate::words::{Words, folded};
+use super::tokenizer::{Words, folded};
 use crate::{PageCursor, TextQuery};
 
 /// Most artifacts that a query returns unless it says otherwise.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tracking_journal::{Committed, Position};
 use tracking_model::{Artifact, ArtifactId, ArtifactStatus, SessionEvent, SessionId};
 
-use crate::words::Words;
+use crate::search::tokenizer::Words;
 use crate::{ArtifactQuery, PageCursor, Statistics};
 pub use memory::MemoryIndex;
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use tracking_model::{Artifact, ArtifactId, SessionId, Timestamp, percent_decode, percent_encode};
 
-use crate::words::folded;
+use super::tokenizer::folded;
 use crate::{ArtifactQuery, Sort};
 
 /// A text that is no page cursor, or one of another query.
