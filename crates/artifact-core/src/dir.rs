@@ -17,24 +17,22 @@ mod walk;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
-use sha2::{Digest, Sha256};
 use tracking_model::{CollectionId, FileHash, SessionId};
 
 use crate::FileKind;
 use crate::executor::{detach, run_blocking};
 use crate::store::{
-    ArtifactKey, ArtifactStore, CHUNK_BYTES, Chunks, KeyPrefix, Object, ObjectMeta, PutBody, PutOptions,
-    PutOutcome, StoreError, StoreErrorKind,
+    ArtifactKey, ArtifactStore, Chunks, KeyPrefix, Object, ObjectMeta, PutBody, PutOptions, PutOutcome,
+    StoreError, StoreErrorKind,
 };
 
-pub(crate) use bytes::{has_bytes, key_of};
+pub(crate) use bytes::{has_bytes, hash_of_file, key_of, read_pieces};
 pub(crate) use collection::CollectionDir;
 pub(crate) use content::is_content;
 pub(crate) use incoming::{InFlight, Interrupted};
@@ -245,7 +243,7 @@ impl ArtifactDir {
         }
         let hash = match hash {
             Some(hash) => *hash,
-            None => hash_of(file)?,
+            None => hash_of_file(file, |_| {})?,
         };
         self.release(&hash, &stat)
     }
@@ -295,12 +293,6 @@ impl ArtifactDir {
     }
 }
 
-fn hash_of(file: &File) -> io::Result<FileHash> {
-    let mut hasher = Sha256::new();
-    read_pieces(file, |bytes| hasher.update(bytes))?;
-    Ok(FileHash::new(hasher.finalize().into()))
-}
-
 /// Opens an object in the directory of its collection, with its size.
 fn open_in(directory: &OwnedFd, key: &ArtifactKey) -> Result<(File, u64), StoreError> {
     let failed = |source| StoreError::io("get", key, source);
@@ -322,22 +314,6 @@ fn open_in(directory: &OwnedFd, key: &ArtifactKey) -> Result<(File, u64), StoreE
     match FileKind::of(&stat) {
         None => Ok((file, u64::try_from(stat.st_size).unwrap_or(0))),
         Some(kind) => Err(not_a_file(kind)),
-    }
-}
-
-/// Reads a file piece by piece from its beginning, wherever it stands.
-fn read_pieces(file: &File, mut piece: impl FnMut(&[u8])) -> io::Result<()> {
-    let (mut buffer, mut offset) = (vec![0; CHUNK_BYTES], 0);
-    loop {
-        match file.read_at(&mut buffer, offset) {
-            Ok(0) => return Ok(()),
-            Ok(read) => {
-                piece(buffer.get(..read).unwrap_or_default());
-                offset += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 

@@ -3,7 +3,6 @@
 mod file;
 
 use std::ffi::OsStr;
-use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use tracking_model::{Artifact, ArtifactId, SessionCommand, stored_file_name};
 
 pub use file::DownloadFile;
 
+use crate::dir::read_pieces;
 use crate::manager::Inner;
-use crate::store::CHUNK_BYTES;
 use crate::{ArtifactError, ArtifactReader, TestArtifactsManager};
 
 impl TestArtifactsManager {
@@ -138,22 +137,11 @@ impl Inner {
             destination.to_owned()
         };
         let write_error = |error| ArtifactError::io("create", &target, error);
-        let (mut reader, _) = self.artifacts.open_artifact(artifact)?;
+        let (bytes, _) = self.artifacts.open_artifact(artifact)?;
         let tag = stored_file_name(artifact.artifact_id.as_str().as_bytes());
         let mut file = DownloadFile::create(&target, &tag).map_err(write_error)?;
-        let mut buffer = vec![0; CHUNK_BYTES];
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => {
-                    let bytes = buffer.get(..read).unwrap_or_default();
-                    file.write(bytes)
-                        .map_err(|error| ArtifactError::io("write", &target, error))?;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(ArtifactError::io("read the bytes for", &target, error)),
-            }
-        }
+        read_pieces(&bytes, |piece| file.write(piece))
+            .map_err(|error| ArtifactError::io("copy the bytes to", &target, error))?;
         let found = file.hash();
         if let Some(expected) = artifact.file_hash
             && found != expected

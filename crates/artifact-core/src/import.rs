@@ -6,11 +6,10 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tracking_journal::{DataDir, keep_original, storage};
 use tracking_model::{
     Artifact, ArtifactStatus, FileHash, ImportSession, ReferenceArtifact, ReferenceError, ReferenceSession,
@@ -18,9 +17,9 @@ use tracking_model::{
 };
 
 use crate::add::source::{SourceFile, Symlinks};
-use crate::dir::StagedKind;
+use crate::dir::{StagedKind, hash_of_file};
 use crate::manager::Inner;
-use crate::store::{CHUNK_BYTES, PutMode};
+use crate::store::PutMode;
 use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager};
 
 /// The largest file of a session that is read: about a million artifacts.
@@ -415,21 +414,12 @@ impl<'a> Bytes<'a> {
     }
 
     fn digest(&self, key: &ArtifactKey) -> Result<(u64, FileHash), ArtifactError> {
-        let (mut reader, _) = self.inner.artifacts.read(key)?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; CHUNK_BYTES];
-        let mut size = 0;
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => return Ok((size, FileHash::new(hasher.finalize().into()))),
-                Ok(read) => {
-                    hasher.update(buffer.get(..read).unwrap_or_default());
-                    size += read as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(ArtifactError::io("read", key.local_path(), error)),
-            }
-        }
+        let (file, size) = self.inner.artifacts.read(key)?;
+        let hash = hash_of_file(&file, |_| {});
+        Ok((
+            size,
+            hash.map_err(|error| ArtifactError::io("read", key.local_path(), error))?,
+        ))
     }
 }
 

@@ -2,20 +2,17 @@
 
 mod extras;
 
-use std::io::Read;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use sha2::{Digest, Sha256};
 use tracking_model::{Artifact, ArtifactId, FileHash, SessionId};
 
-use crate::dir::has_bytes;
+use crate::dir::{has_bytes, hash_of_file};
 use crate::manager::Inner;
 use crate::path_set::PathSet;
-use crate::store::CHUNK_BYTES;
 use crate::{ArtifactError, FileKind, StoreErrorKind, TestArtifactsManager, Unreadable};
 use extras::{InFlightFiles, Unexplained};
 
@@ -260,12 +257,12 @@ impl<'a> Verification<'a> {
         let (findings, without_bytes) = (Mutex::new(Vec::new()), AtomicU64::new(0));
         let (sender, receiver) = sync_channel::<Arc<Artifact>>(WAITING);
         let receiver = Arc::new(Mutex::new(receiver));
-        let check = |artifact: Arc<Artifact>, buffer: &mut [u8]| {
+        let check = |artifact: Arc<Artifact>| {
             if !has_bytes(&artifact) {
                 without_bytes.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            if let Some(problem) = self.problem_of(&artifact, buffer) {
+            if let Some(problem) = self.problem_of(&artifact) {
                 let finding = Finding {
                     local_path: artifact.local_path.clone().unwrap_or_default(),
                     artifact: Some(artifact),
@@ -280,20 +277,19 @@ impl<'a> Verification<'a> {
             self.tell();
         };
         let work = |receiver: Arc<Mutex<Receiver<Arc<Artifact>>>>| {
-            let mut buffer = vec![0; CHUNK_BYTES];
             loop {
                 let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok(artifact) = next else { return };
-                check(artifact, &mut buffer);
+                check(artifact);
             }
         };
         let handed_over = thread::scope(|scope| {
-            let mut alone = Some(vec![0; CHUNK_BYTES]);
+            let mut alone = true;
             for _ in 0..readers {
                 let receiver = Arc::clone(&receiver);
                 let builder = thread::Builder::new().name("artifact-verify".to_owned());
                 match builder.spawn_scoped(scope, || work(receiver)) {
-                    Ok(_) => alone = None,
+                    Ok(_) => alone = false,
                     Err(error) => {
                         tracing::debug!(%error, "verifying with fewer threads");
                         break;
@@ -302,9 +298,12 @@ impl<'a> Verification<'a> {
             }
             // Held by the readers alone: should they all die, the last one closes it, and their panic is passed on.
             drop(receiver);
-            let handed_over = source(&mut |artifact| match &mut alone {
-                Some(buffer) => check(artifact, buffer),
-                None => if sender.send(artifact).is_err() {},
+            let handed_over = source(&mut |artifact| {
+                if alone {
+                    check(artifact);
+                } else if sender.send(artifact).is_err() {
+                    tracing::debug!("the threads that verify have died");
+                }
             });
             drop(sender);
             handed_over
@@ -323,34 +322,25 @@ impl<'a> Verification<'a> {
         (self.progress)(VerifyProgress { artifacts, bytes });
     }
 
-    fn problem_of(&self, artifact: &Artifact, buffer: &mut [u8]) -> Option<Problem> {
-        let mut reader = match self.inner.artifacts.open_artifact(artifact) {
-            Ok((reader, _)) => reader,
+    fn problem_of(&self, artifact: &Artifact) -> Option<Problem> {
+        let file = match self.inner.artifacts.open_artifact(artifact) {
+            Ok((file, _)) => file,
             Err(ArtifactError::Store(error)) if error.kind() == StoreErrorKind::NotFound => {
                 return Some(Problem::Missing);
             }
             Err(error) => return Some(unreadable(&error)),
         };
-        let mut hasher = Sha256::new();
-        loop {
-            match reader.read(buffer) {
-                Ok(0) => break,
-                Ok(read) => {
-                    hasher.update(buffer.get(..read).unwrap_or_default());
-                    let read = read as u64;
-                    if self.bytes.fetch_add(read, Ordering::Relaxed) + read
-                        >= self.tell_at.load(Ordering::Relaxed)
-                    {
-                        self.tell();
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Some(unreadable(&error)),
+        let found = hash_of_file(&file, |read| {
+            let bytes = self.bytes.fetch_add(read, Ordering::Relaxed) + read;
+            if bytes >= self.tell_at.load(Ordering::Relaxed) {
+                self.tell();
             }
+        });
+        match (found, artifact.file_hash) {
+            (Err(error), _) => Some(unreadable(&error)),
+            (Ok(found), Some(expected)) if found != expected => Some(Problem::Altered { expected, found }),
+            (Ok(_), _) => None,
         }
-        let found = FileHash::new(hasher.finalize().into());
-        let expected = artifact.file_hash?;
-        (found != expected).then_some(Problem::Altered { expected, found })
     }
 
     fn finish(mut self) -> VerifyReport {

@@ -1,10 +1,14 @@
 //! The bytes of artifacts, by their records.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use tracking_model::{Artifact, ArtifactStatus};
+use sha2::{Digest, Sha256};
+use tracking_model::{Artifact, ArtifactStatus, FileHash};
 
+use crate::store::CHUNK_BYTES;
 use crate::{ArtifactDir, ArtifactError, ArtifactKey, KeyError, PutBody};
 
 impl ArtifactDir {
@@ -74,4 +78,31 @@ pub(crate) fn key_of(artifact: &Artifact) -> Result<ArtifactKey, ArtifactError> 
             artifact_id: artifact.artifact_id.clone(),
             source,
         })
+}
+
+/// Passes a file to `piece` from its beginning, wherever it stands, in pieces of at most a quarter of a MiB.
+pub(crate) fn read_pieces(file: &File, mut piece: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let (mut buffer, mut offset) = (vec![0; CHUNK_BYTES], 0);
+    loop {
+        match file.read_at(&mut buffer, offset) {
+            Ok(0) => return Ok(()),
+            Ok(read) => {
+                piece(buffer.get(..read).unwrap_or_default())?;
+                offset += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The SHA-256 of a file; `read` is told the bytes of each piece.
+pub(crate) fn hash_of_file(file: &File, mut read: impl FnMut(u64)) -> io::Result<FileHash> {
+    let mut hasher = Sha256::new();
+    read_pieces(file, |bytes| {
+        hasher.update(bytes);
+        read(bytes.len() as u64);
+        Ok(())
+    })?;
+    Ok(FileHash::new(hasher.finalize().into()))
 }

@@ -191,6 +191,7 @@ impl StagedFile {
         read_pieces(&file, |bytes| {
             self.note(bytes);
             copied(bytes.len() as u64);
+            Ok(())
         })
     }
 
@@ -321,14 +322,8 @@ impl FinishedFile {
     /// The same bytes in a file of its own, durable.
     fn own_copy(self) -> Result<Self, StoreError> {
         let mut copy = self.collection.stage(None, StagedKind::Copy)?;
-        let mut written = Ok(());
-        read_pieces(&self.file, |bytes| {
-            if written.is_ok() {
-                written = copy.write(bytes);
-            }
-        })
-        .map_err(self.collection.failed())?;
-        written?;
+        read_pieces(&self.file, |bytes| copy.write(bytes).map_err(io::Error::other))
+            .map_err(self.collection.failed())?;
         let copy = Self {
             size: copy.size,
             hash: self.hash,
