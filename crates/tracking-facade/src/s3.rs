@@ -6,8 +6,8 @@
 mod copies;
 mod deletions;
 mod documents;
+mod orphaned_objects;
 mod put_back;
-mod remains;
 mod remote;
 mod retention;
 mod sync;
@@ -26,8 +26,8 @@ use tracking_journal::{DataDir, EventSink, storage};
 use tracking_model::{Artifact, ArtifactStatus};
 
 pub use deletions::{DeletedElsewhere, TakenOver};
+pub use orphaned_objects::OrphanedObjects;
 pub use put_back::Unchecked;
-pub use remains::Remains;
 pub use remote::{IndexLock, RemoteArchive};
 pub use retention::{Expiry, RemoteCleanupFailure, RemoteCleanupOptions, RemoteCleanupReport};
 pub use storage_s3::{

@@ -16,7 +16,7 @@ use tracking_model::{
     Artifact, ArtifactChange, ArtifactChangeKind, ArtifactStatus, SessionEvent, SessionId, Span, StreamId,
 };
 
-use super::remains::Remains;
+use super::orphaned_objects::OrphanedObjects;
 use super::uploads::AT_ONCE;
 use super::{RemoteArchive, all_matching};
 use crate::TrackingError;
@@ -115,7 +115,7 @@ pub struct RemoteCleanupReport {
     /// Uploads in parts that nobody finished within seven days, given up; in a dry run those there are.
     pub stale_uploads: u64,
     /// What there was of sessions whose beginning is gone: it was removed, but for what `remaining` and `failures` name.
-    pub remains: Vec<Remains>,
+    pub orphaned: Vec<OrphanedObjects>,
     /// What could not be done.
     pub failures: Vec<RemoteCleanupFailure>,
 }
@@ -154,7 +154,7 @@ impl RemoteArchive {
                 objects: 0,
                 remaining: Vec::new(),
                 stale_uploads: 0,
-                remains: Vec::new(),
+                orphaned: Vec::new(),
                 failures: Vec::new(),
             },
         };
@@ -176,7 +176,7 @@ impl RemoteArchive {
         for lost in run.options.incomplete.clone() {
             let is_known = sessions.iter().any(|session| session.session_id == lost);
             if !is_known && !unsure.contains_key(&lost) {
-                if let Err(error) = run.remove_remains(&lost).await {
+                if let Err(error) = run.remove_orphaned_objects(&lost).await {
                     run.fail(Some(&lost), None, &error);
                 }
                 told(&run.report);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use tracking_facade::s3::{Expiry, Remains, RemoteArchive, RemoteCleanupOptions, RemoteCleanupReport};
+use tracking_facade::s3::{
+    Expiry, OrphanedObjects, RemoteArchive, RemoteCleanupOptions, RemoteCleanupReport,
+};
 use tracking_facade::{RetentionPolicy, SessionId};
 
 use super::SessionDocument;
@@ -34,12 +36,12 @@ pub(super) struct RemoteDocument {
     remaining: Vec<String>,
     stale_uploads: u64,
     /// What there was of sessions whose beginning is gone.
-    remains: Vec<RemainsDocument>,
+    remains: Vec<OrphanedObjectsDocument>,
     failures: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct RemainsDocument {
+struct OrphanedObjectsDocument {
     session_id: SessionId,
     objects: u64,
     bytes: u64,
@@ -99,11 +101,11 @@ impl RemoteDocument {
             };
             format!("{what}{}", failure.reason)
         };
-        let remains = |remains: &Remains| RemainsDocument {
-            session_id: remains.session_id.clone(),
-            objects: remains.objects,
-            bytes: remains.bytes,
-            segments: remains.segments,
+        let orphaned = |objects: &OrphanedObjects| OrphanedObjectsDocument {
+            session_id: objects.session_id.clone(),
+            objects: objects.objects,
+            bytes: objects.bytes,
+            segments: objects.segments,
         };
         Self {
             bucket,
@@ -118,7 +120,7 @@ impl RemoteDocument {
             objects: report.objects,
             remaining: report.remaining.clone(),
             stale_uploads: report.stale_uploads,
-            remains: report.remains.iter().map(remains).collect(),
+            remains: report.orphaned.iter().map(orphaned).collect(),
             failures: report.failures.iter().map(failure).collect(),
         }
     }

@@ -1,5 +1,5 @@
-//! What is left in a bucket of sessions whose beginning is gone. Nothing says any more when such a session was completed, or
-//! whether it was pinned; so it goes only where somebody names it, and only once nothing of it is young.
+//! Objects of sessions whose first records are missing in the bucket. Nobody knows when such a session was completed, or if
+//! it was pinned: its objects are removed only if the session is named, and only if none of them is young.
 
 use artifact_core::ArtifactError;
 use storage_s3::{Catalogue, ObjectInfo, ObjectKey, RefreshScope};
@@ -10,10 +10,10 @@ use crate::TrackingError;
 
 const SECONDS_A_DAY: i64 = 86_400;
 
-/// What there was of a session whose beginning is gone.
+/// Objects of a session whose first records are missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Remains {
+pub struct OrphanedObjects {
     /// The session.
     pub session_id: SessionId,
     /// Objects of its artifacts, and its `session.json`.
@@ -25,9 +25,9 @@ pub struct Remains {
 }
 
 impl Run<'_> {
-    /// Removes what is left of a session that is not known to be one. Objects go first: while a segment is there, the
-    /// session is named as one of which something is missing, and the next run finishes the rest.
-    pub(super) async fn remove_remains(&mut self, id: &SessionId) -> Result<(), TrackingError> {
+    /// Removes the orphaned objects of a session. Objects of artifacts go first: while a segment is there, the session is
+    /// reported as incomplete, and the next run finishes the rest.
+    pub(super) async fn remove_orphaned_objects(&mut self, id: &SessionId) -> Result<(), TrackingError> {
         let stream = StreamId::Session(id.clone());
         let places = [format!("{}/", id.encoded()), Catalogue::folder(&stream)];
         let [objects, segments] = [self.there(&places[0]).await?, self.there(&places[1]).await?];
@@ -35,7 +35,7 @@ impl Run<'_> {
             self.refuse(id, why);
             return Ok(());
         }
-        self.report.remains.push(Remains {
+        self.report.orphaned.push(OrphanedObjects {
             session_id: id.clone(),
             objects: objects.len() as u64,
             bytes: objects.iter().map(|object| object.size).sum(),
@@ -62,7 +62,7 @@ impl Run<'_> {
         Ok(objects.all(place).await.map_err(ArtifactError::from)?)
     }
 
-    /// Why a session keeps what is left of it.
+    /// The reason to keep the orphaned objects.
     fn why_left(&self, objects: &[ObjectInfo], segments: &[ObjectInfo]) -> Option<String> {
         if objects.is_empty() && segments.is_empty() {
             return Some("there is nothing of it in the bucket".to_owned());
@@ -75,7 +75,7 @@ impl Run<'_> {
         let days = days * i64::from(self.policy.failed_factor.max(1));
         let kept = Span::from_secs(days * SECONDS_A_DAY).max(self.policy.min_age);
         let now = self.remote.archive().clock().now();
-        // What does not say how old it is may be young.
+        // An object without a time may be young.
         let times = objects.iter().chain(segments);
         let youngest = times.map(|found| found.modified.unwrap_or(now)).max()?;
         let until = youngest + kept;
@@ -86,7 +86,7 @@ impl Run<'_> {
         })
     }
 
-    /// Removes what was found below a place; returns whether a listing shows no more of it.
+    /// Removes the objects below a prefix; returns true if a listing shows none of them any more.
     async fn remove(
         &mut self,
         id: &SessionId,
