@@ -1,7 +1,7 @@
-//! Taking over the reference's sessions: its `session_<id>.json` files and the bytes that they speak of.
+//! Importing sessions of the Python implementation: its `session_<id>.json` files and the bytes of their artifacts.
 //!
-//! One commit holds all of a session, so it is taken over whole or not at all. Bytes that an interrupted import has copied are
-//! used by the next one.
+//! One commit holds all of a session, so a session is imported whole or not at all. The next import uses the bytes that an
+//! interrupted one has copied.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -25,11 +25,11 @@ use crate::{ArtifactError, ArtifactKey, StoreErrorKind, TestArtifactsManager};
 /// The largest file of a session that is read: about a million artifacts.
 const LARGEST_FILE: u64 = 1 << 30;
 
-/// How sessions are taken over.
+/// Options of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImportOptions {
-    /// Directories beside the imported one from which bytes may be copied. What is in none of them is missing.
+    /// Directories beside the imported one from which bytes may be copied. Bytes in none of them are missing.
     pub copy_from: Vec<PathBuf>,
 }
 
@@ -46,15 +46,15 @@ impl ImportOptions {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ImportReport {
-    /// Sessions that were.
+    /// Sessions that were imported.
     pub sessions: Vec<ImportedSession>,
-    /// Sessions that were there already, and were left as they are.
+    /// Sessions that exist already; they were not changed.
     pub existing: Vec<SessionId>,
-    /// Files that could not be.
+    /// Files that could not be imported.
     pub failures: Vec<ImportFailure>,
 }
 
-/// A session that was taken over.
+/// A session that was imported.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ImportedSession {
@@ -62,46 +62,46 @@ pub struct ImportedSession {
     pub session_id: SessionId,
     /// Its file.
     pub file: PathBuf,
-    /// How many artifacts it has.
+    /// Number of its artifacts.
     pub artifacts: usize,
-    /// How many of them have no bytes here.
+    /// Number of its artifacts without bytes here.
     pub missing: usize,
     /// Impossible values of the file, in words.
     pub warnings: Vec<String>,
 }
 
-/// A file that could not be taken over.
+/// A file that could not be imported.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot import {}", file.display())]
 pub struct ImportFailure {
     /// The file.
     pub file: PathBuf,
-    /// Why not.
+    /// The reason.
     #[source]
     pub error: ImportError,
 }
 
-/// Why a file could not be taken over.
+/// The reason why a file could not be imported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
     /// It is no session's file.
     #[error("it is not a file of a session of artifacts")]
     Reference(#[from] ReferenceError),
-    /// It could not be read, or what it says could not be written.
+    /// The file could not be read, or its session not be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
 }
 
 impl TestArtifactsManager {
-    /// Takes over the reference's sessions in `root`: its base directory, with `session_<id>.json` files and the sessions'
-    /// directories in it, or one such file. Each session is taken over whole or not at all; the files are kept.
+    /// Imports the sessions of the Python implementation in `root`: its base directory, with `session_<id>.json` files and the
+    /// sessions' directories in it, or one such file. Each session is imported whole or not at all; the files are kept.
     ///
-    /// Bytes are copied from below `root` and the options' other directories, wherever the files say that they are: what a
-    /// file names below its own `base_directory` is looked for below `root`. What is in none of them is recorded as missing.
+    /// Bytes are copied from below `root` and the directories of the options. A path below the file's own `base_directory` is
+    /// looked for below `root`. Bytes that are in none of these directories are recorded as missing.
     ///
     /// # Errors
-    /// [`ArtifactError::Io`] if `root`, or a directory to copy from, cannot be listed. Files that cannot be taken over are in the report.
+    /// [`ArtifactError::Io`] if `root`, or a directory to copy from, cannot be listed. Files that cannot be imported are in the report.
     ///
     /// # Cancellation
     /// An import that has begun goes on when the future is dropped.
@@ -115,8 +115,7 @@ impl TestArtifactsManager {
             .await
     }
 
-    /// Takes over the sessions whose files the reference, or a backup, left in the data directory itself: those without a
-    /// journal.
+    /// Imports the sessions without a journal whose files the Python implementation, or a backup, left in the data directory.
     ///
     /// # Errors
     /// As [`Self::import_reference_sessions`].
@@ -130,7 +129,7 @@ impl TestArtifactsManager {
     }
 }
 
-/// Takes over sessions of the Python implementation.
+/// Imports sessions of the Python implementation.
 struct Importer<'a> {
     inner: &'a Arc<Inner>,
 }
@@ -142,7 +141,7 @@ impl Importer<'_> {
         }
         let mut report = ImportReport::default();
         for file in session_files(root)? {
-            // A snapshot of ours, beside its journal, says nothing new.
+            // A snapshot beside its journal has nothing new.
             if self.has_journal_beside(&file) {
                 continue;
             }
@@ -229,7 +228,7 @@ impl Importer<'_> {
     }
 }
 
-/// Names the lock of a session's journal, so that directories without a journal can be told from those that somebody made.
+/// Creates the lock of a session's journal: it tells an unfinished import from a directory that somebody made.
 fn announce(home: &DataDir, id: &SessionId) -> io::Result<()> {
     storage::create_directory(&home.artifacts_dir())?;
     let lock = home.sidecar_path(&StreamId::Session(id.clone()));
@@ -259,9 +258,9 @@ fn session_files(root: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
 /// Finds and stores the bytes of one session's artifacts.
 struct Bytes<'a> {
     inner: &'a Inner,
-    /// Directories below which bytes are looked for, each with the path that the session's file knows it by.
+    /// Directories below which bytes are looked for, each with its path in the session's file.
     roots: Vec<(PathBuf, PathBuf)>,
-    /// Where the imported directory is the data directory's own, bytes are used where they are.
+    /// True if the imported directory is the data directory's own: bytes are used in place.
     in_place: bool,
     used: HashSet<ArtifactKey>,
     missing: usize,
@@ -276,13 +275,13 @@ impl<'a> Bytes<'a> {
         let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
         let in_place = inner.sessions.data_dir().artifacts_dir() == root;
         let mut roots = Vec::new();
-        // The reference names the session's own directory, other writers the one that holds it. Either may be relative to
-        // where its writer ran, and may have been moved since.
+        // The Python implementation names the session's own directory, other writers its parent. Either may be relative to
+        // the writer's working directory, and may have been moved since.
         if let Some(named) = read.base_directory.as_deref().map(without_dots) {
             let known_as = [named.parent(), Some(&*named)].into_iter().flatten();
             roots.extend(known_as.map(|known_as| (root.clone(), known_as.to_owned())));
         }
-        // A session's file may name it as the caller does, in full, or without the links on the way.
+        // A session's file may name a directory as the caller does, as an absolute path, or without symbolic links.
         for given in std::iter::once(&root).chain(&options.copy_from) {
             let root = given.canonicalize().unwrap_or_else(|_| given.clone());
             let names = [
@@ -303,7 +302,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// The artifact's record with a place for its bytes, if they are found.
+    /// The artifact's record, with the path of its bytes if they are found.
     fn place(
         &mut self,
         read: ReferenceArtifact,
@@ -395,7 +394,7 @@ impl<'a> Bytes<'a> {
             && let Some(claimed) = artifact.file_hash
         {
             match self.digest(&wanted) {
-                // An import that was interrupted has copied it.
+                // An interrupted import has copied it.
                 Ok((size, hash)) if hash == claimed => return Ok((wanted, size, hash)),
                 Ok(_) => {}
                 Err(ArtifactError::Store(error)) if error.kind() == StoreErrorKind::NotFound => {}
@@ -408,7 +407,7 @@ impl<'a> Bytes<'a> {
         source.copy_to(&mut staged, &|_| {})?;
         let stored = staged.finish().commit(&name, PutMode::Numbered)?;
         let put = stored.put.clone();
-        // Names in `.incoming` tell that the files have no record yet. They need no lock, as nobody can add to the session.
+        // The name in `.incoming` shows that the file has no record yet. It needs no lock: nobody can add to the session.
         stored.leave();
         Ok((put.key, put.size, put.hash))
     }
@@ -423,7 +422,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// The path without components that are `.`, which mean nothing.
+/// The path without components that are `.`.
 fn without_dots(path: impl AsRef<Path>) -> PathBuf {
     let components = path.as_ref().components();
     components
@@ -431,7 +430,7 @@ fn without_dots(path: impl AsRef<Path>) -> PathBuf {
         .collect()
 }
 
-/// The key of a file that is where this artifact's bytes belong.
+/// The key of a file that is in the artifact's own collection.
 fn key_of(artifact: &Artifact, relative: &[OsString]) -> Option<ArtifactKey> {
     let [session, collection, file_name] = relative else {
         return None;

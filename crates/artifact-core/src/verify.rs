@@ -1,4 +1,4 @@
-//! Verifying: every byte that is there against what its record says, and every file against the records.
+//! Verification: the bytes of artifacts against their records, and the files against the records.
 
 mod extras;
 
@@ -37,11 +37,11 @@ pub enum VerifyScope {
     Artifact(ArtifactId),
 }
 
-/// How far verifying got.
+/// Progress of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyProgress {
-    /// Artifacts that were looked at.
+    /// Artifacts that were compared.
     pub artifacts: u64,
     /// Bytes that were read.
     pub bytes: u64,
@@ -51,23 +51,23 @@ pub struct VerifyProgress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// A record speaks of it and it is not there.
+    /// The file of a record is missing.
     Missing,
-    /// Its bytes are not those that were added.
+    /// The bytes are not those that were added.
     Altered {
         /// The SHA-256 that the record has.
         expected: FileHash,
-        /// The SHA-256 of what is there.
+        /// The SHA-256 of the bytes in the file.
         found: FileHash,
     },
-    /// It is there, and no record or unfinished add speaks of it: somebody put it there by hand, or removed its record.
+    /// The file has no record and belongs to no unfinished add: somebody put it there, or removed its record.
     Extra {
         /// The kind of entry; `None` for a regular file.
         kind: Option<FileKind>,
     },
-    /// It cannot be read.
+    /// The file cannot be read.
     Unreadable {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
@@ -84,12 +84,12 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Something that is wrong.
+/// A file with a problem.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     /// The file, or directory, relative to the data directory.
     pub local_path: Arc<str>,
-    /// The artifact whose bytes it should be; `None` for extra files, and for directories that cannot be listed.
+    /// The artifact of the file; `None` for extra files, and for directories that cannot be listed.
     pub artifact: Option<Arc<Artifact>>,
     /// The problem.
     pub problem: Problem,
@@ -113,15 +113,15 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Artifacts without bytes here, as their records say: deleted, archived, or taken over without them.
     pub without_bytes: u64,
-    /// How many files, directories and others are there that no record speaks of. The first ten thousand of each scope
-    /// are among the findings.
+    /// Number of files, directories and other entries without a record. The first ten thousand of each scope are among the
+    /// findings.
     pub extras: u64,
     /// The problems, in the order of files.
     pub findings: Vec<Finding>,
-    /// Files of adds that were interrupted before their record was written. Whoever adds to their session next removes
-    /// them, or records them if they exist nowhere else.
+    /// Files of adds that were interrupted before their record was written. The next add to the session removes them, or
+    /// records them if they exist nowhere else.
     pub unfinished: Vec<Arc<str>>,
-    /// Sessions that could not be read, so that nothing of them was verified.
+    /// Sessions that could not be read: nothing of them was verified.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -137,8 +137,8 @@ impl TestArtifactsManager {
     /// Reads artifacts and compares them with their records, several at once. `progress` is called after each.
     ///
     /// # Errors
-    /// [`ArtifactError::UnknownSession`], [`ArtifactError::UnknownArtifact`]; if the sessions cannot be listed. What is
-    /// wrong with artifacts, or with the directories that they are in, is in the report.
+    /// [`ArtifactError::UnknownSession`], [`ArtifactError::UnknownArtifact`]; if the sessions cannot be listed. Problems of
+    /// artifacts and of their directories are in the report.
     ///
     /// # Cancellation
     /// Verifying goes on when the future is dropped.
@@ -186,7 +186,7 @@ struct Verification<'a> {
     report: VerifyReport,
     artifacts: AtomicU64,
     bytes: AtomicU64,
-    /// Bytes at which progress is told next, so that a large file is seen to go on.
+    /// Bytes at which progress is reported next, within a large file too.
     tell_at: AtomicU64,
 }
 
@@ -206,7 +206,7 @@ impl<'a> Verification<'a> {
     fn session(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let inner = self.inner;
         let (stored, mut unexplained) = (&inner.artifacts, Unexplained::new());
-        // A directory that cannot be listed hides nothing else.
+        // A directory that cannot be listed does not hide other problems.
         let mut listed = stored.each_entry(id, &mut |entry| unexplained.found(&entry));
         let before = self.report.findings.len();
         self.read_all(|each| {
@@ -218,7 +218,7 @@ impl<'a> Verification<'a> {
         unexplained.explain_collections(self, id)?;
         let mut found = self.report.findings.iter().skip(before);
         let any_missing = found.any(|finding| finding.problem == Problem::Missing);
-        // Before the records are read for the last time: what then has none was on its way here.
+        // Before the records are read again: a file that has no record then was being added.
         let mut in_flight = InFlightFiles::new();
         listed = listed.and(stored.each_in_flight(id, &mut |entry, found| in_flight.found(&entry, found)));
         self.report.unfinished.append(&mut in_flight.unfinished);

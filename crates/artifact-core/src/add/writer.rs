@@ -42,7 +42,7 @@ impl ArtifactWriter {
         }
     }
 
-    /// How many bytes were written so far.
+    /// Bytes that were written so far.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.staged.size()
@@ -97,7 +97,7 @@ pub struct ArtifactReader {
 }
 
 impl ArtifactReader {
-    /// How many bytes there are.
+    /// Size in bytes.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size

@@ -83,7 +83,7 @@ impl Entry {
 /// How large a file is, and since when it is there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileAge {
-    /// How many bytes it has.
+    /// Size in bytes.
     pub(crate) size: u64,
     /// When its content, its names or its mode were changed last.
     pub(crate) changed: Timestamp,

@@ -1,9 +1,9 @@
-//! Carrying retention out. For each session that the plan names, the records come first, page by page, and the bytes
-//! after them. So no record ever claims bytes that are gone, and whatever interrupts a run leaves only files whose records
-//! say that they are deleted: the next run removes them.
+//! Cleanup by a retention plan. For each session of the plan the records are written first, page by page, and the bytes
+//! removed after them. No record ever claims bytes that are gone, and an interrupted run leaves only files whose records say
+//! that they are deleted: the next run removes them.
 //!
-//! Files are removed only in sessions that are completed. Nothing can be added to those any more, so a name that is freed
-//! cannot be taken by an artifact that is on its way in, and no file of a live artifact is ever hit.
+//! Files are removed only in completed sessions. Nothing can be added to a completed session, so no artifact that is being
+//! added can take a freed name, and no file of a live artifact is removed.
 
 mod report;
 mod sweep;
@@ -30,7 +30,7 @@ pub use report::{
 
 /// Artifacts that are deleted in one commit.
 const PAGE: usize = 256;
-/// How often a session is read anew because somebody else changes it at the same time.
+/// Attempts for a session that another process changes at the same time.
 const ATTEMPTS: usize = 50;
 
 /// Retention.
@@ -51,14 +51,14 @@ impl TestArtifactsManager {
         .await
     }
 
-    /// Deletes what a policy says may go. Each artifact's record stays, and tells what it was, when and by which rule it
-    /// was deleted. What earlier runs left unfinished is finished.
+    /// Deletes artifacts by a policy. Each artifact's record stays, with the time and the rule of its deletion. The run
+    /// finishes what earlier runs left unfinished.
     ///
     /// A session that is pinned while this runs is left alone from then on. `progress` is called after every step, from
     /// several threads.
     ///
     /// # Errors
-    /// If the data directory cannot be listed. What could not be deleted is in the report, and does not keep the rest.
+    /// If the data directory cannot be listed. Artifacts that could not be deleted are in the report; the others are deleted.
     ///
     /// # Cancellation
     /// A run that has begun goes on when the future is dropped.
@@ -73,7 +73,7 @@ impl TestArtifactsManager {
     }
 }
 
-/// A run.
+/// A cleanup that runs.
 struct Cleanup<'a> {
     inner: &'a Arc<Inner>,
     options: &'a CleanupOptions,
@@ -154,7 +154,7 @@ impl<'a> Cleanup<'a> {
         Ok(self.report)
     }
 
-    /// Writes the records of what is deleted of one session.
+    /// Records the deletions of one session.
     fn expire(&mut self, policy: &RetentionPolicy, planned: &PlannedSession) {
         let id = &planned.session.session_id;
         let reason: Arc<str> = format!("retention: {}", planned.rule).into();
@@ -162,7 +162,7 @@ impl<'a> Cleanup<'a> {
         for _ in 0..ATTEMPTS {
             match self.expire_pages(policy, id, &reason, &mut refused) {
                 Ok(()) => return self.inner.snapshot_later(id),
-                // Somebody changed artifacts between our reading and our commit: what they did is read first.
+                // Another process changed artifacts after they were read: they are read again.
                 Err(ArtifactError::Refused(SessionCommandError::Stale { .. })) => {}
                 Err(ArtifactError::Refused(
                     reason @ (SessionCommandError::SessionPinned(_) | SessionCommandError::SessionOpen(_)),
@@ -196,12 +196,12 @@ impl<'a> Cleanup<'a> {
         if query.statuses.is_empty() {
             return Ok(());
         }
-        // Everything that is read from here on takes at least this record into account, and each of our own commits. If
-        // anybody else changes an artifact the session refuses the next page as stale.
+        // Each artifact that is read from here on takes at least this record into account, and the commits of this run. If
+        // another process changes an artifact, the session refuses the next page as stale.
         let mut as_of = inner.indexer.with_index(|| inner.indexer.refresh(id))?;
         let mut page = Vec::with_capacity(PAGE);
         inner.searcher().each_artifact(query, |artifact| {
-            // A record that points elsewhere deletes nothing, and is not reported as deleted.
+            // A record that names another place deletes nothing, and is not reported as deleted.
             if artifact.local_path.is_some()
                 && let Err(error) = key_of(&artifact)
             {
@@ -221,7 +221,8 @@ impl<'a> Cleanup<'a> {
         self.expire_page(id, page, &mut as_of, reason)
     }
 
-    /// Those of a page whose bytes may go: of what was uploaded the copy is looked at, for it will be the only one.
+    /// The artifacts of a page whose bytes may be removed: the copy of an uploaded artifact must be there, for it will be the
+    /// only one.
     fn with_copies(
         &mut self,
         id: &SessionId,

@@ -40,9 +40,9 @@ pub struct SessionMeta {
 pub struct StatusTotals {
     /// The status.
     pub status: ArtifactStatus,
-    /// How many they are.
+    /// Number of artifacts.
     pub artifacts: u64,
-    /// How many bytes they have.
+    /// Their size in bytes.
     pub bytes: u64,
 }
 
@@ -74,13 +74,13 @@ impl SessionMeta {
         }
     }
 
-    /// How many artifacts it holds.
+    /// Number of its artifacts.
     #[must_use]
     pub fn artifacts(&self) -> u64 {
         self.holds.iter().map(|held| held.artifacts).sum()
     }
 
-    /// How many bytes they have.
+    /// Their size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.holds.iter().map(|held| held.bytes).sum()
@@ -203,9 +203,9 @@ pub struct PlannedSession {
     pub session: SessionMeta,
     /// The rule that chose them.
     pub rule: RetentionRule,
-    /// How many artifacts are to be deleted.
+    /// Number of artifacts to delete.
     pub artifacts: u64,
-    /// How many bytes they have.
+    /// Their size in bytes.
     pub bytes: u64,
 }
 
@@ -233,9 +233,9 @@ pub struct RetentionPlan {
     pub spare: Vec<SparedSession>,
     /// How many bytes all artifacts have.
     pub total_bytes: u64,
-    /// How many artifacts are to be deleted.
+    /// Number of artifacts to delete.
     pub deleted_artifacts: u64,
-    /// How many bytes they have.
+    /// Their size in bytes.
     pub deleted_bytes: u64,
     /// How many bytes stay above the most that the policy allows, because nothing more may be deleted.
     pub bytes_over: u64,

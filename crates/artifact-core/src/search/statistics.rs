@@ -15,7 +15,7 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 pub struct Amount {
     /// How many.
     pub artifacts: u64,
-    /// How many bytes they have.
+    /// Their size in bytes.
     pub bytes: u64,
 }
 

@@ -57,7 +57,7 @@ impl PutOptions {
 pub struct PutOutcome {
     /// The key that was used.
     pub key: ArtifactKey,
-    /// How many bytes there are.
+    /// Size in bytes.
     pub size: u64,
     /// Their SHA-256.
     pub hash: FileHash,
@@ -68,7 +68,7 @@ pub struct PutOutcome {
 pub struct ObjectMeta {
     /// Its key.
     pub key: ArtifactKey,
-    /// How many bytes it has.
+    /// Size in bytes.
     pub size: u64,
 }
 

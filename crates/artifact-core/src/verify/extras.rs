@@ -27,7 +27,7 @@ const SUFFIXES: [&str; 10] = [
     ".json.part",
     ".json.lock",
 ];
-/// The same, where more follows: what a repair and a take-over in place keep.
+/// Beginnings of the endings of files that a repair or an import in place keeps.
 const BEGINNINGS: [&str; 2] = [".jsonl.damaged-", ".json.reference"];
 
 /// Entries of a session's directory that were not yet found among its records.
@@ -46,7 +46,7 @@ impl Unexplained {
         self.0.insert(&mark(entry));
     }
 
-    /// Takes out what a record speaks of.
+    /// Takes out the file of a record.
     pub(super) fn explain(&mut self, artifact: &Artifact) {
         let Some(local_path) = &artifact.local_path else {
             return;
@@ -77,9 +77,9 @@ impl Unexplained {
     }
 }
 
-/// Files of a session that may have no record, for they are being added, or their writer died.
+/// Files of a session that may have no record: they are being added, or their writer died.
 pub(super) struct InFlightFiles {
-    /// By number, whether the writer died.
+    /// True for each inode whose writer died.
     dead: HashMap<u64, bool>,
     /// Files of dead writers that have no name in a collection.
     pub(super) unfinished: Vec<Arc<str>>,
@@ -108,8 +108,7 @@ impl InFlightFiles {
     }
 }
 
-/// The key of an entry: the path that a record has, for a file that can be an artifact's; for all else a text that no record
-/// has.
+/// The mark of an entry: its path for a file that can be an artifact's, for other entries a text that no record has.
 fn mark(entry: &Entry) -> String {
     let path = entry.local_path();
     if entry.key.is_some() && entry.kind.is_none() {
@@ -148,7 +147,7 @@ impl VerifyReport {
 }
 
 impl Verification<'_> {
-    /// Looks for what is beside the directories of sessions.
+    /// Reports extra entries beside the directories of sessions.
     pub(super) fn beside(&mut self) {
         let (inner, report) = (self.inner, &mut self.report);
         let listed = inner.artifacts.each_beside(&mut |entry| {
@@ -170,7 +169,7 @@ impl Verification<'_> {
         report.note_unlisted("artifacts", listed);
     }
 
-    /// Removes from the findings what was deleted since it was found missing.
+    /// Removes findings of missing artifacts that were deleted meanwhile.
     pub(super) fn forget_deleted(&mut self, since: usize, deleted: &PathSet) {
         let mut number = 0;
         self.report.findings.retain(|finding| {

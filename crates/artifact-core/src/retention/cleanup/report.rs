@@ -1,4 +1,4 @@
-//! How retention is carried out, and what came of it.
+//! Options, progress and report of a cleanup.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub enum OrphanMode {
     Remove,
 }
 
-/// How retention is carried out.
+/// Options of a cleanup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CleanupOptions {
@@ -41,14 +41,14 @@ pub struct CleanupOptions {
 }
 
 impl CleanupOptions {
-    /// Deletes nothing: the report says what would be.
+    /// Deletes nothing: the report says what a run would delete.
     #[must_use]
     pub const fn dry_run(mut self) -> Self {
         self.mode = CleanupMode::DryRun;
         self
     }
 
-    /// Says what becomes of files without a record.
+    /// Sets the treatment of files without a record.
     #[must_use]
     pub const fn with_orphans(mut self, orphans: OrphanMode) -> Self {
         self.orphans = orphans;
@@ -56,7 +56,7 @@ impl CleanupOptions {
     }
 }
 
-/// How far a run is.
+/// Progress of a cleanup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CleanupProgress {
@@ -68,7 +68,7 @@ pub struct CleanupProgress {
     pub files: u64,
 }
 
-/// The result of a run.
+/// Report of a cleanup.
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use = "it says what could not be deleted"]
@@ -77,29 +77,29 @@ pub struct CleanupReport {
     pub plan: RetentionPlan,
     /// Tells a dry run from a run that deleted.
     pub mode: CleanupMode,
-    /// How many artifacts it deleted.
+    /// Number of deleted artifacts.
     pub deleted_artifacts: u64,
-    /// How many bytes they had.
+    /// Bytes of the deleted artifacts.
     pub deleted_bytes: u64,
-    /// How many files it removed: those of artifacts that it deleted, those that an earlier run had left, and orphans.
+    /// Number of removed files: of deleted artifacts, of earlier runs, and orphans.
     pub removed_files: u64,
-    /// How many directories it removed because they were empty.
+    /// Number of empty directories that were removed.
     pub removed_directories: u64,
     /// Files of deleted artifacts that are still there: in a dry run all of them, else those in sessions that are open.
     pub leftover_files: u64,
     /// Entries of any kind that have no record and are older than a day; the first thousand.
     pub orphans: Vec<OrphanFile>,
-    /// How many there are.
+    /// Number of entries without a record.
     pub orphan_files: u64,
-    /// Sessions that were to lose artifacts and did not, because somebody pinned them meanwhile.
+    /// Sessions of the plan that somebody pinned or opened meanwhile: their artifacts stay.
     pub spared_meanwhile: Vec<SparedMeanwhile>,
     /// The failures; the first thousand.
     pub failures: Vec<CleanupFailure>,
-    /// How many failures there are.
+    /// Number of failures.
     pub failed: u64,
 }
 
-/// Something in a session's directory, of whatever kind, that no record speaks of.
+/// An entry of a session's directory, of any kind, without a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OrphanFile {
@@ -107,21 +107,21 @@ pub struct OrphanFile {
     pub local_path: Arc<str>,
     /// The kind of entry; `None` for a regular file.
     pub kind: Option<FileKind>,
-    /// How many bytes it has.
+    /// Size in bytes.
     pub size: u64,
-    /// Since when it is there.
+    /// Time of its last change.
     pub since: Timestamp,
     /// True if the entry was removed.
     pub removed: bool,
-    /// Why not.
+    /// The reason why it was not.
     pub left: Option<LeftBecause>,
 }
 
-/// Why something that no record speaks of was left.
+/// The reason why an entry without a record was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeftBecause {
-    /// Nobody asked to remove such.
+    /// The options do not ask to remove orphans.
     NotAsked,
     /// A dry run changes nothing.
     DryRun,
@@ -129,7 +129,7 @@ pub enum LeftBecause {
     SessionOpen,
     /// It is a directory, and something is left in it.
     NotEmpty,
-    /// It is in the place of a collection's directory: what it leads to may be what somebody moved away.
+    /// It is in the place of a collection's directory, which somebody may have moved.
     InPlaceOfCollection,
     /// It is a socket or a device, which are left to those who made them.
     Special,
@@ -151,17 +151,17 @@ impl std::fmt::Display for LeftBecause {
     }
 }
 
-/// A session that was to lose artifacts and did not.
+/// A session of the plan whose artifacts stay.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SparedMeanwhile {
     /// The session.
     pub session_id: SessionId,
-    /// Why not.
+    /// The reason.
     pub reason: SessionCommandError,
 }
 
-/// Something that could not be done.
+/// A deletion that failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CleanupFailure {
@@ -169,7 +169,7 @@ pub struct CleanupFailure {
     pub session_id: SessionId,
     /// The artifact; `None` if it is about the session as a whole.
     pub artifact_id: Option<ArtifactId>,
-    /// Why not.
+    /// The reason.
     pub error: ArtifactError,
 }
 

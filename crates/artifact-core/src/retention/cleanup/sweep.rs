@@ -1,4 +1,4 @@
-//! Comparing what is in a session's directory with its records, and removing what no live artifact has.
+//! Comparing a session's directory with its records, and removing files of no live artifact.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ const ORPHAN_AGE: Span = Span::from_secs(86_400);
 /// Most entries of one directory that are collected before they are removed, which is made durable once for all of them.
 const CHUNK: usize = 1024;
 
-/// Entries of one directory that nobody needs, as far as they were found.
+/// Entries of one directory that may be removed.
 #[derive(Default)]
 struct Found {
     leftovers: Vec<Entry>,
@@ -77,13 +77,13 @@ impl Cleanup<'_> {
             if walked.is_ok() && found.is_due(&entry) {
                 walked = self.deal_with(id, std::mem::take(&mut found), completed);
             }
-            // Those of collections are the store's own, and tidied away when they are empty.
+            // Directories of collections are removed later, when they are empty.
             if walked.is_err() || entry.is_collection() {
                 return;
             }
             let path = entry.key.as_ref().map(|key| key.local_path());
             match path {
-                // Whatever has taken the place of a live artifact's file is for those who verify.
+                // Verification reports an entry that replaced the file of a live artifact.
                 Some(path) if live.contains(&path) => {}
                 Some(path) if entry.kind.is_none() && dead.contains(&path) => found.leftovers.push(entry),
                 _ => found.orphans.push(entry),
@@ -93,7 +93,7 @@ impl Cleanup<'_> {
         self.deal_with(id, found, completed)
     }
 
-    /// Looks for what writers that died left on its way into a completed session, to which nobody adds any more.
+    /// Finds the files that dead writers left in a completed session, to which nobody adds any more.
     fn sweep_in_flight(&mut self, id: &SessionId) -> Result<(), ArtifactError> {
         let mut left = Found::default();
         let stored = &self.inner.artifacts;
@@ -143,7 +143,7 @@ impl Cleanup<'_> {
         Ok(())
     }
 
-    /// Why something is not removed though it may be.
+    /// The reason why an entry is not removed.
     fn stays(&self, id: &SessionId, entry: &Entry) -> Result<Option<LeftBecause>, ArtifactError> {
         let collection = entry
             .name()
@@ -163,7 +163,7 @@ impl Cleanup<'_> {
         })
     }
 
-    /// How old it is, if it is old enough to be an orphan.
+    /// The age of an entry that is old enough to be an orphan.
     fn old(&self, entry: &Entry) -> Result<Option<FileAge>, ArtifactError> {
         let now = self.inner.options.journal.clock.now();
         let age = self.inner.artifacts.age(entry)?;
@@ -194,7 +194,7 @@ impl Cleanup<'_> {
         }
     }
 
-    /// Removes entries of one directory; tells of each whether it is gone.
+    /// Removes entries of one directory; returns true for each that is gone.
     fn remove(&mut self, id: &SessionId, entries: &[Entry]) -> Vec<bool> {
         let steps = &self.steps;
         let unlinked = self
