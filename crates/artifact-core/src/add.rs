@@ -21,7 +21,6 @@ use crate::executor::run_blocking;
 use crate::{ArtifactError, Chunks, TestArtifactsManager};
 
 pub use file::{AddProgress, NewFile};
-pub(crate) use record::Adder;
 use stream::{ChunkReader, send_all};
 pub use writer::{ArtifactReader, ArtifactWriter};
 

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use tracking_journal::DataDir;
 use tracking_model::SessionId;
 
-use crate::add::Adder;
 use crate::executor::run_blocking;
 use crate::indexer::Indexer;
-use crate::search::Searcher;
-use crate::sessions::{SessionRegistry, SessionWriter, Snapshots};
+use crate::sessions::{SessionRegistry, Snapshots};
 use crate::{ArtifactDir, ArtifactError, ManagerOptions};
 
 /// A session that could not be read, so that what it holds is not in an answer.
@@ -113,18 +111,6 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    pub(crate) const fn writer<'a>(self: &'a Arc<Self>) -> SessionWriter<'a> {
-        SessionWriter { inner: self }
-    }
-
-    pub(crate) const fn adder<'a>(self: &'a Arc<Self>) -> Adder<'a> {
-        Adder { inner: self }
-    }
-
-    pub(crate) const fn searcher(&self) -> Searcher<'_> {
-        Searcher { inner: self }
-    }
-
     /// Has the snapshot of a session written soon.
     pub(crate) fn snapshot_later(self: &Arc<Self>, id: &SessionId) {
         self.snapshots.write_later(self, id);

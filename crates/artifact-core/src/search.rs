@@ -193,7 +193,13 @@ impl TestArtifactsManager {
 /// Searches the index of a manager.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Searcher<'a> {
-    pub(crate) inner: &'a Inner,
+    inner: &'a Inner,
+}
+
+impl Inner {
+    pub(crate) const fn searcher(&self) -> Searcher<'_> {
+        Searcher { inner: self }
+    }
 }
 
 impl Searcher<'_> {

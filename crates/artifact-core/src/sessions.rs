@@ -16,7 +16,6 @@ use tracking_model::{
 use crate::{ArtifactError, TestArtifactsManager, Unreadable};
 pub(crate) use registry::SessionRegistry;
 pub(crate) use snapshots::Snapshots;
-pub(crate) use writer::SessionWriter;
 
 /// The sessions of a data directory.
 #[derive(Debug, Default)]

@@ -9,7 +9,8 @@ use tracking_model::{Artifact, ArtifactChange, ArtifactStatus, RecordMeta, Sessi
 
 use crate::error::Cause;
 use crate::row;
-use crate::write::{Counts, Session};
+use crate::session::Session;
+use crate::tally::Counts;
 
 /// An artifact that has no row yet.
 pub(crate) struct New<'a> {

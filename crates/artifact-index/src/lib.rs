@@ -8,7 +8,9 @@ mod index;
 mod row;
 mod schema;
 mod search;
+mod session;
 mod statistics;
+mod tally;
 mod write;
 
 pub use index::SqliteIndex;

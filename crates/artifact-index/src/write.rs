@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 
 use artifact_core::tokenizer::folded;
-use artifact_core::{ArtifactTexts, Day, IndexBatch};
-use rusqlite::{Connection, OptionalExtension, params};
-use tracking_model::{Artifact, SessionId, UpgradeId};
+use artifact_core::{ArtifactTexts, IndexBatch};
+use rusqlite::{Connection, params};
+use tracking_model::{Artifact, SessionId};
 
 use crate::error::Cause;
 use crate::facets::word_list;
 use crate::fold::Outcome;
-use crate::row::{checksum, size_column, stored_size};
+use crate::row::{checksum, size_column};
+use crate::session::Session;
 
 /// Takes up the records of the batches that are not there yet.
 pub(crate) fn apply(at: &Connection, batches: &[IndexBatch], texts: &dyn ArtifactTexts) -> Result<(), Cause> {
@@ -134,106 +135,6 @@ impl Writer<'_> {
         self.at
             .prepare_cached("INSERT INTO words (rowid, list) VALUES (?1, ?2)")?
             .execute(params![id, list])?;
-        Ok(())
-    }
-}
-
-/// A session, as far as it was taken up.
-pub(crate) struct Session {
-    pub(crate) id: i64,
-    pub(crate) cluster_name: String,
-    seq: u64,
-    /// True if no record of the session was taken up yet.
-    pub(crate) is_new: bool,
-}
-
-impl Session {
-    fn find(at: &Connection, session_id: &SessionId) -> Result<Option<Self>, Cause> {
-        let found = at
-            .prepare_cached("SELECT id, cluster_name, seq FROM session WHERE session_id = ?1")?
-            .query_row([session_id.as_str()], |row| {
-                Ok(Self {
-                    id: row.get(0)?,
-                    cluster_name: row.get(1)?,
-                    seq: row.get(2)?,
-                    is_new: false,
-                })
-            })
-            .optional()?;
-        Ok(found)
-    }
-
-    fn of(at: &Connection, session_id: &SessionId) -> Result<Self, Cause> {
-        if let Some(session) = Self::find(at, session_id)? {
-            return Ok(session);
-        }
-        at.prepare_cached("INSERT INTO session (session_id, cluster_name, seq) VALUES (?1, '', 0)")?
-            .execute([session_id.as_str()])?;
-        Ok(Self {
-            id: at.last_insert_rowid(),
-            cluster_name: String::new(),
-            seq: 0,
-            is_new: true,
-        })
-    }
-
-    /// Writes how far it is taken up with a batch.
-    fn write(&self, at: &Connection, seq: u64, batch: &IndexBatch) -> Result<(), Cause> {
-        at.prepare_cached("UPDATE session SET cluster_name = ?2, seq = ?3 WHERE id = ?1")?
-            .execute(params![self.id, self.cluster_name, stored_size(seq)])?;
-        if let Some(position) = batch.position.filter(|position| position.head.seq >= seq) {
-            at.prepare_cached("UPDATE session SET position = ?2 WHERE id = ?1")?
-                .execute(params![self.id, serde_json::to_string(&position)?])?;
-        }
-        Ok(())
-    }
-}
-
-/// The properties by which the tally groups artifacts.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Group {
-    session: i64,
-    upgrade_id: UpgradeId,
-    artifact_type: i64,
-    status: i64,
-    day: i64,
-}
-
-/// How many artifacts and bytes are to be added to each group.
-#[derive(Debug, Default)]
-pub(crate) struct Counts(HashMap<Group, (i64, i64)>);
-
-impl Counts {
-    pub(crate) fn add(&mut self, session: i64, artifact: &Artifact, by: i64) {
-        let group = Group {
-            session,
-            upgrade_id: artifact.upgrade_id.clone(),
-            artifact_type: artifact.artifact_type as i64,
-            status: artifact.status as i64,
-            day: Day::of(artifact.created_at).number(),
-        };
-        let (artifacts, bytes) = self.0.entry(group).or_default();
-        *artifacts += by;
-        *bytes = bytes.saturating_add(by.saturating_mul(stored_size(artifact.file_size.unwrap_or(0))));
-    }
-
-    pub(crate) fn write(&self, at: &Connection) -> Result<(), Cause> {
-        let mut statement = at.prepare_cached(
-            "INSERT INTO tally (session, upgrade_id, type, status, day, artifacts, bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
-             ON CONFLICT DO UPDATE SET artifacts = artifacts + excluded.artifacts, bytes = bytes + excluded.bytes",
-        )?;
-        for (group, (artifacts, bytes)) in &self.0 {
-            statement.execute(params![
-                group.session,
-                group.upgrade_id.as_str(),
-                group.artifact_type,
-                group.status,
-                group.day,
-                artifacts,
-                bytes
-            ])?;
-        }
         Ok(())
     }
 }

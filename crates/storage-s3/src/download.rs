@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::task::AbortOnDropHandle;
 use tracking_model::FileHash;
 
+use crate::body::hash;
 use crate::error::store_error;
 use crate::key::ObjectKey;
 use crate::memory::MemoryPermit;
@@ -22,7 +23,6 @@ use crate::range::Range;
 use crate::requests::{Head, sha256};
 use crate::store::S3Store;
 use crate::transfer::{ProgressCallback, Reporter};
-use crate::upload::body::hash;
 
 /// Bytes of the first request for an object of unknown size: most are smaller.
 const FIRST_BYTES: u64 = 1024 * 1024;

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod artifact_store;
+mod body;
 mod catalogue;
 mod client;
 mod config;

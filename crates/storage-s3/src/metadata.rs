@@ -2,11 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use artifact_core::StoreError;
-use aws_connect::Cause;
 use tracking_model::{Artifact, ArtifactId, ArtifactType, FileHash, TaskId, UpgradeId, percent_decode};
-
-use crate::requests::Bucket;
 
 /// The most bytes of all names and values together that S3 keeps.
 pub const MAX_METADATA_BYTES: usize = 2048;
@@ -118,22 +114,13 @@ impl ObjectMetadata {
         metadata
     }
 
-    /// Refuses names that cannot be those of headers.
-    pub(crate) fn check(&self, bucket: &Bucket, key: &str) -> Result<(), StoreError> {
-        let plain = |name: &String| {
-            !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    /// The first name that cannot be that of a header.
+    pub(crate) fn invalid_name(&self) -> Option<&str> {
+        let is_valid = |name: &str| {
+            let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            !name.is_empty() && name.bytes().all(allowed)
         };
-        match self.extra.keys().find(|name| !plain(name)) {
-            None => Ok(()),
-            Some(name) => {
-                let message =
-                    format!("{name:?} cannot name metadata: use lower-case letters, digits and `-`");
-                Err(bucket.error(Cause::InvalidRequest, "put", key, message))
-            }
-        }
+        self.extra.keys().map(String::as_str).find(|name| !is_valid(name))
     }
 }
 

@@ -139,7 +139,7 @@ impl S3Objects {
         metadata: &ObjectMetadata,
         create: bool,
     ) -> Result<Option<String>, StoreError> {
-        metadata.check(&self.bucket, key.as_str())?;
+        self.bucket.check_metadata(metadata, key.as_str())?;
         let put = Put {
             key: self.full("put", key)?,
             hash: sha256(&bytes),

@@ -147,6 +147,15 @@ impl Bucket {
         store_error(self.failure(cause, message), operation, key)
     }
 
+    /// Refuses metadata whose names cannot be those of headers.
+    pub(crate) fn check_metadata(&self, metadata: &ObjectMetadata, key: &str) -> Result<(), StoreError> {
+        let Some(name) = metadata.invalid_name() else {
+            return Ok(());
+        };
+        let message = format!("{name:?} cannot name metadata: use lower-case letters, digits and `-`");
+        Err(self.error(Cause::InvalidRequest, "put", key, message))
+    }
+
     /// Checks that a success has an ETag: S3 sends one with each object that it stores, makes or shows, a proxy or captive
     /// portal does not.
     pub(crate) fn check_etag(&self, operation: &str, etag: Option<&String>) -> Result<(), Failure> {

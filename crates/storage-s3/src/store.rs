@@ -1,17 +1,13 @@
-//! The store of artifacts.
+//! The store.
 
 use std::sync::Arc;
 
-use artifact_core::{
-    ArtifactKey, ArtifactStore, KeyPrefix, Object, ObjectMeta, PutBody, PutOptions, PutOutcome, StoreError,
-};
-use async_trait::async_trait;
+use artifact_core::{ArtifactKey, StoreError};
 
 use crate::config::{S3Config, S3ConfigError};
 use crate::key::{ObjectKey, S3Location};
 use crate::object::S3Objects;
 use crate::requests::Bucket;
-use crate::upload::UploadOptions;
 
 /// Keeps the bytes of artifacts in a bucket, each under `{prefix}/{session}/{collection}/{file name}`.
 ///
@@ -82,49 +78,5 @@ impl S3Store {
     pub async fn close(&self) {
         self.bucket().reads.close();
         self.bucket().reads.wait().await;
-    }
-}
-
-#[async_trait]
-impl ArtifactStore for S3Store {
-    fn name(&self) -> &'static str {
-        "s3"
-    }
-
-    async fn put(
-        &self,
-        key: &ArtifactKey,
-        body: PutBody,
-        options: &PutOptions,
-    ) -> Result<PutOutcome, StoreError> {
-        let mut upload = UploadOptions::default().with_mode(options.mode);
-        upload.max_bytes = options.max_bytes;
-        let uploaded = self.upload(key, body, &upload).await?;
-        Ok(PutOutcome {
-            key: uploaded.key,
-            size: uploaded.size,
-            hash: uploaded.hash,
-        })
-    }
-
-    async fn get(&self, key: &ArtifactKey) -> Result<Object, StoreError> {
-        self.open_stream(key).await
-    }
-
-    async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectMeta>, StoreError> {
-        let objects = self.objects.all(&prefix.to_string()).await?;
-        let artifacts = objects.into_iter().filter_map(|object| {
-            // Other objects beside the artifacts have no artifact's key.
-            let key: ArtifactKey = object.key.as_str().parse().ok()?;
-            Some(ObjectMeta {
-                key,
-                size: object.size,
-            })
-        });
-        Ok(artifacts.collect())
-    }
-
-    async fn delete(&self, key: &ArtifactKey) -> Result<(), StoreError> {
-        self.objects.delete(&ObjectKey::from(key)).await
     }
 }

@@ -1,12 +1,12 @@
 //! Uploading an artifact: small ones in one request, large ones in parts, and never over something else.
 
-pub(crate) mod body;
 mod names;
 
 use artifact_core::{ArtifactKey, KeyError, PutBody, PutMode, StoreError, StoreErrorKind};
 use aws_connect::Cause;
 use tracking_model::FileHash;
 
+use crate::body::{Body, BodyLimits, Content};
 use crate::error::store_error;
 use crate::key::ObjectKey;
 use crate::metadata::{Encoded, ObjectMetadata};
@@ -15,7 +15,6 @@ use crate::multipart::{ResumeRecord, UploadRecords};
 use crate::requests::{Head, Put};
 use crate::store::S3Store;
 use crate::transfer::{ProgressCallback, Reporter};
-use body::{Body, BodyLimits, Content};
 use names::{Names, own_key};
 
 /// Attempts with a key that is taken and free by turns.
@@ -160,7 +159,8 @@ impl S3Store {
         body: PutBody,
         options: &UploadOptions,
     ) -> Result<Uploaded, StoreError> {
-        options.metadata.check(self.bucket(), &key.to_string())?;
+        self.bucket()
+            .check_metadata(&options.metadata, &key.to_string())?;
         let part_bytes = self.bucket().settings.part_bytes;
         let limits = BodyLimits {
             expected: options.hash,
@@ -263,9 +263,21 @@ impl S3Store {
                 }
                 Occupant::Nothing => {}
             }
-            let upload = LargeUpload::new(self.bucket(), &candidate, &full, item, record, honoured);
-            match upload.run().await {
-                Ok(outcome) => return Ok(self.uploaded(candidate, item, outcome)),
+            let upload = LargeUpload {
+                artifact: &candidate,
+                key: &full,
+                body: &item.body,
+                metadata: &item.encoded.pairs,
+                progress: item.options.progress.clone(),
+                record,
+                create: honoured,
+            };
+            match upload.run(self.bucket()).await {
+                Ok(0) => return Ok(self.uploaded(candidate, item, UploadOutcome::Sent)),
+                Ok(kept_bytes) => {
+                    let resumed = UploadOutcome::Resumed { kept_bytes };
+                    return Ok(self.uploaded(candidate, item, resumed));
+                }
                 Err(stopped) if stopped.begins_anew && restarts < RESTARTS => {
                     tracing::debug!(key = full, error = %stopped.error, "an upload in parts begins anew");
                     restarts += 1;

@@ -53,7 +53,13 @@ impl TestArtifactsManager {
 /// Adds artifacts to the sessions of a manager.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Adder<'a> {
-    pub(crate) inner: &'a Arc<Inner>,
+    pub(super) inner: &'a Arc<Inner>,
+}
+
+impl Inner {
+    pub(crate) const fn adder<'a>(self: &'a Arc<Self>) -> Adder<'a> {
+        Adder { inner: self }
+    }
 }
 
 impl Adder<'_> {

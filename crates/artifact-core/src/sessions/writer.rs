@@ -14,7 +14,13 @@ use crate::manager::Inner;
 /// Writes to the journals of sessions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionWriter<'a> {
-    pub(crate) inner: &'a Arc<Inner>,
+    inner: &'a Arc<Inner>,
+}
+
+impl Inner {
+    pub(crate) const fn writer<'a>(self: &'a Arc<Self>) -> SessionWriter<'a> {
+        SessionWriter { inner: self }
+    }
 }
 
 impl SessionWriter<'_> {

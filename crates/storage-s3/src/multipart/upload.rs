@@ -1,5 +1,6 @@
 //! Uploading a file in parallel parts, and resuming an upload that was interrupted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use artifact_core::{ArtifactKey, StoreError, StoreErrorKind, run_blocking};
@@ -11,12 +12,11 @@ use tracking_model::FileHash;
 
 use super::Part;
 use super::records::{ResumeRecord, UploadRecord};
+use crate::body::{Body, body_error, hash, wrong_hash};
 use crate::error::store_error;
 use crate::memory::MemoryPermit;
 use crate::requests::Bucket;
-use crate::transfer::Reporter;
-use crate::upload::body::{body_error, hash, wrong_hash};
-use crate::upload::{Item, UploadOutcome};
+use crate::transfer::{ProgressCallback, Reporter};
 
 /// The most parts of one upload.
 const MAX_PARTS: u64 = 10_000;
@@ -27,14 +27,15 @@ const MIB: u64 = 1024 * 1024;
 
 /// One upload to one key.
 pub(crate) struct LargeUpload<'a> {
-    bucket: &'a Arc<Bucket>,
-    artifact: &'a ArtifactKey,
+    pub(crate) artifact: &'a ArtifactKey,
     /// The key in the bucket.
-    key: &'a str,
-    item: &'a Item<'a>,
-    record: ResumeRecord,
-    part_bytes: u64,
-    create: bool,
+    pub(crate) key: &'a str,
+    pub(crate) body: &'a Body,
+    pub(crate) metadata: &'a HashMap<String, String>,
+    pub(crate) progress: Option<ProgressCallback>,
+    pub(crate) record: ResumeRecord,
+    /// True to fail where the key is taken.
+    pub(crate) create: bool,
 }
 
 /// An upload that ended before it was complete.
@@ -51,47 +52,26 @@ struct ReadPart {
     _memory: MemoryPermit,
 }
 
-impl<'a> LargeUpload<'a> {
-    pub(crate) fn new(
-        bucket: &'a Arc<Bucket>,
-        artifact: &'a ArtifactKey,
-        key: &'a str,
-        item: &'a Item<'a>,
-        record: ResumeRecord,
-        create: bool,
-    ) -> Self {
-        Self {
-            bucket,
-            artifact,
-            key,
-            item,
-            record,
-            part_bytes: part_bytes(item.body.size, bucket.settings.part_bytes),
-            create,
-        }
-    }
-
-    pub(crate) async fn run(&self) -> Result<UploadOutcome, Stopped> {
-        let resumed = self.resumable().await;
+impl LargeUpload<'_> {
+    /// Returns the bytes that an interrupted upload had sent.
+    pub(crate) async fn run(&self, bucket: &Arc<Bucket>) -> Result<u64, Stopped> {
+        let part_bytes = part_bytes(self.body.size, bucket.settings.part_bytes);
+        let resumed = self.resumable(bucket, part_bytes).await;
         let is_resumed = resumed.is_some();
         let state = match resumed {
             Some(record) => record,
-            None => self.begin().await?,
+            None => self.begin(bucket, part_bytes).await?,
         };
-        match self.send_and_complete(&state).await {
-            Ok(0) => {
-                self.record.end().await;
-                Ok(UploadOutcome::Sent)
-            }
+        match self.send_and_complete(bucket, &state).await {
             Ok(kept_bytes) => {
                 self.record.end().await;
-                Ok(UploadOutcome::Resumed { kept_bytes })
+                Ok(kept_bytes)
             }
             Err(mut stopped) => {
                 // A server that no longer knows the upload may refuse its parts in any way.
                 stopped.begins_anew |= is_resumed && is_refusal(stopped.error.kind());
                 if stopped.begins_anew || !may_be_resumed(stopped.error.kind()) {
-                    self.give_up(&state.upload_id).await;
+                    self.give_up(bucket, &state.upload_id).await;
                 }
                 Err(stopped)
             }
@@ -99,32 +79,27 @@ impl<'a> LargeUpload<'a> {
     }
 
     /// The recorded upload of this very content. An upload of older content is aborted.
-    async fn resumable(&self) -> Option<UploadRecord> {
+    async fn resumable(&self, bucket: &Bucket, part_bytes: u64) -> Option<UploadRecord> {
         let record = self.record.load().await?;
-        let body = &self.item.body;
-        if (record.size, record.hash, record.part_bytes) == (body.size, body.hash, self.part_bytes) {
+        if (record.size, record.hash, record.part_bytes) == (self.body.size, self.body.hash, part_bytes) {
             return Some(record);
         }
-        self.give_up(&record.upload_id).await;
+        self.give_up(bucket, &record.upload_id).await;
         None
     }
 
-    async fn begin(&self) -> Result<UploadRecord, Stopped> {
-        let id = self
-            .bucket
-            .create_upload(self.key, &self.item.encoded.pairs)
-            .await;
+    async fn begin(&self, bucket: &Bucket, part_bytes: u64) -> Result<UploadRecord, Stopped> {
+        let id = bucket.create_upload(self.key, self.metadata).await;
         let id = id.map_err(|failure| self.stopped(failure))?;
-        let body = &self.item.body;
-        let record = UploadRecord::new(self.key, id, body.size, body.hash, self.part_bytes);
+        let record = UploadRecord::new(self.key, id, self.body.size, self.body.hash, part_bytes);
         self.record.begin(&record).await;
         Ok(record)
     }
 
     /// Returns the bytes that were not sent again.
-    async fn send_and_complete(&self, state: &UploadRecord) -> Result<u64, Stopped> {
-        let (parts, kept) = self.send_parts(state).await?;
-        self.bucket
+    async fn send_and_complete(&self, bucket: &Bucket, state: &UploadRecord) -> Result<u64, Stopped> {
+        let (parts, kept) = self.send_parts(bucket, state).await?;
+        bucket
             .complete_upload(self.key, &state.upload_id, parts, self.create)
             .await
             .map_err(|failure| self.stopped(failure))?;
@@ -132,14 +107,14 @@ impl<'a> LargeUpload<'a> {
     }
 
     /// Reads the content in order, hashing all of it, while the parts that the server lacks are sent side by side.
-    async fn send_parts(&self, state: &UploadRecord) -> Result<(Vec<Part>, u64), Stopped> {
-        let reporter = Reporter::new(self.item.body.size, self.item.options.progress.clone());
+    async fn send_parts(&self, bucket: &Bucket, state: &UploadRecord) -> Result<(Vec<Part>, u64), Stopped> {
+        let reporter = Reporter::new(self.body.size, self.progress.clone());
         let reads = stream::try_unfold((1, 0, Sha256::new()), |(number, offset, hasher)| {
-            self.read_part(number, offset, hasher)
+            self.read_part(bucket, state.part_bytes, (number, offset, hasher))
         });
-        let at_once = PARTS_AT_ONCE.min(self.bucket.settings.concurrency);
+        let at_once = PARTS_AT_ONCE.min(bucket.settings.concurrency);
         let sends = reads.map_ok(|part| async {
-            let (part, is_kept) = self.send_part(state, part).await?;
+            let (part, is_kept) = self.send_part(bucket, state, part).await?;
             reporter.add(part.size);
             Ok((part, is_kept))
         });
@@ -152,21 +127,20 @@ impl<'a> LargeUpload<'a> {
     /// The next part; at the end, the check that all bytes have the SHA-256 of the item.
     async fn read_part(
         &self,
-        number: u32,
-        offset: u64,
-        mut hasher: Sha256,
+        bucket: &Bucket,
+        part_bytes: u64,
+        (number, offset, mut hasher): (u32, u64, Sha256),
     ) -> Result<Option<(ReadPart, (u32, u64, Sha256))>, Stopped> {
-        let body = &self.item.body;
-        let length = self.part_bytes.min(body.size - offset);
+        let length = part_bytes.min(self.body.size - offset);
         if length == 0 {
-            let is_right = FileHash::new(hasher.finalize().into()) == body.hash;
+            let is_right = FileHash::new(hasher.finalize().into()) == self.body.hash;
             return match is_right {
                 true => Ok(None),
                 false => Err(Stopped::for_good(wrong_hash(self.artifact))),
             };
         }
-        let memory = self.bucket.memory.permit(length).await;
-        let content = body.content.clone();
+        let memory = bucket.memory.permit(length).await;
+        let content = self.body.content.clone();
         let read = run_blocking(move || {
             let bytes = content.read(offset, length)?;
             hasher.update(&bytes);
@@ -183,7 +157,12 @@ impl<'a> LargeUpload<'a> {
     }
 
     /// Sends a part, or returns the recorded one and `true`.
-    async fn send_part(&self, state: &UploadRecord, part: ReadPart) -> Result<(Part, bool), Stopped> {
+    async fn send_part(
+        &self,
+        bucket: &Bucket,
+        state: &UploadRecord,
+        part: ReadPart,
+    ) -> Result<(Part, bool), Stopped> {
         let hash = hash(&part.bytes).await;
         if let Some(etag) = state.etags.get(&part.number) {
             let kept = Part {
@@ -197,16 +176,13 @@ impl<'a> LargeUpload<'a> {
         let mut attempt = 1;
         let sent = loop {
             let bytes = part.bytes.clone();
-            let put = self
-                .bucket
-                .put_part(self.key, &state.upload_id, part.number, bytes, hash);
+            let put = bucket.put_part(self.key, &state.upload_id, part.number, bytes, hash);
             match put.await {
                 // Damaged on the way: the same bytes once more.
                 Err(failure)
-                    if failure.cause == Cause::ChecksumMismatch
-                        && attempt < self.bucket.settings.attempts =>
+                    if failure.cause == Cause::ChecksumMismatch && attempt < bucket.settings.attempts =>
                 {
-                    self.bucket.pause(attempt).await;
+                    bucket.pause(attempt).await;
                     attempt += 1;
                 }
                 outcome => break outcome.map_err(|failure| self.stopped(failure))?,
@@ -230,8 +206,8 @@ impl<'a> LargeUpload<'a> {
     }
 
     /// Aborts an upload that nothing will resume, so that its parts do not stay and cost.
-    async fn give_up(&self, id: &str) {
-        if let Err(failure) = self.bucket.abort_upload(self.key, id).await {
+    async fn give_up(&self, bucket: &Bucket, id: &str) {
+        if let Err(failure) = bucket.abort_upload(self.key, id).await {
             tracing::warn!(key = self.key, %failure, "an upload in parts could not be aborted");
         }
         self.record.end().await;
