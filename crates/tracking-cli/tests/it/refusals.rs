@@ -432,22 +432,6 @@ fn a_damaged_journal_is_shown_with_its_place_and_repaired() {
 }
 
 #[test]
-fn an_altered_artifact_is_found() {
-    let ekstrack = Ekstrack::started();
-    ekstrack.ok(&["run", "prod", "build", "--", "echo", "hello"]);
-    let log = ekstrack.data().join("artifacts/prod/build/stdout.log");
-    fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::write(&log, "hullo\n").unwrap();
-    let output = ekstrack.output(&["verify"]);
-    assert_eq!(output.status.code(), Some(4));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        told.contains("artifacts/prod/build/stdout.log is altered"),
-        "{told}"
-    );
-}
-
-#[test]
 fn an_upgrade_whose_first_record_could_not_be_written_does_not_exist() {
     let ekstrack = Ekstrack::started();
     // What a start on a full disk leaves behind.
